@@ -1,0 +1,1 @@
+//! ONNX model in, Narae image out. Imports `narae-isa` only; has never heard of the simulator.

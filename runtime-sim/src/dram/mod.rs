@@ -1,0 +1,1 @@
+//! The LPDDR model, usable alone.

@@ -1,0 +1,4 @@
+//! The command line; see `cli/`.
+#![forbid(unsafe_code)]
+
+fn main() {}
