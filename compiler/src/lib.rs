@@ -1,1 +1,3 @@
 //! ONNX model in, Narae image out. Imports `narae-isa` only; has never heard of the simulator.
+
+pub mod compress;

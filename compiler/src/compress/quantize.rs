@@ -1,0 +1,299 @@
+//! Rows of f32 weights in, codes with scales and zero points out: `w ≈ scale · (code − zero)`.
+//!
+//! Codes are unsigned integers of `bits` bits, zero points are integers of the same range, and a group is a run of
+//! neighbours along K (the input dimension) of one row (one output). Always holds: the written scale is exactly
+//! representable in the scale's element, and codes are chosen against that written scale, never against a finer one;
+//! the result depends on the row alone, never on threads or on how the rows were dealt out.
+
+use half::{bf16, f16};
+
+/// Element in which scales are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ScaleElement {
+    /// IEEE half precision.
+    F16,
+    /// bfloat16.
+    BF16,
+    /// IEEE single precision.
+    F32,
+}
+
+/// How the range of a group is chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Range {
+    /// From min(w, 0) to max(w, 0), with an integer zero point.
+    Asymmetric,
+    /// From −max|w| to max|w|, zero point in the middle of the code range.
+    Symmetric,
+    /// The asymmetric range shrunk by the best of 24 ratios (1.000, 0.975 … 0.425) by squared error.
+    AsymmetricClipped,
+    /// The symmetric range shrunk likewise.
+    SymmetricClipped,
+}
+
+/// A uniform quantizer: everything that decides the codes of a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Quantizer {
+    /// Bits of a code, 2 to 8.
+    pub bits: u32,
+    /// Length of a group along K; 0 means the whole row.
+    pub group: usize,
+    /// Element of the stored scales.
+    pub scale: ScaleElement,
+    /// Choice of range.
+    pub range: Range,
+}
+
+/// Scale and zero point of one group.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Grid {
+    /// Step between neighbouring codes, already rounded to the stored element.
+    pub scale: f32,
+    /// The code that means zero.
+    pub zero: u8,
+}
+
+/// Quantised rows: the exact content of a `u2`, `u3`, `u4` or `u8` weight before it is packed.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Codes {
+    /// Weights per row (K).
+    pub columns: usize,
+    /// Length of a group, `columns` when the group is the row.
+    pub group: usize,
+    /// Codes, row after row.
+    pub codes: Vec<u8>,
+    /// One scale per group, row after row.
+    pub scales: Vec<f32>,
+    /// One zero point per group, row after row.
+    pub zeros: Vec<u8>,
+}
+
+/// A weight that has no code: its row and column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the weight at row {row}, column {column} is not a finite number")]
+pub struct NotFinite {
+    /// Output index.
+    pub row: usize,
+    /// Input index.
+    pub column: usize,
+}
+
+/// Ratios tried by the clipped ranges, the widest first so that ties keep the wider range.
+const CLIP_STEPS: u32 = 24;
+
+impl Codes {
+    /// An empty set of rows of this length.
+    pub fn new(columns: usize, group: usize) -> Codes {
+        let group = if group == 0 { columns.max(1) } else { group.min(columns.max(1)) };
+        Codes { columns, group, ..Codes::default() }
+    }
+
+    /// Number of complete rows.
+    pub fn rows(&self) -> usize {
+        if self.columns == 0 { 0 } else { self.codes.len() / self.columns }
+    }
+
+    /// Groups per row; the last one may be shorter.
+    pub fn groups(&self) -> usize {
+        self.columns.div_ceil(self.group)
+    }
+
+    /// The weight that a code stands for.
+    pub fn weight(&self, row: usize, column: usize) -> f32 {
+        let group = row * self.groups() + column / self.group;
+        let code = f32::from(self.codes[row * self.columns + column]);
+        self.scales[group] * (code - f32::from(self.zeros[group]))
+    }
+
+    /// All weights, row after row.
+    pub fn weights(&self) -> Vec<f32> {
+        (0..self.rows())
+            .flat_map(|row| (0..self.columns).map(move |column| (row, column)))
+            .map(|(r, c)| self.weight(r, c))
+            .collect()
+    }
+}
+
+impl ScaleElement {
+    /// Bits of one stored scale.
+    pub fn bits(self) -> u32 {
+        match self {
+            ScaleElement::F16 | ScaleElement::BF16 => 16,
+            ScaleElement::F32 => 32,
+        }
+    }
+
+    /// The nearest positive finite value of this element.
+    pub fn round(self, scale: f32) -> f32 {
+        match self {
+            ScaleElement::F16 => f16::from_f32(scale.min(f16::MAX.to_f32())).to_f32().max(f16::from_bits(1).to_f32()),
+            ScaleElement::BF16 => bf16::from_f32(scale.min(bf16::MAX.to_f32())).to_f32().max(f32::MIN_POSITIVE),
+            ScaleElement::F32 => scale.max(f32::MIN_POSITIVE),
+        }
+    }
+}
+
+impl Quantizer {
+    /// Largest code.
+    pub fn top(&self) -> u8 {
+        u8::try_from((1_u32 << self.bits) - 1).unwrap_or(u8::MAX)
+    }
+
+    /// Stored bits per weight for rows of `columns` weights: codes, scales and zero points.
+    pub fn bits_per_weight(&self, columns: usize) -> f64 {
+        let group = if self.group == 0 { columns.max(1) } else { self.group };
+        let groups = columns.max(1).div_ceil(group) as f64;
+        f64::from(self.bits) + groups * f64::from(self.scale.bits() + self.bits) / columns.max(1) as f64
+    }
+
+    /// Quantises one row and appends it.
+    pub fn row(&self, weights: &[f32], to: &mut Codes) -> Result<(), NotFinite> {
+        assert!(weights.len() == to.columns, "a row has as many weights as the set of codes has columns");
+        if let Some(column) = weights.iter().position(|w| !w.is_finite()) {
+            return Err(NotFinite { row: to.rows(), column });
+        }
+        for group in weights.chunks(to.group) {
+            let grid = self.grid(group);
+            to.scales.push(grid.scale);
+            to.zeros.push(grid.zero);
+            to.codes.extend(group.iter().map(|w| self.code(*w, grid)));
+        }
+        Ok(())
+    }
+
+    /// Quantises a whole matrix of `rows × columns` weights.
+    pub fn matrix(&self, weights: &[f32], columns: usize) -> Result<Codes, NotFinite> {
+        let mut codes = Codes::new(columns, self.group);
+        weights.chunks(columns.max(1)).try_for_each(|row| self.row(row, &mut codes))?;
+        Ok(codes)
+    }
+
+    /// Sum of squared differences between the weights of a row and their codes.
+    pub fn row_error(&self, weights: &[f32]) -> f64 {
+        let group = if self.group == 0 { weights.len().max(1) } else { self.group };
+        weights.chunks(group).map(|group| self.error(group, self.grid(group))).sum()
+    }
+
+    /// Scale and zero point for one group.
+    pub fn grid(&self, group: &[f32]) -> Grid {
+        let (low, high) = group.iter().fold((0.0_f32, 0.0_f32), |(low, high), w| (low.min(*w), high.max(*w)));
+        let widest = self.grid_of(low, high);
+        match self.range {
+            Range::Asymmetric | Range::Symmetric => widest,
+            Range::AsymmetricClipped | Range::SymmetricClipped => self.best_clip(group, low, high, widest),
+        }
+    }
+
+    /// The grid with the least squared error among the clip ratios.
+    fn best_clip(&self, group: &[f32], low: f32, high: f32, widest: Grid) -> Grid {
+        let mut best = (self.error(group, widest), widest);
+        for step in 1..CLIP_STEPS {
+            let ratio = 1.0 - 0.025 * step as f32;
+            let grid = self.grid_of(low * ratio, high * ratio);
+            let error = self.error(group, grid);
+            if error < best.0 {
+                best = (error, grid);
+            }
+        }
+        best.1
+    }
+
+    /// The grid that spans a range which includes zero.
+    fn grid_of(&self, low: f32, high: f32) -> Grid {
+        let top = f32::from(self.top());
+        match self.range {
+            Range::Asymmetric | Range::AsymmetricClipped => {
+                // Halves first: high − low itself may overflow.
+                let scale = self.scale.round((high / top) - (low / top));
+                let zero = (-low / scale).round_ties_even().clamp(0.0, top) as u8;
+                Grid { scale, zero }
+            }
+            Range::Symmetric | Range::SymmetricClipped => {
+                let middle = 1_u32 << (self.bits - 1);
+                let scale = self.scale.round(high.max(-low) / (middle - 1).max(1) as f32);
+                Grid { scale, zero: middle as u8 }
+            }
+        }
+    }
+
+    /// The nearest code, saturated.
+    fn code(&self, weight: f32, grid: Grid) -> u8 {
+        let code = (weight / grid.scale).round_ties_even() + f32::from(grid.zero);
+        code.clamp(0.0, f32::from(self.top())) as u8
+    }
+
+    /// Squared error of a group under a grid.
+    fn error(&self, group: &[f32], grid: Grid) -> f64 {
+        let difference = |w: &f32| {
+            let restored = grid.scale * (f32::from(self.code(*w, grid)) - f32::from(grid.zero));
+            f64::from(*w) - f64::from(restored)
+        };
+        group.iter().map(difference).map(|d| d * d).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn quantizer(bits: u32, group: usize, range: Range) -> Quantizer {
+        Quantizer { bits, group, scale: ScaleElement::F16, range }
+    }
+
+    proptest! {
+        #[test]
+        fn a_weight_is_half_a_step_from_its_code(weights in prop::collection::vec(-3.0_f32..3.0, 1..70), bits in 2_u32..=8, group in 0_usize..40) {
+            let q = Quantizer { scale: ScaleElement::F32, ..quantizer(bits, group, Range::Asymmetric) };
+            let codes = q.matrix(&weights, weights.len()).unwrap();
+            for (column, w) in weights.iter().enumerate() {
+                let step = codes.scales[column / codes.group];
+                // Half a step from rounding the code, half from rounding the zero point at the edge of the range.
+                prop_assert!((codes.weight(0, column) - w).abs() <= step * 1.001 + 1e-6);
+            }
+        }
+
+        #[test]
+        fn zero_is_exact(weights in prop::collection::vec(-3.0_f32..3.0, 1..40), bits in 2_u32..=8) {
+            let mut weights = weights;
+            weights[0] = 0.0;
+            for range in [Range::Asymmetric, Range::Symmetric, Range::AsymmetricClipped, Range::SymmetricClipped] {
+                let codes = quantizer(bits, 16, range).matrix(&weights, weights.len()).unwrap();
+                prop_assert_eq!(codes.weight(0, 0), 0.0);
+            }
+        }
+
+        #[test]
+        fn clipping_never_costs_error(weights in prop::collection::vec(-3.0_f32..3.0, 1..70), bits in 2_u32..=8) {
+            let wide = quantizer(bits, 32, Range::Asymmetric).row_error(&weights);
+            let clipped = quantizer(bits, 32, Range::AsymmetricClipped).row_error(&weights);
+            prop_assert!(clipped <= wide);
+        }
+
+        #[test]
+        fn rows_do_not_know_each_other(weights in prop::collection::vec(-3.0_f32..3.0, 48)) {
+            let q = quantizer(4, 8, Range::Asymmetric);
+            let all = q.matrix(&weights, 16).unwrap();
+            let second = q.matrix(&weights[16..32], 16).unwrap();
+            prop_assert_eq!(&all.codes[16..32], &second.codes[..]);
+            prop_assert_eq!(&all.scales[2..4], &second.scales[..]);
+        }
+    }
+
+    #[test]
+    fn a_row_of_zeros_is_zeros() {
+        let codes = quantizer(4, 0, Range::Asymmetric).matrix(&[0.0; 8], 8).unwrap();
+        assert_eq!(codes.weights(), vec![0.0; 8]);
+    }
+
+    #[test]
+    fn what_is_not_finite_is_named() {
+        let found = quantizer(4, 0, Range::Symmetric).matrix(&[1.0, 2.0, 3.0, f32::NAN], 2);
+        assert_eq!(found, Err(NotFinite { row: 1, column: 1 }));
+    }
+
+    #[test]
+    fn bits_per_weight_count_everything_stored() {
+        assert_eq!(quantizer(4, 128, Range::Asymmetric).bits_per_weight(1024), 4.0 + 20.0 / 128.0);
+    }
+}
