@@ -4,4 +4,6 @@
 //! with the reason. Always holds: nothing here keeps a whole model's weights, and nothing depends on the clock or on threads.
 
 pub mod carry;
+pub mod choose;
+pub mod policy;
 pub mod quantize;
