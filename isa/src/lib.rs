@@ -1,5 +1,27 @@
 //! The Narae machine as a contract: instructions, element and weight formats, chip data sheets, the image file.
+//!
 //! Everything that compiler and simulator agree on is defined here, once. Imports nothing else of this workspace.
-#![forbid(unsafe_code)]
+//! Suggested reading order: [`element`] and [`tensor`] (what data is), [`functions`] (what the elementwise functions
+//! mean), [`diagnostic`] and [`codes`] (how everything in this repository reports a problem), [`dim`] (lengths that are
+//! known only at run time).
+//!
+//! Invariant: nothing in this crate touches the terminal, the clock, or the network, and nothing panics on data that a
+//! file or a user can provide.
+#![deny(unsafe_code)]
 
+pub mod codes;
+pub mod diagnostic;
+pub mod dim;
+pub mod element;
+pub mod functions;
 pub mod numerics;
+mod small_float;
+pub mod tensor;
+
+pub use diagnostic::{Code, Diagnostic, Diagnostics, Place};
+pub use dim::DimExpr;
+pub use element::{Element, ElementClass, Overflow};
+pub use functions::{
+    BinaryFunction, CompareFunction, CumulateFunction, ReduceFunction, ScatterFunction, UnaryFunction,
+};
+pub use tensor::HostTensor;

@@ -25,7 +25,17 @@ fn ulps_f32(a: f32, b: f32) -> u32 {
 
 /// Every f32 with a stride that is prime to the mantissa, plus special values.
 fn sample_f32() -> impl Iterator<Item = f32> {
-    (0..=u32::MAX).step_by(40_009).map(f32::from_bits).chain([0.0, -0.0, 1.0, -1.0, f32::INFINITY, f32::NEG_INFINITY, f32::NAN, 0.5, 2.0])
+    (0..=u32::MAX).step_by(40_009).map(f32::from_bits).chain([
+        0.0,
+        -0.0,
+        1.0,
+        -1.0,
+        f32::INFINITY,
+        f32::NEG_INFINITY,
+        f32::NAN,
+        0.5,
+        2.0,
+    ])
 }
 
 #[test]
