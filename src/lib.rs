@@ -1,5 +1,15 @@
-//! Narae: the doors of the compiler and the simulator in one place.
+//! Narae: from ONNX transformer graphs to the instructions of a single-chip LPDDR accelerator, and an instruction-level simulator
+//! that executes them. This crate is the face: it re-exports the doors of the three crates behind it and adds what only a user of all
+//! of them needs (arrays in numpy's files, tokenizers, sampling).
+//!
+//! - [`isa`]: the machine as a contract (instructions, formats, chip sheets, the image file);
+//! - [`compiler`]: ONNX to image;
+//! - [`sim`]: executes images. It has never heard of ONNX.
 #![forbid(unsafe_code)]
+
+pub mod npz;
+pub mod sampling;
+pub mod tokenizer;
 
 pub use narae_compiler as compiler;
 pub use narae_isa as isa;

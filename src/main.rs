@@ -1,4 +1,8 @@
-//! The command line; see `cli/`.
+//! The command line `narae`; everything is in [`cli`].
 #![forbid(unsafe_code)]
 
-fn main() {}
+mod cli;
+
+fn main() -> std::process::ExitCode {
+    cli::main()
+}

@@ -90,6 +90,7 @@ codes! {
     E0801 2 "wrong usage" "See --help of the subcommand.";
     E0802 1 "an npz or npy file cannot be read" "The message names the file and the reason.";
     E0803 1 "a file cannot be read or written" "The operating system's reason is in the message.";
+    E0804 1 "the tokenizer cannot be used" "The file is not a tokenizer.json of the `tokenizers` library, or there is none next to the model. Pass --tokenizer, or work with ids: --ids prompt.npy --emit-ids.";
 
     // E09xx: comparing numbers (exit 4), and our own bugs (exit 70).
     E0901 4 "results differ by more than the tolerance" "The message names the tensor, the position and the greatest difference.";

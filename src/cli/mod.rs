@@ -1,0 +1,130 @@
+//! The command line: one file per subcommand, each with its arguments and a `run`. In: `argv`. Out: results on standard output or
+//! in files, talk on standard error, an exit code.
+//!
+//! Always holds: only this folder and `main.rs` touch the terminal; every failure is a [`Diagnostics`] and goes through
+//! [`render`]; a panic is caught and reported as our bug (70); files appear complete or not at all.
+
+mod output;
+mod render;
+
+use std::panic;
+use std::process::ExitCode;
+use std::sync::Mutex;
+
+use clap::error::ErrorKind;
+use clap::{Args, Parser, Subcommand};
+use narae_isa::{Diagnostic, Diagnostics, codes};
+use render::{ColorChoice, MessageFormat, Voice};
+
+/// What every subcommand returns.
+type Outcome = Result<(), Diagnostics>;
+
+const EXIT_CODES: &str = "Exit codes: 0 ok, 1 model or input rejected, 2 usage, 3 unsupported operator, 4 numeric mismatch, \
+                          5 limit exceeded, 70 a bug in Narae.\n`narae explain E0123` says what an error code means.";
+
+/// From ONNX transformer graphs to the instructions of a single-chip LPDDR accelerator, and a simulator that executes them.
+#[derive(Parser)]
+#[command(name = "narae", version, about, after_help = EXIT_CODES, max_term_width = 110)]
+struct CommandLine {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Options of every subcommand.
+#[derive(Args)]
+struct Global {
+    /// How errors are written
+    #[arg(long, value_enum, default_value_t, global = true, value_name = "FORMAT")]
+    message_format: MessageFormat,
+    /// When to colour (NO_COLOR is respected)
+    #[arg(long, value_enum, default_value_t, global = true, value_name = "WHEN")]
+    color: ColorChoice,
+    /// Say more (twice: still more)
+    #[arg(short, long, action = clap::ArgAction::Count, global = true)]
+    verbose: u8,
+    /// Say nothing but errors
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    quiet: bool,
+}
+
+macro_rules! commands {
+    ($($(#[$doc:meta])* $module:ident $variant:ident;)*) => {
+        $(mod $module;)*
+
+        #[derive(Subcommand)]
+        enum Command { $($(#[$doc])* $variant($module::Arguments),)* }
+
+        fn dispatch(command: Command, voice: Voice) -> Outcome {
+            match command { $(Command::$variant(arguments) => $module::run(arguments, voice),)* }
+        }
+    };
+}
+
+commands! {
+    /// Say what an error code means
+    explain Explain;
+    /// Print completions for a shell, or the manual page
+    completions Completions;
+}
+
+/// Parses, runs, reports; the exit code follows from the first problem.
+pub fn main() -> ExitCode {
+    let line = match CommandLine::try_parse() {
+        Ok(line) => line,
+        Err(error) => return usage(&error),
+    };
+    let Global { message_format, color, verbose, quiet } = line.global;
+    let voice = Voice::new(message_format, color, verbose, quiet);
+    catch_bugs();
+    let outcome = panic::catch_unwind(panic::AssertUnwindSafe(|| dispatch(line.command, voice)));
+    match outcome.unwrap_or_else(|payload| Err(bug(payload.as_ref()))) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(found) => {
+            voice.errors(&found);
+            ExitCode::from(found.exit())
+        }
+    }
+}
+
+/// Help and version are answers; everything else is wrong usage (2).
+fn usage(error: &clap::Error) -> ExitCode {
+    let json = std::env::args().any(|a| a == "--message-format=json")
+        || std::env::args().zip(std::env::args().skip(1)).any(|(a, b)| a == "--message-format" && b == "json");
+    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) || !json {
+        let _ = error.print();
+    } else {
+        let text = error.render().to_string();
+        let message = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_string();
+        Voice::new(MessageFormat::Json, ColorChoice::Never, 0, false)
+            .errors(&Diagnostic::new(&codes::E0801, message).help("narae --help lists the subcommands").into());
+    }
+    ExitCode::from(error.exit_code().clamp(0, 255) as u8)
+}
+
+/// Where the last panic happened, on whatever thread; the payload does not say.
+static PANIC_PLACE: Mutex<String> = Mutex::new(String::new());
+
+/// Keeps Rust's own panic message off the terminal: [`bug`] reports it.
+fn catch_bugs() {
+    panic::set_hook(Box::new(|info| {
+        let place = info.location().map(ToString::to_string).unwrap_or_default();
+        if let Ok(mut last) = PANIC_PLACE.lock() {
+            *last = place;
+        }
+    }));
+}
+
+/// A panic as a diagnostic.
+fn bug(payload: &(dyn std::any::Any + Send)) -> Diagnostics {
+    let text = payload.downcast_ref::<String>().cloned();
+    let text = text.or_else(|| payload.downcast_ref::<&str>().map(ToString::to_string)).unwrap_or_default();
+    let place = PANIC_PLACE.lock().map(|last| last.clone()).unwrap_or_default();
+    let command: Vec<String> = std::env::args().collect();
+    Diagnostic::new(&codes::E0999, format!("Narae made a mistake: {text}"))
+        .note(format!("at {place}, version {}", env!("CARGO_PKG_VERSION")))
+        .note(format!("command line: {}", command.join(" ")))
+        .help("please report this together with the input file; nothing was left behind")
+        .into()
+}

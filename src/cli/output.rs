@@ -1,0 +1,46 @@
+//! Where results go: a path, or `-` for standard output. Always holds: a file either appears complete or not at all (temporary
+//! file in the same folder, written, synced, renamed).
+
+use std::io::{self, Write};
+use std::path::Path;
+
+use narae_isa::{Diagnostic, Diagnostics, codes};
+
+/// Whether the path means standard input or output.
+pub fn is_stream(path: &Path) -> bool {
+    path.as_os_str() == "-"
+}
+
+/// Writes `bytes` to `path` at once, or to standard output for `-`.
+pub fn write(path: &Path, bytes: &[u8]) -> Result<(), Diagnostics> {
+    if is_stream(path) {
+        return to_stdout(bytes);
+    }
+    write_atomic(path, bytes).map_err(|error| cannot_write(path, &error))
+}
+
+/// Writes to standard output; a reader that went away (`narae … | head`) is not an error.
+pub fn to_stdout(bytes: &[u8]) -> Result<(), Diagnostics> {
+    let mut out = io::stdout().lock();
+    match out.write_all(bytes).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(cannot_write(Path::new("-"), &error)),
+        _ => Ok(()),
+    }
+}
+
+fn write_atomic(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut file = tempfile::Builder::new().prefix(".narae-").tempfile_in(folder)?;
+    file.write_all(bytes)?;
+    file.as_file().sync_all()?;
+    file.persist(path).map_err(|error| error.error)?;
+    Ok(())
+}
+
+/// The error for a result that could not be written.
+pub fn cannot_write(path: &Path, error: &io::Error) -> Diagnostics {
+    Diagnostic::new(&codes::E0803, format!("cannot write `{}`: {error}", path.display()))
+        .at_file(path.display().to_string())
+        .help("choose a folder that exists and that you may write to; nothing was left behind")
+        .into()
+}

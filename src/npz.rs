@@ -1,0 +1,261 @@
+//! Arrays in numpy's files. In: an `.npz` archive or one `.npy` array, from a path or bytes. Out: [`HostTensor`]s, and back.
+//!
+//! Always holds: tensors are dense, row-major and little-endian whatever order the file had; object arrays, strings and complex
+//! numbers are refused; a short or damaged file is an error, never a panic. Types that numpy lacks travel as bits: bf16 as
+//! uint16, fp8 and types below 8 bits as one uint8 (or int8) per element ([`reinterpret`]).
+
+use std::collections::BTreeMap;
+use std::io::{self, Cursor, Read, Seek, Write};
+use std::path::Path;
+
+use narae_isa::tensor::element_count;
+use narae_isa::{Diagnostic, Diagnostics, Element, HostTensor, codes};
+use npyz::{DType, Endianness, NpyHeader, Order, TypeChar};
+
+/// Arrays by name, in the order of their names.
+pub type Arrays = BTreeMap<String, HostTensor>;
+
+/// Reads all arrays of an `.npz` file.
+pub fn read(path: &Path) -> Result<Arrays, Diagnostics> {
+    read_selected(path, "")
+}
+
+/// Reads the arrays whose names start with `prefix`, without the prefix.
+pub fn read_selected(path: &Path, prefix: &str) -> Result<Arrays, Diagnostics> {
+    let file = std::fs::File::open(path).map_err(|error| unreadable(path, &error))?;
+    from_reader(io::BufReader::new(file), prefix).map_err(|error| unreadable(path, &error))
+}
+
+/// Reads the arrays of an archive in memory.
+pub fn from_bytes(bytes: &[u8], prefix: &str) -> io::Result<Arrays> {
+    from_reader(Cursor::new(bytes), prefix)
+}
+
+fn from_reader(reader: impl Read + Seek, prefix: &str) -> io::Result<Arrays> {
+    let mut archive = npyz::npz::NpzArchive::new(reader)?;
+    let names: Vec<String> =
+        archive.array_names().filter(|name| name.starts_with(prefix)).map(str::to_string).collect();
+    let mut arrays = Arrays::new();
+    for name in names {
+        let Some(array) = archive.by_name(&name)? else { continue };
+        let header = array.header().clone();
+        let tensor = read_body(&header, array.into_inner())
+            .map_err(|error| io::Error::new(error.kind(), format!("array `{name}`: {error}")))?;
+        arrays.insert(name[prefix.len()..].to_string(), tensor);
+    }
+    Ok(arrays)
+}
+
+/// Reads one `.npy` array.
+pub fn read_array(path: &Path) -> Result<HostTensor, Diagnostics> {
+    let file = std::fs::File::open(path).map_err(|error| unreadable(path, &error))?;
+    let mut reader = io::BufReader::new(file);
+    let header = NpyHeader::from_reader(&mut reader).map_err(|error| unreadable(path, &error))?;
+    read_body(&header, reader).map_err(|error| unreadable(path, &error))
+}
+
+/// Reads the elements that follow a header.
+fn read_body(header: &NpyHeader, reader: impl Read) -> io::Result<HostTensor> {
+    let (element, swap) = element_of(&header.dtype())?;
+    let dims = header.shape().iter().map(|&dim| usize::try_from(dim)).collect::<Result<Vec<_>, _>>();
+    let dims = dims.map_err(|_| invalid("a dim does not fit this machine"))?;
+    let size = element_count(&dims).and_then(|count| count.checked_mul(element.bytes()));
+    let size = size.ok_or_else(|| invalid("the dims overflow"))?;
+    let mut bytes = Vec::new();
+    reader.take(size as u64).read_to_end(&mut bytes)?; // grows with what is there, not with what is claimed
+    if bytes.len() != size {
+        return Err(invalid(format!("{} bytes of elements, {size} expected for dims {dims:?}", bytes.len())));
+    }
+    if swap {
+        bytes.chunks_exact_mut(element.bytes()).for_each(<[u8]>::reverse);
+    }
+    if header.order() == Order::Fortran {
+        bytes = from_column_major(&dims, element.bytes(), &bytes);
+    }
+    HostTensor::new(element, dims, bytes).ok_or_else(|| invalid("the elements do not fill the dims"))
+}
+
+/// The element type of a numpy type, and whether its bytes must be swapped.
+fn element_of(dtype: &DType) -> io::Result<(Element, bool)> {
+    let DType::Plain(plain) = dtype else { return Err(invalid("structured arrays are not tensors")) };
+    let element = match (plain.type_char(), plain.size_field()) {
+        (TypeChar::Bool, 1) => Element::Bool,
+        (TypeChar::Int, 1) => Element::I8,
+        (TypeChar::Int, 2) => Element::I16,
+        (TypeChar::Int, 4) => Element::I32,
+        (TypeChar::Int, 8) => Element::I64,
+        (TypeChar::Uint, 1) => Element::U8,
+        (TypeChar::Uint, 2) => Element::U16,
+        (TypeChar::Uint, 4) => Element::U32,
+        (TypeChar::Uint, 8) => Element::U64,
+        (TypeChar::Float, 2) => Element::F16,
+        (TypeChar::Float, 4) => Element::F32,
+        (TypeChar::Float, 8) => Element::F64,
+        _ => return Err(invalid(format!("numpy type `{plain}` has no counterpart; numbers and bools have"))),
+    };
+    Ok((element, plain.endianness() == Endianness::Big && element.bytes() > 1))
+}
+
+/// Row-major bytes of a column-major array.
+fn from_column_major(dims: &[usize], size: usize, bytes: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut index = vec![0usize; dims.len()];
+    for _ in 0..bytes.len() / size {
+        let flat = index.iter().zip(dims).rev().fold(0, |flat, (&i, &dim)| flat * dim + i);
+        out.extend_from_slice(&bytes[flat * size..][..size]);
+        for axis in (0..dims.len()).rev() {
+            index[axis] += 1;
+            if index[axis] < dims[axis] {
+                break;
+            }
+            index[axis] = 0;
+        }
+    }
+    out
+}
+
+/// An `.npz` archive (deflated) with these arrays.
+pub fn to_bytes(arrays: &Arrays) -> io::Result<Vec<u8>> {
+    let mut writer = npyz::npz::NpzWriter::new(Cursor::new(Vec::new()));
+    let zip = writer.zip_writer();
+    for (name, tensor) in arrays {
+        // The archive's default date (1980-01-01) keeps the bytes a function of the arrays alone.
+        let options = npyz::zip::write::FileOptions::default()
+            .last_modified_time(npyz::zip::DateTime::default())
+            .large_file(true);
+        zip.start_file(npyz::npz::file_name_from_array_name(name), options)?;
+        zip.write_all(&header_bytes(tensor))?;
+        zip.write_all(&tensor.bytes)?;
+    }
+    let cursor = zip.finish().map_err(|error| invalid(error.to_string()))?;
+    Ok(cursor.into_inner())
+}
+
+/// One `.npy` array.
+pub fn array_to_bytes(tensor: &HostTensor) -> Vec<u8> {
+    let mut out = header_bytes(tensor);
+    out.extend_from_slice(&tensor.bytes);
+    out
+}
+
+/// The header of format version 1.0: magic, version, length, a Python dictionary padded to 64 bytes.
+fn header_bytes(tensor: &HostTensor) -> Vec<u8> {
+    let dims: Vec<String> = tensor.dims.iter().map(|dim| format!("{dim},")).collect();
+    let dims = dims.join(" ");
+    let mut text =
+        format!("{{'descr': '{}', 'fortran_order': False, 'shape': ({dims}), }}", descriptor(tensor.element));
+    let used = 10 + text.len() + 1;
+    text.push_str(&" ".repeat(used.next_multiple_of(64) - used));
+    text.push('\n');
+    let mut out = b"\x93NUMPY\x01\x00".to_vec();
+    out.extend_from_slice(&(text.len() as u16).to_le_bytes());
+    out.extend_from_slice(text.as_bytes());
+    out
+}
+
+/// How numpy spells a type; the bits of types that it lacks travel as unsigned integers of their size.
+fn descriptor(element: Element) -> &'static str {
+    match element {
+        Element::F32 => "<f4",
+        Element::F64 => "<f8",
+        Element::F16 => "<f2",
+        Element::BF16 | Element::U16 => "<u2",
+        Element::F8E4M3 | Element::F8E4M3FNUZ | Element::F8E5M2 | Element::F8E5M2FNUZ | Element::F8E8M0 => "|u1",
+        Element::F4E2M1 | Element::U2 | Element::U4 | Element::U8 => "|u1",
+        Element::I2 | Element::I4 | Element::I8 => "|i1",
+        Element::I16 => "<i2",
+        Element::I32 => "<i4",
+        Element::U32 => "<u4",
+        Element::I64 => "<i8",
+        Element::U64 => "<u8",
+        Element::Bool => "|b1",
+    }
+}
+
+/// The tensor as `wanted`, where the file's type is the carrier of `wanted`'s bits; `None` where it is not.
+pub fn reinterpret(tensor: HostTensor, wanted: Element) -> Option<HostTensor> {
+    if tensor.element == wanted {
+        return Some(tensor);
+    }
+    let narrow = wanted.bits() < 8 && matches!(tensor.element, Element::U8 | Element::I8);
+    let carried = descriptor(tensor.element) == descriptor(wanted) || narrow;
+    if !carried {
+        return None;
+    }
+    let fits = |byte: &u8| match wanted.bits() {
+        bits if bits >= 8 => true,
+        bits if wanted.is_signed() && wanted.is_integer() => {
+            (-(1i16 << (bits - 1))..1i16 << (bits - 1)).contains(&i16::from(*byte as i8))
+        }
+        bits => u16::from(*byte) < 1u16 << bits,
+    };
+    tensor.bytes.iter().all(fits).then_some(HostTensor { element: wanted, ..tensor })
+}
+
+fn invalid(message: impl Into<String>) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, message.into())
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> Diagnostics {
+    let what = Diagnostic::new(&codes::E0802, format!("cannot read arrays from `{}`: {error}", path.display()));
+    what.at_file(path.display().to_string())
+        .help("write it with numpy.savez(path, name=array, …) or numpy.save(path, array)")
+        .into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn any_tensor() -> impl Strategy<Value = HostTensor> {
+        (prop::sample::select(Element::ALL), prop::collection::vec(0usize..4, 0..4)).prop_flat_map(|(element, dims)| {
+            let count = element_count(&dims).unwrap() * element.bytes();
+            prop::collection::vec(0u8..2, count)
+                .prop_map(move |bytes| HostTensor::new(element, dims.clone(), bytes).unwrap())
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn arrays_survive_the_file(tensor in any_tensor(), name in "[a-z/.]{1,12}") {
+            let arrays = Arrays::from([(name.clone(), tensor.clone())]);
+            let back = from_bytes(&to_bytes(&arrays).unwrap(), "").unwrap();
+            prop_assert_eq!(reinterpret(back[&name].clone(), tensor.element), Some(tensor));
+        }
+
+        #[test]
+        fn damaged_files_are_errors(cut in 0usize..300, flip in 0usize..300) {
+            let arrays = Arrays::from([("x".to_string(), HostTensor::from_f32(&[3, 4], &[1.5; 12]))]);
+            let mut bytes = to_bytes(&arrays).unwrap();
+            if let Some(byte) = bytes.get_mut(flip) { *byte ^= 0x55; }
+            bytes.truncate(cut);
+            let _ = from_bytes(&bytes, "");
+        }
+    }
+
+    #[test]
+    fn column_major_and_big_endian_are_turned() {
+        let mut file = b"\x93NUMPY\x01\x00".to_vec();
+        let text = format!("{:<117}\n", "{'descr': '>i2', 'fortran_order': True, 'shape': (2, 3), }");
+        file.extend_from_slice(&(text.len() as u16).to_le_bytes());
+        file.extend_from_slice(text.as_bytes());
+        for value in [1i16, 4, 2, 5, 3, 6] {
+            file.extend_from_slice(&value.to_be_bytes());
+        }
+        let mut reader = file.as_slice();
+        let header = NpyHeader::from_reader(&mut reader).unwrap();
+        let tensor = read_body(&header, reader).unwrap();
+        assert_eq!((tensor.element, tensor.to_i64_vec()), (Element::I16, vec![1, 2, 3, 4, 5, 6]));
+    }
+
+    #[test]
+    fn narrow_types_are_checked() {
+        let bytes = |values: &[u8]| HostTensor::from_u8(&[values.len()], values);
+        assert!(reinterpret(bytes(&[15, 0]), Element::U4).is_some());
+        assert!(reinterpret(bytes(&[16]), Element::U4).is_none());
+        assert!(reinterpret(bytes(&[0xF8]), Element::I4).is_some());
+        assert!(reinterpret(bytes(&[0x08]), Element::I4).is_none());
+        assert!(reinterpret(bytes(&[1]), Element::F32).is_none());
+    }
+}

@@ -1,0 +1,76 @@
+//! Text to token ids and back, through a Hugging Face `tokenizer.json`. Always holds: what [`TextStream`] has emitted is a prefix of
+//! the text of all ids so far, and it never ends inside a UTF-8 character.
+
+use std::path::Path;
+
+use narae_isa::{Diagnostic, Diagnostics, codes};
+
+/// A tokenizer with its ids of begin and end of text.
+pub struct Tokenizer {
+    inner: tokenizers::Tokenizer,
+}
+
+impl Tokenizer {
+    /// Reads a `tokenizer.json`.
+    pub fn open(path: &Path) -> Result<Self, Diagnostics> {
+        let failed = |reason: String| {
+            let what = format!("cannot read the tokenizer `{}`: {reason}", path.display());
+            Diagnostic::new(&codes::E0804, what)
+                .at_file(path.display().to_string())
+                .help("pass the tokenizer.json of the model (--tokenizer), or ids instead of text (--ids prompt.npy --emit-ids)")
+        };
+        let bytes = std::fs::read(path).map_err(|error| failed(error.to_string()))?;
+        let inner = tokenizers::Tokenizer::from_bytes(bytes).map_err(|error| failed(error.to_string()))?;
+        Ok(Tokenizer { inner })
+    }
+
+    /// The ids of a text, with the begin-of-text id where the tokenizer's own template adds one.
+    pub fn encode(&self, text: &str) -> Result<Vec<i64>, Diagnostics> {
+        let encoding = self.inner.encode(text, true).map_err(|error| {
+            Diagnostic::new(&codes::E0804, format!("the tokenizer cannot encode the prompt: {error}"))
+        })?;
+        Ok(encoding.get_ids().iter().map(|&id| i64::from(id)).collect())
+    }
+
+    /// The text of ids, special tokens left out; ids that the tokenizer does not know have no text.
+    pub fn decode(&self, ids: &[i64]) -> String {
+        let ids: Vec<u32> = ids.iter().filter_map(|&id| u32::try_from(id).ok()).collect();
+        self.inner.decode(&ids, true).unwrap_or_default()
+    }
+
+    /// The ids after which a text is over, as the tokenizer's special tokens name them.
+    pub fn end_ids(&self) -> Vec<i64> {
+        let names = ["<|endoftext|>", "</s>", "<|end_of_text|>", "<|eot_id|>", "<|im_end|>", "<eos>", "<end_of_turn>"];
+        names.iter().filter_map(|name| self.inner.token_to_id(name)).map(i64::from).collect()
+    }
+}
+
+/// The text of a growing list of ids, handed out piece by piece.
+#[derive(Default)]
+pub struct TextStream {
+    ids: Vec<i64>,
+    emitted: usize,
+}
+
+impl TextStream {
+    /// A stream whose text so far (of the prompt) has already been shown.
+    pub fn after(tokenizer: &Tokenizer, prompt: &[i64]) -> Self {
+        let text = tokenizer.decode(prompt);
+        TextStream { ids: prompt.to_vec(), emitted: complete(&text) }
+    }
+
+    /// Adds one id; returns the text that is certain now.
+    pub fn push(&mut self, tokenizer: &Tokenizer, id: i64) -> String {
+        self.ids.push(id);
+        let text = tokenizer.decode(&self.ids);
+        let end = complete(&text);
+        let piece = text.get(self.emitted..end).unwrap_or_default().to_string();
+        self.emitted = self.emitted.max(end);
+        piece
+    }
+}
+
+/// The length of the text without the replacement characters at its end: bytes of a character that is still growing.
+fn complete(text: &str) -> usize {
+    text.trim_end_matches('\u{FFFD}').len()
+}

@@ -1,0 +1,114 @@
+//! A few lines that write ONNX files by hand: the protobuf wire format, just enough for small, odd or broken models.
+
+/// A protobuf message under construction.
+#[derive(Clone, Default)]
+pub struct Message(pub Vec<u8>);
+
+impl Message {
+    /// A field of wire type 0.
+    pub fn number(mut self, field: u32, value: i64) -> Self {
+        varint(&mut self.0, u64::from(field) << 3);
+        varint(&mut self.0, value as u64);
+        self
+    }
+
+    /// A field of wire type 2: bytes, a string or a message.
+    pub fn bytes(mut self, field: u32, value: impl AsRef<[u8]>) -> Self {
+        varint(&mut self.0, u64::from(field) << 3 | 2);
+        varint(&mut self.0, value.as_ref().len() as u64);
+        self.0.extend_from_slice(value.as_ref());
+        self
+    }
+
+    /// Another message as a field.
+    pub fn message(self, field: u32, value: Message) -> Self {
+        self.bytes(field, value.0)
+    }
+}
+
+/// Writes a base-128 number.
+pub fn varint(out: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        out.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
+
+/// A node without attributes.
+pub fn node(name: &str, op: &str, inputs: &[&str], outputs: &[&str]) -> Message {
+    let message = inputs.iter().fold(Message::default(), |message, input| message.bytes(1, input));
+    outputs.iter().fold(message, |message, output| message.bytes(2, output)).bytes(3, name).bytes(4, op)
+}
+
+/// A dim of a declared shape.
+pub enum Dim<'a> {
+    /// A number.
+    Is(i64),
+    /// A symbol.
+    Named(&'a str),
+}
+
+/// A declared input or output; `kind` is the ONNX data type (1 f32, 7 i64, 8 string, 9 bool, 10 f16).
+pub fn value(name: &str, kind: i64, dims: &[Dim<'_>]) -> Message {
+    let shape = dims.iter().fold(Message::default(), |shape, dim| {
+        shape.message(1, match dim {
+            Dim::Is(number) => Message::default().number(1, *number),
+            Dim::Named(symbol) => Message::default().bytes(2, symbol),
+        })
+    });
+    let tensor = Message::default().number(1, kind).message(2, shape);
+    Message::default().bytes(1, name).message(2, Message::default().message(1, tensor))
+}
+
+/// An f32 initializer with its bytes inside.
+pub fn initializer(name: &str, dims: &[i64], values: &[f32]) -> Message {
+    let raw: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+    dims.iter().fold(Message::default(), |tensor, dim| tensor.number(1, *dim)).number(2, 1).bytes(8, name).bytes(9, raw)
+}
+
+/// An f32 initializer whose bytes lie in another file.
+pub fn external(name: &str, dims: &[i64], location: &str) -> Message {
+    let entry = Message::default().bytes(1, "location").bytes(2, location);
+    dims.iter().fold(Message::default(), |tensor, dim| tensor.number(1, *dim))
+        .number(2, 1).bytes(8, name).message(13, entry).number(14, 1)
+}
+
+/// The parts of a graph.
+#[derive(Default)]
+pub struct Graph {
+    /// Nodes in order.
+    pub nodes: Vec<Message>,
+    /// Initializers.
+    pub initializers: Vec<Message>,
+    /// Declared inputs.
+    pub inputs: Vec<Message>,
+    /// Declared outputs.
+    pub outputs: Vec<Message>,
+}
+
+impl Graph {
+    /// The GraphProto.
+    pub fn message(self) -> Message {
+        let add = |message: Message, field: u32, parts: Vec<Message>| parts.into_iter().fold(message, |m, part| m.message(field, part));
+        let message = add(Message::default(), 1, self.nodes).bytes(2, "g");
+        let message = add(message, 5, self.initializers);
+        add(add(message, 11, self.inputs), 12, self.outputs)
+    }
+
+    /// The bytes of a model of ai.onnx opset 17 with this graph.
+    pub fn model(self) -> Vec<u8> {
+        let opset = Message::default().bytes(1, "").number(2, 17);
+        Message::default().number(1, 8).bytes(2, "tests").message(7, self.message()).message(8, opset).0
+    }
+}
+
+/// y = x + x over f32 [2, 3]: the smallest model that is all right.
+pub fn doubling() -> Graph {
+    Graph {
+        nodes: vec![node("double", "Add", &["x", "x"], &["y"])],
+        inputs: vec![value("x", 1, &[Dim::Is(2), Dim::Is(3)])],
+        outputs: vec![value("y", 1, &[Dim::Is(2), Dim::Is(3)])],
+        ..Graph::default()
+    }
+}
