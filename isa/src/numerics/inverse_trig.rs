@@ -43,6 +43,26 @@ fn atan_unit(a: f64) -> f64 {
     high + (r + (r * z * horner(z, &SERIES) + low))
 }
 
+/// The angle of the point (x, y), in (−π, π], with IEEE 754's rules for zeros and infinities.
+pub fn atan2(y: f64, x: f64) -> f64 {
+    if x.is_nan() || y.is_nan() {
+        return f64::NAN;
+    }
+    let (a, b) = (y.abs(), x.abs());
+    // The angle to the x axis, in the first quadrant.
+    let angle = if a == 0.0 {
+        0.0
+    } else if b.is_infinite() {
+        if a.is_infinite() { std::f64::consts::FRAC_PI_4 } else { 0.0 }
+    } else if a <= b {
+        atan_unit(a / b)
+    } else {
+        FRAC_PI_2 - (atan_unit(b / a) - HALF_PI_LOW)
+    };
+    let turned = if x.is_sign_negative() { std::f64::consts::PI - (angle - 2.0 * HALF_PI_LOW) } else { angle };
+    turned.copysign(y)
+}
+
 /// Inverse sine.
 pub fn asin(x: f64) -> f64 {
     let a = x.abs();

@@ -9,7 +9,9 @@
 //! The sequences without loops are `inline(always)`, so that the kernels of the simulator vectorise them.
 
 mod erf;
+mod evaluate;
 mod exp;
+mod gamma;
 mod hyperbolic;
 mod inverse_trig;
 mod log;
@@ -17,29 +19,23 @@ mod pow;
 mod trig;
 
 pub use erf::{erf, erfc};
+pub use evaluate::{
+    binary_f32, binary_f32_slice, binary_f64, binary_integer, compare, rsqrt_f32, unary_f32, unary_f32_slice, unary_f64, unary_integer,
+};
 pub use exp::{exp, exp2, expm1};
+pub use gamma::log_gamma;
 pub use hyperbolic::{acosh, asinh, atanh, cosh, sinh, tanh};
-pub use inverse_trig::{acos, asin, atan};
+pub use inverse_trig::{acos, asin, atan, atan2};
 pub use log::{log, log1p, log2};
 pub use pow::{pow, pow_f32};
 pub use trig::{cos, sin, tan};
+
+pub use crate::element::{canonical_f32, canonical_f64};
 
 /// The f32 form of a written f64 function: widen, run, round once, canonical NaN.
 #[inline(always)]
 pub fn f32_of(function: impl Fn(f64) -> f64, x: f32) -> f32 {
     canonical_f32(function(f64::from(x)) as f32)
-}
-
-/// `x`, with every NaN replaced by the canonical one (0x7FC00000).
-#[inline(always)]
-pub fn canonical_f32(x: f32) -> f32 {
-    if x.is_nan() { f32::from_bits(0x7FC0_0000) } else { x }
-}
-
-/// `x`, with every NaN replaced by the canonical one (0x7FF8000000000000).
-#[inline(always)]
-pub fn canonical_f64(x: f64) -> f64 {
-    if x.is_nan() { f64::from_bits(0x7FF8_0000_0000_0000) } else { x }
 }
 
 /// 1 / sqrt(x).

@@ -1,6 +1,8 @@
 //! The written functions against f64 std, against mpmath's values where std has none, and at their special points.
 
 use super::*;
+use crate::element::Element;
+use crate::functions::{BinaryFunction, UnaryFunction};
 
 /// Distance in units of the last place; equal values and two NaNs are at distance 0.
 fn ulps(a: f64, b: f64) -> u64 {
@@ -205,4 +207,57 @@ fn special_points() {
     assert_eq!(log1p(-1.0), f64::NEG_INFINITY);
     assert!(expm1(-0.0).is_sign_negative() && log1p(-0.0).is_sign_negative() && tanh(-0.0).is_sign_negative());
     assert_eq!(f32_of(|_| -f64::NAN, 0.0).to_bits(), 0x7FC0_0000);
+}
+
+#[test]
+fn atan2_agrees_with_std() {
+    let points = [0.0, -0.0, 1.0, -1.0, 0.3, -0.7, 12.5, -1e300, 1e-300, f64::INFINITY, f64::NEG_INFINITY];
+    for y in points {
+        for x in points {
+            assert!(ulps(atan2(y, x), y.atan2(x)) <= 2, "atan2({y}, {x}) = {}, expected {}", atan2(y, x), y.atan2(x));
+        }
+    }
+}
+
+#[test]
+fn log_gamma_at_known_points() {
+    for (x, want) in [(0.5, 0.5723649429247001), (1.0, 0.0), (2.0, 0.0), (3.5, 1.2009736023470743), (-1.5, 0.8600470153764810), (100.0, 359.1342053695754)] {
+        assert!((log_gamma(x) - want).abs() <= 1e-13 * (1.0 + want.abs()), "log_gamma({x}) = {}", log_gamma(x));
+    }
+    assert_eq!(log_gamma(-3.0), f64::INFINITY);
+}
+
+#[test]
+fn slices_equal_scalars() {
+    let a: Vec<f32> = sample_f32().step_by(97).collect();
+    let b: Vec<f32> = a.iter().rev().copied().collect();
+    let mut out = vec![0.0; a.len()];
+    for &function in UnaryFunction::ALL {
+        unary_f32_slice(function, &a, &mut out);
+        assert!(a.iter().zip(&out).all(|(x, o)| unary_f32(function, *x).to_bits() == o.to_bits()), "{function}");
+    }
+    for &function in BinaryFunction::ALL {
+        binary_f32_slice(function, &a, &b, &mut out);
+        for ((x, y), o) in a.iter().zip(&b).zip(&out) {
+            assert_eq!(binary_f32(function, *x, *y).to_bits(), o.to_bits(), "{function} {x} {y}");
+        }
+    }
+}
+
+#[test]
+fn integers_follow_the_written_rules() {
+    let binary = |f, a, b| binary_integer(f, a, b, Element::I32);
+    assert_eq!(binary(BinaryFunction::Div, -7, 2), -3);
+    assert_eq!(binary(BinaryFunction::Div, 7, 0), 0);
+    assert_eq!(binary(BinaryFunction::FloorDiv, -7, 2), -4);
+    assert_eq!(binary(BinaryFunction::Mod, -7, 3), 2);
+    assert_eq!(binary(BinaryFunction::Mod, 7, -3), -2);
+    assert_eq!(binary(BinaryFunction::Fmod, -7, 3), -1);
+    assert_eq!(binary(BinaryFunction::Pow, 3, 4), 81);
+    assert_eq!(binary(BinaryFunction::Pow, 2, -1), 0);
+    assert_eq!(binary(BinaryFunction::Shl, 1, 32), 0);
+    assert_eq!(binary(BinaryFunction::Shr, -8, 1), -4);
+    assert_eq!(binary(BinaryFunction::Shr, -8, 40), -1);
+    assert_eq!(unary_integer(UnaryFunction::Sign, -5), -1);
+    assert_eq!(unary_integer(UnaryFunction::BitwiseNot, 5), -6);
 }
