@@ -6,8 +6,8 @@
 //! for each function, so that the caller's vector instructions apply to them.
 
 use super::{
-    acos, acosh, asin, asinh, atan, atan2, atanh, canonical_f32, canonical_f64, cos, cosh, erf, exp, exp2, expm1, f32_of, gelu, gelu_tanh, log,
-    log1p, log_gamma, pow, pow_f32, rsqrt, sigmoid, silu, sin, sinh, softplus, tan, tanh,
+    acos, acosh, asin, asinh, atan, atan2, atanh, canonical_f32, canonical_f64, cos, cosh, erf, exp, exp2, expm1,
+    f32_of, gelu, gelu_tanh, log, log_gamma, log1p, pow, pow_f32, rsqrt, sigmoid, silu, sin, sinh, softplus, tan, tanh,
 };
 use crate::element::Element;
 use crate::functions::{BinaryFunction, CompareFunction, UnaryFunction};
@@ -211,10 +211,24 @@ pub fn binary_integer(function: BinaryFunction, a: i128, b: i128, element: Eleme
         BinaryFunction::And => a & b,
         BinaryFunction::Or => a | b,
         BinaryFunction::Xor => a ^ b,
-        BinaryFunction::Shl => if shift_in_width(b, element) { a << b } else { 0 },
+        BinaryFunction::Shl => {
+            if shift_in_width(b, element) {
+                a << b
+            } else {
+                0
+            }
+        }
         BinaryFunction::Shr => a >> if shift_in_width(b, element) { b } else { 127 },
-        BinaryFunction::Prelu => if a >= 0 { a } else { a.wrapping_mul(b) },
-        BinaryFunction::FloorDiv => a.checked_div(b).map_or(0, |q| if a % b != 0 && (a < 0) != (b < 0) { q - 1 } else { q }),
+        BinaryFunction::Prelu => {
+            if a >= 0 {
+                a
+            } else {
+                a.wrapping_mul(b)
+            }
+        }
+        BinaryFunction::FloorDiv => {
+            a.checked_div(b).map_or(0, |q| if a % b != 0 && (a < 0) != (b < 0) { q - 1 } else { q })
+        }
         BinaryFunction::Atan2 | BinaryFunction::MulSilu => binary_f64(function, a as f64, b as f64) as i128,
     }
 }
@@ -229,7 +243,13 @@ fn integer_power(base: i128, exponent: i128) -> i128 {
     if exponent < 0 {
         return match base {
             1 => 1,
-            -1 => if exponent % 2 == 0 { 1 } else { -1 },
+            -1 => {
+                if exponent % 2 == 0 {
+                    1
+                } else {
+                    -1
+                }
+            }
             _ => 0,
         };
     }

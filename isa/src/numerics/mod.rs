@@ -20,7 +20,8 @@ mod trig;
 
 pub use erf::{erf, erfc};
 pub use evaluate::{
-    binary_f32, binary_f32_slice, binary_f64, binary_integer, compare, rsqrt_f32, unary_f32, unary_f32_slice, unary_f64, unary_integer,
+    binary_f32, binary_f32_slice, binary_f64, binary_integer, compare, rsqrt_f32, unary_f32, unary_f32_slice,
+    unary_f64, unary_integer,
 };
 pub use exp::{exp, exp2, expm1};
 pub use gamma::log_gamma;
