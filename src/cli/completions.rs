@@ -25,7 +25,8 @@ enum Reader {
 /// For whom the text is.
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// The shell, or `man` for the manual page
+    /// bash, zsh, fish, elvish, powershell, or man for the manual page
+    #[arg(hide_possible_values = true)]
     reader: Reader,
 }
 

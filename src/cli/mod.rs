@@ -24,7 +24,7 @@ const EXIT_CODES: &str = "Exit codes: 0 ok, 1 model or input rejected, 2 usage, 
 
 /// From ONNX transformer graphs to the instructions of a single-chip LPDDR accelerator, and a simulator that executes them.
 #[derive(Parser)]
-#[command(name = "narae", version, about, after_help = EXIT_CODES, max_term_width = 110)]
+#[command(name = "narae", version, after_help = EXIT_CODES, max_term_width = 110)]
 struct CommandLine {
     #[command(flatten)]
     global: Global,
@@ -34,12 +34,13 @@ struct CommandLine {
 
 /// Options of every subcommand.
 #[derive(Args)]
+#[command(next_help_heading = "Common options")]
 struct Global {
-    /// How errors are written
-    #[arg(long, value_enum, default_value_t, global = true, value_name = "FORMAT")]
+    /// How errors are written: human or json
+    #[arg(long, value_enum, default_value_t, global = true, value_name = "FORMAT", hide_possible_values = true)]
     message_format: MessageFormat,
-    /// When to colour (NO_COLOR is respected)
-    #[arg(long, value_enum, default_value_t, global = true, value_name = "WHEN")]
+    /// When to colour: auto (NO_COLOR is respected), always or never
+    #[arg(long, value_enum, default_value_t, global = true, value_name = "WHEN", hide_possible_values = true)]
     color: ColorChoice,
     /// Say more (twice: still more)
     #[arg(short, long, action = clap::ArgAction::Count, global = true)]

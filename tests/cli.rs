@@ -1,0 +1,61 @@
+//! The command line as users see it: help, version, error texts, exit codes, `-` and quiet, as snapshots.
+
+mod support;
+
+use support::{narae, narae_in};
+
+#[test]
+fn help() {
+    insta::assert_snapshot!("help", narae(&["--help"]).ok().stdout);
+}
+
+#[test]
+fn help_of_every_subcommand() {
+    let help = narae(&["--help"]).ok().stdout;
+    let commands = help.lines().skip_while(|line| !line.starts_with("Commands:")).skip(1).take_while(|line| line.starts_with("  "));
+    for line in commands {
+        let Some(name) = line.split_whitespace().next().filter(|name| *name != "help" && !line.starts_with("   ")) else { continue };
+        insta::assert_snapshot!(format!("help_{name}"), narae(&[name, "--help"]).ok().stdout);
+    }
+}
+
+#[test]
+fn version() {
+    assert_eq!(narae(&["--version"]).ok().stdout, concat!("narae ", env!("CARGO_PKG_VERSION"), "\n"));
+}
+
+#[test]
+fn wrong_usage_is_exit_code_2() {
+    for arguments in [&["frobnicate"][..], &["explain"], &["explain", "E0101", "--colour"], &[]] {
+        assert_eq!(narae(arguments).code, 2, "{arguments:?}");
+    }
+}
+
+#[test]
+fn explanations() {
+    let all = narae(&["explain", "all"]).ok().stdout;
+    for line in all.lines() {
+        let code = line.split_whitespace().next().expect("a code");
+        assert!(narae(&["explain", code]).ok().stdout.starts_with(code));
+    }
+    insta::assert_snapshot!("explain_E0302", narae(&["explain", "e0302"]).ok().stdout);
+    assert_eq!(narae(&["explain", "E7777"]).code, 2);
+}
+
+#[test]
+fn completions_and_manual_page() {
+    for reader in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        assert!(narae(&["completions", reader]).ok().stdout.contains("narae"), "{reader}");
+    }
+    assert!(narae(&["completions", "man"]).ok().stdout.contains(".TH"));
+}
+
+#[test]
+fn color_is_asked_for_or_absent() {
+    let plain = narae(&["explain", "E7777"]).stderr;
+    let coloured = narae(&["--color", "always", "explain", "E7777"]).stderr;
+    assert!(!plain.contains('\u{1b}') && coloured.contains('\u{1b}'));
+    insta::assert_snapshot!("error_text", plain);
+    let folder = tempfile::tempdir().expect("a folder");
+    assert_eq!(narae_in(folder.path(), &["explain", "E0101"]).code, 0);
+}
