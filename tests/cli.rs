@@ -12,9 +12,16 @@ fn help() {
 #[test]
 fn help_of_every_subcommand() {
     let help = narae(&["--help"]).ok().stdout;
-    let commands = help.lines().skip_while(|line| !line.starts_with("Commands:")).skip(1).take_while(|line| line.starts_with("  "));
+    let commands = help
+        .lines()
+        .skip_while(|line| !line.starts_with("Commands:"))
+        .skip(1)
+        .take_while(|line| line.starts_with("  "));
     for line in commands {
-        let Some(name) = line.split_whitespace().next().filter(|name| *name != "help" && !line.starts_with("   ")) else { continue };
+        let Some(name) = line.split_whitespace().next().filter(|name| *name != "help" && !line.starts_with("   "))
+        else {
+            continue;
+        };
         insta::assert_snapshot!(format!("help_{name}"), narae(&[name, "--help"]).ok().stdout);
     }
 }

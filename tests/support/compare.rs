@@ -42,7 +42,9 @@ impl Padding {
 
     /// Whether the element of output `name` at `index` belongs to a real position.
     fn is_real(&self, name: &str, index: &[usize], dims: &[usize]) -> bool {
-        let at = |rows: &[Vec<bool>], token: usize| rows.get(index[0]).and_then(|row| row.get(token)).copied().unwrap_or(true);
+        let at = |rows: &[Vec<bool>], token: usize| {
+            rows.get(index[0]).and_then(|row| row.get(token)).copied().unwrap_or(true)
+        };
         match (name.starts_with("present"), dims.len()) {
             (true, 4) => at(&self.total, index[2]),
             (false, 3) if dims[1] == self.new.first().map_or(0, Vec::len) => at(&self.new, index[1]),
@@ -52,7 +54,13 @@ impl Padding {
 }
 
 /// Compares one output.
-pub fn compare(name: &str, got: &HostTensor, want: &HostTensor, tolerance: Tolerance, padding: Option<&Padding>) -> Result<Difference, String> {
+pub fn compare(
+    name: &str,
+    got: &HostTensor,
+    want: &HostTensor,
+    tolerance: Tolerance,
+    padding: Option<&Padding>,
+) -> Result<Difference, String> {
     if got.dims != want.dims {
         return Err(format!("{name}: dims {:?}, expected {:?}", got.dims, want.dims));
     }
@@ -79,14 +87,20 @@ pub fn compare(name: &str, got: &HostTensor, want: &HostTensor, tolerance: Toler
         }
     }
     if worst.worst > 1.0 {
-        return Err(format!("{name}: max |Δ| {:.3e}, {:.2} × the tolerance at {:?}", worst.max_abs, worst.worst, worst.index));
+        return Err(format!(
+            "{name}: max |Δ| {:.3e}, {:.2} × the tolerance at {:?}",
+            worst.max_abs, worst.worst, worst.index
+        ));
     }
     Ok(worst)
 }
 
 /// Compares all wanted outputs; the largest |Δ| of each, or every mismatch.
 pub fn compare_all(
-    got: &Arrays, want: &Arrays, inputs: &Arrays, tolerance: impl Fn(&str) -> Tolerance,
+    got: &Arrays,
+    want: &Arrays,
+    inputs: &Arrays,
+    tolerance: impl Fn(&str) -> Tolerance,
 ) -> Result<f64, String> {
     let padding = Padding::of_call(inputs);
     let mut problems = Vec::new();

@@ -6,7 +6,7 @@ pub mod compare;
 pub mod wire;
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 /// The folder of the workspace.
 pub fn root() -> PathBuf {
@@ -20,7 +20,11 @@ pub fn data(name: &str) -> PathBuf {
 
 /// A file or folder of the models that are shared between checkouts: `$NARAE_SHARED`, `../shared`, `/work/shared`.
 pub fn shared(path: &str) -> Option<PathBuf> {
-    let candidates = [std::env::var_os("NARAE_SHARED").map(PathBuf::from), Some(root().join("../shared")), Some("/work/shared".into())];
+    let candidates = [
+        std::env::var_os("NARAE_SHARED").map(PathBuf::from),
+        Some(root().join("../shared")),
+        Some("/work/shared".into()),
+    ];
     candidates.into_iter().flatten().map(|base| base.join(path)).find(|found| found.exists())
 }
 
@@ -62,8 +66,13 @@ impl Run {
 /// Runs `narae` with these arguments in a folder.
 pub fn narae_in<S: AsRef<std::ffi::OsStr>>(folder: &Path, arguments: &[S]) -> Run {
     let mut command = Command::new(env!("CARGO_BIN_EXE_narae"));
-    let Output { status, stdout, stderr } =
-        command.args(arguments).current_dir(folder).env("NO_COLOR", "1").output().expect("the binary starts");
+    let Output { status, stdout, stderr } = command
+        .args(arguments)
+        .current_dir(folder)
+        .env("NO_COLOR", "1")
+        .stdin(Stdio::null())
+        .output()
+        .expect("the binary starts");
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
     Run { code: status.code().unwrap_or(255), stdout: text(stdout), stderr: text(stderr) }
 }

@@ -52,10 +52,13 @@ pub enum Dim<'a> {
 /// A declared input or output; `kind` is the ONNX data type (1 f32, 7 i64, 8 string, 9 bool, 10 f16).
 pub fn value(name: &str, kind: i64, dims: &[Dim<'_>]) -> Message {
     let shape = dims.iter().fold(Message::default(), |shape, dim| {
-        shape.message(1, match dim {
-            Dim::Is(number) => Message::default().number(1, *number),
-            Dim::Named(symbol) => Message::default().bytes(2, symbol),
-        })
+        shape.message(
+            1,
+            match dim {
+                Dim::Is(number) => Message::default().number(1, *number),
+                Dim::Named(symbol) => Message::default().bytes(2, symbol),
+            },
+        )
     });
     let tensor = Message::default().number(1, kind).message(2, shape);
     Message::default().bytes(1, name).message(2, Message::default().message(1, tensor))
@@ -70,8 +73,12 @@ pub fn initializer(name: &str, dims: &[i64], values: &[f32]) -> Message {
 /// An f32 initializer whose bytes lie in another file.
 pub fn external(name: &str, dims: &[i64], location: &str) -> Message {
     let entry = Message::default().bytes(1, "location").bytes(2, location);
-    dims.iter().fold(Message::default(), |tensor, dim| tensor.number(1, *dim))
-        .number(2, 1).bytes(8, name).message(13, entry).number(14, 1)
+    dims.iter()
+        .fold(Message::default(), |tensor, dim| tensor.number(1, *dim))
+        .number(2, 1)
+        .bytes(8, name)
+        .message(13, entry)
+        .number(14, 1)
 }
 
 /// The parts of a graph.
@@ -90,7 +97,9 @@ pub struct Graph {
 impl Graph {
     /// The GraphProto.
     pub fn message(self) -> Message {
-        let add = |message: Message, field: u32, parts: Vec<Message>| parts.into_iter().fold(message, |m, part| m.message(field, part));
+        let add = |message: Message, field: u32, parts: Vec<Message>| {
+            parts.into_iter().fold(message, |m, part| m.message(field, part))
+        };
         let message = add(Message::default(), 1, self.nodes).bytes(2, "g");
         let message = add(message, 5, self.initializers);
         add(add(message, 11, self.inputs), 12, self.outputs)
