@@ -1,0 +1,211 @@
+//! The kernels over vector lanes and threads, bit-equal to [`super::plain`].
+//!
+//! In: dense slices and the instruction set to use. Out: dense slices. Rows of outputs are independent, so blocking and threads only
+//! decide when a sum is computed, never its order.
+
+use super::lanes::{Kernel, Lanes, dispatch, tree};
+use super::{Rows, bf16_to_f32, f16_to_f32};
+use narae_isa::numerics::{canonical_f32, exp, f32_of};
+use pulp::Arch;
+use rayon::prelude::*;
+
+/// Work below this many multiply-adds stays on the calling thread: waking another one costs more.
+const PARALLEL_WORK: usize = 150_000;
+
+/// Splits rows among threads: calls `body(first row, rows)` for chunks of `out`, `width` numbers a row.
+pub fn over_rows<T: Send>(out: &mut [T], width: usize, work_per_row: usize, body: impl Fn(usize, &mut [T]) + Sync) {
+    let rows = out.len().checked_div(width).unwrap_or(0);
+    let threads = rayon::current_num_threads();
+    if threads < 2 || rows.saturating_mul(work_per_row) < 2 * PARALLEL_WORK {
+        return body(0, out);
+    }
+    let chunk = rows.div_ceil(threads * 2).max(PARALLEL_WORK / work_per_row.max(1)).max(1).next_multiple_of(16);
+    out.par_chunks_mut(chunk * width).enumerate().for_each(|(i, part)| body(i * chunk, part));
+}
+
+/// out[t, n] = Σ_k x[t, k]·w[n, k] for `x` of `tokens` rows of `k`, and `weight` of `n` rows of `k`.
+pub fn linear(arch: Arch, weight: Rows<'_>, k: usize, x: &[f32], out: &mut [f32], n: usize) {
+    let tokens = out.len().checked_div(n).unwrap_or(0);
+    if tokens <= 1 {
+        return over_rows(out, 1, k, |first, part| {
+            dispatch(arch, Linear { weight: weight.slice(first, first + part.len(), k), k, x, out: part, tokens });
+        });
+    }
+    let mut transposed = vec![0f32; out.len()];
+    over_rows(&mut transposed, tokens, k * tokens, |first, part| {
+        let rows = part.len() / tokens;
+        dispatch(arch, Linear { weight: weight.slice(first, first + rows, k), k, x, out: part, tokens });
+    });
+    for (t, row) in out.chunks_exact_mut(n).enumerate() {
+        for (i, o) in row.iter_mut().enumerate() {
+            *o = transposed[i * tokens + t];
+        }
+    }
+}
+
+/// Rows of outputs × tokens, `out` with the tokens innermost.
+struct Linear<'a> {
+    weight: Rows<'a>,
+    k: usize,
+    x: &'a [f32],
+    out: &'a mut [f32],
+    tokens: usize,
+}
+
+impl Kernel for Linear<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<L: Lanes>(self, lanes: L) {
+        if self.k == 0 {
+            return self.out.fill(0.0);
+        }
+        match self.weight {
+            Rows::F32(w) => blocks(lanes, w, self.k, self.x, self.out, self.tokens, |v| v),
+            Rows::F16(w) => blocks(lanes, w, self.k, self.x, self.out, self.tokens, f16_to_f32),
+            Rows::BF16(w) => blocks(lanes, w, self.k, self.x, self.out, self.tokens, bf16_to_f32),
+        }
+    }
+}
+
+/// Blocks of four outputs and four tokens, then what is left.
+#[inline(always)]
+fn blocks<L: Lanes, W: Copy>(
+    lanes: L,
+    w: &[W],
+    k: usize,
+    x: &[f32],
+    out: &mut [f32],
+    tokens: usize,
+    widen: impl Fn(W) -> f32 + Copy,
+) {
+    let rows = w.len() / k;
+    let mut row = 0;
+    while row < rows {
+        let four = rows - row >= 4;
+        let mut token = 0;
+        while token < tokens {
+            let at = Block { k, row, token, tokens };
+            token += match (four, tokens - token >= 4) {
+                (true, true) => block::<L, W, 4, 4>(lanes, w, x, out, at, widen),
+                (true, false) => block::<L, W, 4, 1>(lanes, w, x, out, at, widen),
+                (false, _) => block::<L, W, 1, 1>(lanes, w, x, out, at, widen),
+            };
+        }
+        row += if four { 4 } else { 1 };
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Block {
+    k: usize,
+    row: usize,
+    token: usize,
+    tokens: usize,
+}
+
+/// `R` outputs × `T` tokens: each of the R·T sums has its own sixteen lanes. Returns `T`.
+#[inline(always)]
+fn block<L: Lanes, W: Copy, const R: usize, const T: usize>(
+    lanes: L,
+    w: &[W],
+    x: &[f32],
+    out: &mut [f32],
+    at: Block,
+    widen: impl Fn(W) -> f32 + Copy,
+) -> usize {
+    let weights: [(&[[W; 16]], &[W]); R] =
+        std::array::from_fn(|r| w[(at.row + r) * at.k..(at.row + r + 1) * at.k].as_chunks());
+    let inputs: [(&[[f32; 16]], &[f32]); T] =
+        std::array::from_fn(|t| x[(at.token + t) * at.k..(at.token + t + 1) * at.k].as_chunks());
+    let mut sums = [[lanes.splat(0.0); T]; R];
+    for i in 0..at.k / 16 {
+        let xs: [L::V; T] = std::array::from_fn(|t| lanes.load(&inputs[t].0[i]));
+        for r in 0..R {
+            let wide: [f32; 16] = std::array::from_fn(|l| widen(weights[r].0[i][l]));
+            let wv = lanes.load(&wide);
+            for t in 0..T {
+                sums[r][t] = lanes.fma(xs[t], wv, sums[r][t]);
+            }
+        }
+    }
+    for r in 0..R {
+        for t in 0..T {
+            let mut partial = lanes.array(sums[r][t]);
+            // The ragged end only reaches its own lanes: adding 0·w elsewhere could turn −0 into +0 or meet a NaN.
+            for (l, (wv, xv)) in weights[r].1.iter().zip(inputs[t].1).enumerate() {
+                partial[l] = xv.mul_add(widen(*wv), partial[l]);
+            }
+            out[(at.row + r) * at.tokens + at.token + t] = canonical_f32(tree(partial));
+        }
+    }
+    T
+}
+
+/// Σ a[i]·b[i].
+#[inline(always)]
+pub fn dot<L: Lanes>(lanes: L, a: &[f32], b: &[f32]) -> f32 {
+    let (a, a_tail) = a.as_chunks();
+    let (b, b_tail) = b.as_chunks();
+    let mut sum = lanes.splat(0.0);
+    for (x, y) in a.iter().zip(b) {
+        sum = lanes.fma(lanes.load(x), lanes.load(y), sum);
+    }
+    let mut partial = lanes.array(sum);
+    for (l, (x, y)) in a_tail.iter().zip(b_tail).enumerate() {
+        partial[l] = x.mul_add(*y, partial[l]);
+    }
+    tree(partial)
+}
+
+/// Σ a[i].
+#[inline(always)]
+pub fn sum<L: Lanes>(lanes: L, a: &[f32]) -> f32 {
+    let (a, tail) = a.as_chunks();
+    let mut sum = lanes.splat(0.0);
+    for x in a {
+        sum = lanes.add(sum, lanes.load(x));
+    }
+    let mut partial = lanes.array(sum);
+    for (l, x) in tail.iter().enumerate() {
+        partial[l] += x;
+    }
+    tree(partial)
+}
+
+/// The greatest element; see [`super::plain::maximum`]. The order does not matter, so sixteen lanes run side by side.
+#[inline(always)]
+pub fn maximum(x: &[f32]) -> f32 {
+    let (chunks, tail) = x.as_chunks::<16>();
+    let mut lanes = [f32::NEG_INFINITY; 16];
+    for chunk in chunks {
+        for (max, v) in lanes.iter_mut().zip(chunk) {
+            *max = if *v > *max { *v } else { *max };
+        }
+    }
+    tail.iter().chain(&lanes).fold(f32::NEG_INFINITY, |max, v| if *v > max { *v } else { max })
+}
+
+/// Softmax of one row; see [`super::plain::softmax`].
+pub fn softmax(arch: Arch, x: &[f32], out: &mut [f32]) {
+    dispatch(arch, Softmax { x, out });
+}
+
+struct Softmax<'a> {
+    x: &'a [f32],
+    out: &'a mut [f32],
+}
+
+impl Kernel for Softmax<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<L: Lanes>(self, lanes: L) {
+        let max = maximum(self.x);
+        for (o, v) in self.out.iter_mut().zip(self.x) {
+            *o = f32_of(exp, *v - max);
+        }
+        let total = sum(lanes, self.out);
+        for o in self.out.iter_mut() {
+            *o = canonical_f32(*o / total);
+        }
+    }
+}
