@@ -1,3 +1,5 @@
 //! ONNX model in, Narae image out. Imports `narae-isa` only; has never heard of the simulator.
 
 pub mod compress;
+pub mod graph;
+pub mod ir;

@@ -1,9 +1,17 @@
-//! Weights: quantizers, formats that a file already carries, error models, and the decisions among formats.
+//! Weights: recipes (where bytes come from and what is done with them), quantizers, formats that a file already carries, error
+//! models, and the decisions among formats.
 //!
-//! In: rows of weights and the candidates of each weight. Out: codes, scales and zero points; a chosen format per weight
-//! with the reason. Always holds: nothing here keeps a whole model's weights, and nothing depends on the clock or on threads.
+//! In: sources and rows of weights and the candidates of each weight. Out: tensors in a stream; codes, scales and zero points; a chosen
+//! format per weight with the reason. Always holds: nothing here keeps a whole model's weights, and nothing depends on the clock or
+//! on threads. No pass holds a weight: a constant of the graph holds a [`Recipe`], which is executed once, in a stream of
+//! bounded memory, when the image is written.
 
 pub mod carry;
 pub mod choose;
 pub mod policy;
 pub mod quantize;
+pub mod recipe;
+pub mod sources;
+
+pub use recipe::{Recipe, Step};
+pub use sources::{FileId, Sources};

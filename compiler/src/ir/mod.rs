@@ -1,0 +1,14 @@
+//! What every dialect of the compiler shares: entities, symbolic dims and the table of symbols.
+//!
+//! In go names and integers from models; out come values that are cheap to copy, compare and hash.
+//! Nothing here knows an op, a file format or an instruction.
+
+pub mod dim;
+mod dim_text;
+pub mod entities;
+mod polynomial;
+pub mod symbols;
+
+pub use dim::Dim;
+pub use entities::{Node, Symbol, Value};
+pub use symbols::{SymbolDefinition, Symbols};

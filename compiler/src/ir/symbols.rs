@@ -1,0 +1,424 @@
+//! The table of symbols: names, what defines each, bounds, and what was learnt about them.
+//!
+//! Exporters declare the same length under several names, so equality of dims is *lenient*: when an operation needs two
+//! dims to be equal, [`Symbols::unify`] solves the equation for a symbol where it can and remembers the substitution and a note
+//! for the user; where it cannot, the equation is an assumption that is checked when the program runs. Only equations without
+//! any solution are errors. Substitutions never form a cycle; [`Symbols::resolve`] applies them all.
+
+use cranelift_entity::{EntityRef, PrimaryMap};
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::polynomial::Atom;
+use super::{Dim, Symbol, Value};
+
+/// What gives a symbol its value when the program runs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SymbolDefinition {
+    /// The extent of axis `axis` of graph input number `input`.
+    Input {
+        /// Position in the graph's list of inputs.
+        input: u32,
+        /// Axis of that input.
+        axis: u32,
+    },
+    /// Element number `index`, row-major, of an integer tensor of the graph.
+    Data {
+        /// The integer tensor.
+        value: Value,
+        /// Row-major position of the element.
+        index: u64,
+    },
+    /// The extent of axis `axis` of a tensor whose dims are only known once it was computed.
+    Extent {
+        /// The tensor.
+        value: Value,
+        /// Its axis.
+        axis: u32,
+    },
+    /// In the body of a loop or conditional: number `index` of the dims that the enclosing op passes in.
+    Passed {
+        /// Position in the enclosing op's `symbols`.
+        index: u32,
+    },
+    /// Nothing yet. A graph that still uses such a symbol fails verification.
+    Undefined,
+}
+
+/// One row of the table.
+#[derive(Clone, PartialEq, Debug)]
+pub struct SymbolData {
+    /// Unique in its table; an identifier.
+    pub name: String,
+    /// Where the value comes from.
+    pub definition: SymbolDefinition,
+    /// The least value, if limited.
+    pub lower: Option<i64>,
+    /// The greatest value, if limited.
+    pub upper: Option<i64>,
+    /// What the symbol turned out to be, in other symbols.
+    pub replacement: Option<Dim>,
+}
+
+/// Two dims that must be equal and cannot be.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Contradiction {
+    /// One side, resolved.
+    pub left: Dim,
+    /// The other side, resolved.
+    pub right: Dim,
+}
+
+/// The table of the symbols of one graph.
+#[derive(Clone, Default, Debug)]
+pub struct Symbols {
+    table: PrimaryMap<Symbol, SymbolData>,
+    by_name: BTreeMap<String, Symbol>,
+    /// Equations that hold if the model is right, but could not be solved for a symbol.
+    assumptions: BTreeSet<(Dim, Dim)>,
+    /// Sentences for the user: which names turned out equal.
+    notes: Vec<String>,
+    replaced: usize,
+}
+
+impl Symbols {
+    /// A new symbol for an extent: never negative. The name is made an identifier and unique.
+    pub fn add(&mut self, name: &str, definition: SymbolDefinition) -> Symbol {
+        self.add_bounded(name, definition, Some(0), None)
+    }
+
+    /// A new symbol with bounds.
+    pub fn add_bounded(
+        &mut self,
+        name: &str,
+        definition: SymbolDefinition,
+        lower: Option<i64>,
+        upper: Option<i64>,
+    ) -> Symbol {
+        let name = self.unique_name(name);
+        let symbol =
+            self.table.push(SymbolData { name: name.clone(), definition, lower, upper, replacement: None });
+        self.by_name.insert(name, symbol);
+        symbol
+    }
+
+    fn unique_name(&self, name: &str) -> String {
+        let word = |c: char| if c.is_ascii_alphanumeric() || c == '_' || c == '.' { c } else { '_' };
+        let mut base: String = name.chars().map(word).collect();
+        if !base.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') {
+            base.insert(0, '_');
+        }
+        if !self.by_name.contains_key(&base) {
+            return base;
+        }
+        // The table's length only grows, so the first try is nearly always free.
+        let numbers = self.table.len()..;
+        let free = numbers.map(|number| format!("{base}_{number}")).find(|name| !self.by_name.contains_key(name));
+        free.unwrap_or(base)
+    }
+
+    /// The symbol of a name.
+    pub fn find(&self, name: &str) -> Option<Symbol> {
+        self.by_name.get(name).copied()
+    }
+
+    /// The name of a symbol.
+    pub fn name(&self, symbol: Symbol) -> &str {
+        &self.table[symbol].name
+    }
+
+    /// The row of a symbol.
+    pub fn data(&self, symbol: Symbol) -> &SymbolData {
+        &self.table[symbol]
+    }
+
+    /// Whether the symbol belongs to this table.
+    pub fn contains(&self, symbol: Symbol) -> bool {
+        self.table.is_valid(symbol)
+    }
+
+    /// Number of symbols, replaced ones included.
+    pub fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    /// Whether there are no symbols.
+    pub fn is_empty(&self) -> bool {
+        self.table.is_empty()
+    }
+
+    /// All symbols in the order of their creation.
+    pub fn iter(&self) -> impl Iterator<Item = (Symbol, &SymbolData)> {
+        self.table.iter()
+    }
+
+    /// Sets what defines a symbol.
+    pub fn define(&mut self, symbol: Symbol, definition: SymbolDefinition) {
+        self.table[symbol].definition = definition;
+    }
+
+    /// Narrows the bounds of a symbol.
+    pub fn bound(&mut self, symbol: Symbol, lower: Option<i64>, upper: Option<i64>) {
+        let row = &mut self.table[symbol];
+        row.lower = [row.lower, lower].into_iter().flatten().max();
+        row.upper = [row.upper, upper].into_iter().flatten().min();
+    }
+
+    /// What was learnt, in sentences.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// Equations that must hold at run time and could not be solved.
+    pub fn assumptions(&self) -> impl Iterator<Item = &(Dim, Dim)> {
+        self.assumptions.iter()
+    }
+
+    /// The dim with everything that was learnt put in.
+    pub fn resolve(&self, dim: &Dim) -> Dim {
+        if self.replaced == 0 || dim.as_const().is_some() {
+            return dim.clone();
+        }
+        let mut dim = dim.clone();
+        // Every round follows one replacement of each symbol; there are no cycles, so `replaced` rounds are enough.
+        for _ in 0..=self.replaced {
+            if !dim.any_symbol(&mut |symbol| self.table[symbol].replacement.is_some()) {
+                break;
+            }
+            dim = dim.substitute(&|symbol| self.table[symbol].replacement.clone());
+        }
+        dim
+    }
+
+    /// Resolves in place.
+    pub fn resolve_all(&self, dims: &mut [Dim]) {
+        if self.replaced > 0 {
+            dims.iter_mut().for_each(|dim| *dim = self.resolve(dim));
+        }
+    }
+
+    /// Declares a symbol to be a dim: `--dim name=N`, or a fact found by a pass.
+    pub fn replace(&mut self, symbol: Symbol, dim: &Dim) -> Result<(), Contradiction> {
+        self.unify(&symbol.into(), dim)
+    }
+
+    /// Makes two dims equal, or says that they cannot be.
+    pub fn unify(&mut self, left: &Dim, right: &Dim) -> Result<(), Contradiction> {
+        if left == right {
+            return Ok(());
+        }
+        let (left, right) = (self.resolve(left), self.resolve(right));
+        let contradiction = || Contradiction { left: left.clone(), right: right.clone() };
+        let difference = &left - &right;
+        if difference.is(0) {
+            return Ok(());
+        }
+        let (lower, upper) = difference.bounds(self);
+        if difference.is_invalid() || lower.is_some_and(|l| l > 0) || upper.is_some_and(|u| u < 0) {
+            return Err(contradiction());
+        }
+        let Some(solution) = self.solve(&left, &right, &difference) else {
+            return Err(contradiction());
+        };
+        match solution {
+            Some((symbol, value)) => self.substitute(symbol, value, &left, &right),
+            None => {
+                self.assumptions.insert((left.clone(), right.clone()));
+                Ok(())
+            }
+        }
+    }
+
+    /// Solves `difference = 0`: `None` if there is no integer solution, `Some(None)` if no symbol stands alone.
+    fn solve(&self, left: &Dim, right: &Dim, difference: &Dim) -> Option<Option<(Symbol, Dim)>> {
+        let polynomial = difference.polynomial()?.into_owned();
+        let constant = polynomial.constant_term();
+        let unknown = polynomial.add_scaled(&super::polynomial::Polynomial::constant(constant), -1)?;
+        let divisor = i64::try_from(unknown.content()).ok()?;
+        if divisor == 0 || constant % divisor != 0 {
+            return None;
+        }
+        let reduced = polynomial.split_multiples(divisor).0;
+        let reduced_dim = Dim::from_polynomial(Some(reduced.clone()));
+        let mut candidates: Vec<(u8, Symbol, i64)> = Vec::new();
+        for (monomial, coefficient) in &reduced.terms {
+            if let [(Atom::Symbol(symbol), 1)] = monomial.as_slice()
+                && coefficient.abs() == 1
+                && occurrences(&reduced_dim, *symbol) == 1
+            {
+                let bare = left.as_symbol() == Some(*symbol) || right.as_symbol() == Some(*symbol);
+                candidates.push((self.rank(*symbol, bare), *symbol, *coefficient));
+            }
+        }
+        let Some((_, symbol, coefficient)) = candidates.into_iter().max() else { return Some(None) };
+        // c*s + rest = 0 with c = ±1, so s = -c*rest.
+        let rest = &reduced_dim - &(&Dim::from(coefficient) * &symbol.into());
+        Some(Some((symbol, &rest * &Dim::from(-coefficient))))
+    }
+
+    /// Which symbol to eliminate: undefined ones first, then one that stands bare, then the newest.
+    fn rank(&self, symbol: Symbol, bare: bool) -> u8 {
+        let undefined = matches!(self.table[symbol].definition, SymbolDefinition::Undefined);
+        u8::from(undefined) * 2 + u8::from(bare)
+    }
+
+    fn substitute(&mut self, symbol: Symbol, value: Dim, left: &Dim, right: &Dim) -> Result<(), Contradiction> {
+        let (lower, upper) = value.bounds(self);
+        let row = &self.table[symbol];
+        let too_low = row.lower.zip(upper).is_some_and(|(least, value)| value < least);
+        let too_high = row.upper.zip(lower).is_some_and(|(most, value)| value > most);
+        if too_low || too_high || value.is_invalid() {
+            return Err(Contradiction { left: left.clone(), right: right.clone() });
+        }
+        let (lower, upper) = (row.lower, row.upper);
+        if !matches!(row.definition, SymbolDefinition::Undefined) {
+            let note = format!("`{}` is `{}`", row.name, value.display(self));
+            self.notes.push(note);
+        }
+        if let Some(other) = value.as_symbol() {
+            self.bound(other, lower, upper);
+        }
+        self.table[symbol].replacement = Some(value);
+        self.replaced += 1;
+        Ok(())
+    }
+
+    /// The smaller dim, decided by bounds where they tell.
+    pub fn minimum(&self, a: &Dim, b: &Dim) -> Dim {
+        match self.compare(a, b) {
+            Some(true) => a.clone(),
+            Some(false) => b.clone(),
+            None => a.min(b),
+        }
+    }
+
+    /// The larger dim, decided by bounds where they tell.
+    pub fn maximum(&self, a: &Dim, b: &Dim) -> Dim {
+        match self.compare(a, b) {
+            Some(true) => b.clone(),
+            Some(false) => a.clone(),
+            None => a.max(b),
+        }
+    }
+
+    /// `Some(true)` if `a <= b` at every point, `Some(false)` if `a >= b` at every point.
+    pub fn compare(&self, a: &Dim, b: &Dim) -> Option<bool> {
+        let (lower, upper) = (a - b).bounds(self);
+        if upper.is_some_and(|u| u <= 0) {
+            Some(true)
+        } else if lower.is_some_and(|l| l >= 0) {
+            Some(false)
+        } else {
+            None
+        }
+    }
+
+    /// Whether two dims are known to differ at every point.
+    pub fn never_equal(&self, a: &Dim, b: &Dim) -> bool {
+        let (lower, upper) = (a - b).bounds(self);
+        upper.is_some_and(|u| u < 0) || lower.is_some_and(|l| l > 0)
+    }
+
+    /// The symbol with this number; tables are dense.
+    pub fn nth(&self, index: usize) -> Option<Symbol> {
+        (index < self.table.len()).then(|| Symbol::new(index))
+    }
+}
+
+/// How often a symbol occurs, inside atoms included.
+fn occurrences(dim: &Dim, wanted: Symbol) -> usize {
+    let mut count = 0;
+    dim.any_symbol(&mut |symbol| {
+        count += usize::from(symbol == wanted);
+        false
+    });
+    count
+}
+
+type Interval = (Option<i64>, Option<i64>);
+
+/// Interval arithmetic over the expression. Unlimited ends and overflows are `None`.
+pub(super) fn bounds(dim: &Dim, symbols: &Symbols) -> Interval {
+    if let Some(value) = dim.as_const() {
+        return (Some(value), Some(value));
+    }
+    let Some(polynomial) = dim.polynomial() else { return (None, None) };
+    let mut total = (Some(0), Some(0));
+    for (monomial, coefficient) in &polynomial.terms {
+        let mut product = (Some(*coefficient), Some(*coefficient));
+        for (atom, power) in monomial {
+            let interval = atom_bounds(atom, symbols);
+            for _ in 0..*power {
+                product = multiply(product, interval);
+            }
+        }
+        total = (
+            total.0.zip(product.0).and_then(|(a, b)| i64::checked_add(a, b)),
+            total.1.zip(product.1).and_then(|(a, b)| i64::checked_add(a, b)),
+        );
+    }
+    total
+}
+
+fn atom_bounds(atom: &Atom, symbols: &Symbols) -> Interval {
+    match atom {
+        Atom::Symbol(symbol) => {
+            let row = symbols.data(*symbol);
+            match &row.replacement {
+                Some(value) => bounds(value, symbols),
+                None => (row.lower, row.upper),
+            }
+        }
+        Atom::FloorDiv(a, b) => {
+            let (lower, upper) = bounds(a, symbols);
+            match b.as_const() {
+                Some(divisor) if divisor > 0 => (lower.map(|l| l.div_euclid(divisor)), upper.map(|u| u.div_euclid(divisor))),
+                // A positive divisor brings the quotient of a non-negative number towards zero.
+                _ if lower.is_some_and(|l| l >= 0) && bounds(b, symbols).0.is_some_and(|l| l >= 0) => (Some(0), upper),
+                _ => (None, None),
+            }
+        }
+        Atom::Mod(_, b) => match bounds(b, symbols) {
+            (Some(lower), upper) if lower >= 0 => (Some(0), upper.map(|u| u.saturating_sub(1))),
+            _ => (None, None),
+        },
+        Atom::Min(a, b) => {
+            let (a, b) = (bounds(a, symbols), bounds(b, symbols));
+            (a.0.zip(b.0).map(|(a, b)| a.min(b)), [a.1, b.1].into_iter().flatten().min())
+        }
+        Atom::Max(a, b) => {
+            let (a, b) = (bounds(a, symbols), bounds(b, symbols));
+            ([a.0, b.0].into_iter().flatten().max(), a.1.zip(b.1).map(|(a, b)| a.max(b)))
+        }
+    }
+}
+
+fn multiply(a: Interval, b: Interval) -> Interval {
+    if let ((Some(a0), Some(a1)), (Some(b0), Some(b1))) = (a, b) {
+        let products = [a0.checked_mul(b0), a0.checked_mul(b1), a1.checked_mul(b0), a1.checked_mul(b1)];
+        if products.iter().any(Option::is_none) {
+            return (None, None);
+        }
+        let found = products.into_iter().flatten();
+        return (found.clone().min(), found.max());
+    }
+    match (sign(a), sign(b)) {
+        (Some(true), Some(true)) => (
+            a.0.zip(b.0).and_then(|(x, y)| x.checked_mul(y)),
+            a.1.zip(b.1).and_then(|(x, y)| x.checked_mul(y)),
+        ),
+        (Some(false), Some(true)) => (None, a.1.zip(b.0).and_then(|(x, y)| x.checked_mul(y))),
+        (Some(true), Some(false)) => (None, a.0.zip(b.1).and_then(|(x, y)| x.checked_mul(y))),
+        _ => (None, None),
+    }
+}
+
+/// `Some(true)` if never negative, `Some(false)` if never positive.
+fn sign(interval: Interval) -> Option<bool> {
+    if interval.0.is_some_and(|l| l >= 0) {
+        Some(true)
+    } else if interval.1.is_some_and(|u| u <= 0) {
+        Some(false)
+    } else {
+        None
+    }
+}
