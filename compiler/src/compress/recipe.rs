@@ -212,9 +212,8 @@ impl Recipe {
     /// Repeats axes of extent 1 and new leading axes.
     pub fn broadcast(&self, dims: Vec<usize>) -> Result<Recipe, Diagnostic> {
         let new = dims.len().checked_sub(self.dims().len());
-        let fits = new.is_some_and(|new| {
-            self.dims().iter().zip(&dims[new..]).all(|(&from, &to)| from == to || from == 1)
-        });
+        let fits =
+            new.is_some_and(|new| self.dims().iter().zip(&dims[new..]).all(|(&from, &to)| from == to || from == 1));
         if !fits || element_count(&dims).is_none() {
             return Err(bug(format!("{:?} cannot be broadcast to {dims:?}", self.dims())));
         }
@@ -230,7 +229,8 @@ impl Recipe {
         let inside = |axis: usize| {
             let (Ok(start), Ok(count)) = (i64::try_from(starts[axis]), i64::try_from(dims[axis])) else { return false };
             let last = (count - 1).checked_mul(steps[axis]).and_then(|way| way.checked_add(start));
-            count == 0 || (starts[axis] < self.dims()[axis] && last.is_some_and(|l| l >= 0 && l < self.dims()[axis] as i64))
+            count == 0
+                || (starts[axis] < self.dims()[axis] && last.is_some_and(|l| l >= 0 && l < self.dims()[axis] as i64))
         };
         if starts.len() != rank || steps.len() != rank || dims.len() != rank || !(0..rank).all(inside) {
             return Err(bug(format!("slice {starts:?} {steps:?} {dims:?} leaves {:?}", self.dims())));
@@ -257,7 +257,10 @@ impl Recipe {
                     && others(part.dims()) == others(&dims)
             });
         if !fits {
-            return Err(bug(format!("cannot concatenate {:?} along {axis}", parts.iter().map(Recipe::dims).collect::<Vec<_>>())));
+            return Err(bug(format!(
+                "cannot concatenate {:?} along {axis}",
+                parts.iter().map(Recipe::dims).collect::<Vec<_>>()
+            )));
         }
         dims[axis] = parts.iter().map(|part| part.dims()[axis]).sum();
         Ok(Recipe::make(first.element(), dims, Step::Concat(parts.to_vec(), axis)))
@@ -324,8 +327,7 @@ impl Recipe {
         if !fits(scale) || !zero.is_none_or(fits) || !scale.element().is_float() {
             return Err(bug(format!("scales {:?} do not fit codes {:?}", scale.dims(), codes.dims())));
         }
-        let step =
-            Step::Dequantize { codes: codes.clone(), scale: scale.clone(), zero: zero.cloned(), axis, block };
+        let step = Step::Dequantize { codes: codes.clone(), scale: scale.clone(), zero: zero.cloned(), axis, block };
         Ok(Recipe::make(scale.element(), codes.dims().to_vec(), step))
     }
 }

@@ -101,13 +101,12 @@ impl Sources {
     /// Fills `buffer` from byte `offset` of the file.
     pub fn read_at(&self, file: FileId, offset: u64, buffer: &mut [u8]) -> Result<(), Diagnostic> {
         let entry = self.entry(file);
-        let short = |reason: String| {
-            Diagnostic::new(&codes::E0106, reason).at_byte(entry.path.display().to_string(), offset)
-        };
+        let short =
+            |reason: String| Diagnostic::new(&codes::E0106, reason).at_byte(entry.path.display().to_string(), offset);
         match &entry.backing {
-            Backing::File(file) => file.read_exact_at(buffer, offset).map_err(|error| {
-                short(format!("cannot read {} bytes: {error}", buffer.len()))
-            }),
+            Backing::File(file) => file
+                .read_exact_at(buffer, offset)
+                .map_err(|error| short(format!("cannot read {} bytes: {error}", buffer.len()))),
             Backing::Bytes(bytes) => {
                 let start = usize::try_from(offset).ok();
                 let found = start.and_then(|start| bytes.get(start..start.checked_add(buffer.len())?));

@@ -21,7 +21,11 @@ pub type Contents = Arc<[Dim]>;
 
 /// The contents of the results of a node, `None` for those that are not known.
 pub(super) fn of_node(graph: &Graph, node: &NodeData) -> Vec<Option<Contents>> {
-    node.results.iter().enumerate().map(|(index, &value)| if index == 0 { of_result(graph, node, value) } else { None }).collect()
+    node.results
+        .iter()
+        .enumerate()
+        .map(|(index, &value)| if index == 0 { of_result(graph, node, value) } else { None })
+        .collect()
 }
 
 fn followed(element: Element) -> bool {
@@ -57,14 +61,10 @@ fn compute(graph: &Graph, node: &NodeData, sizes: &[usize]) -> Option<Vec<Dim>> 
         Op::Unary { function: UnaryFunction::Not } => {
             operand(0)?.iter().map(|dim| dim.as_const().map(|value| Dim::from(i64::from(value == 0)))).collect()
         }
-        Op::Binary { function } => {
-            elementwise(graph, node, sizes, |at| binary(*function, at(0), at(1), symbols))
-        }
-        Op::Compare { function } => {
-            elementwise(graph, node, sizes, |at| {
-                compare(*function, at(0), at(1), symbols).map(|holds| Dim::from(i64::from(holds)))
-            })
-        }
+        Op::Binary { function } => elementwise(graph, node, sizes, |at| binary(*function, at(0), at(1), symbols)),
+        Op::Compare { function } => elementwise(graph, node, sizes, |at| {
+            compare(*function, at(0), at(1), symbols).map(|holds| Dim::from(i64::from(holds)))
+        }),
         Op::Select {} => elementwise(graph, node, sizes, |at| {
             let condition = at(0).as_const();
             match condition {
@@ -138,7 +138,9 @@ fn constant(graph: &Graph, recipe: &Recipe) -> Option<Vec<Dim>> {
 
 fn convert(contents: &Contents, to: Element, symbols: &Symbols) -> Option<Vec<Dim>> {
     let one = |dim: &Dim| match to {
-        Element::Bool => compare(CompareFunction::Ne, dim, &Dim::ZERO, symbols).map(|holds| Dim::from(i64::from(holds))),
+        Element::Bool => {
+            compare(CompareFunction::Ne, dim, &Dim::ZERO, symbols).map(|holds| Dim::from(i64::from(holds)))
+        }
         Element::I32 => match dim.as_const() {
             Some(value) => i32::try_from(value).ok().map(|_| dim.clone()),
             None => Some(dim.clone()),

@@ -15,6 +15,7 @@ pub mod attribute;
 pub mod contents;
 pub mod infer;
 pub mod ops;
+mod recipe_text;
 
 use std::sync::Arc;
 
@@ -216,12 +217,17 @@ impl Graph {
         }
         for (symbol, source) in inferred.definitions {
             let definition = match source {
-                infer::ResultSymbol::Element { result, index } => SymbolDefinition::Data { value: results[result], index },
-                infer::ResultSymbol::Extent { result, axis } => SymbolDefinition::Extent { value: results[result], axis },
+                infer::ResultSymbol::Element { result, index } => {
+                    SymbolDefinition::Data { value: results[result], index }
+                }
+                infer::ResultSymbol::Extent { result, axis } => {
+                    SymbolDefinition::Extent { value: results[result], axis }
+                }
             };
             self.symbols.define(symbol, definition);
         }
-        let data = NodeData { op, operands: operands.to_vec(), results: results.clone(), provenance: provenance.clone() };
+        let data =
+            NodeData { op, operands: operands.to_vec(), results: results.clone(), provenance: provenance.clone() };
         let known = contents::of_node(self, &data);
         for (&value, contents) in results.iter().zip(known) {
             if contents.is_some() {
@@ -251,7 +257,13 @@ impl Graph {
 
     /// New symbols for the elements of an integer tensor that only the running program knows. Their values are limited
     /// to `lower..=upper` where given (checked when the program runs).
-    pub fn data_symbols(&mut self, value: Value, count: usize, name: &str, bounds: (Option<i64>, Option<i64>)) -> Vec<Dim> {
+    pub fn data_symbols(
+        &mut self,
+        value: Value,
+        count: usize,
+        name: &str,
+        bounds: (Option<i64>, Option<i64>),
+    ) -> Vec<Dim> {
         let symbol = |index: usize| {
             let definition = SymbolDefinition::Data { value, index: index as u64 };
             self.symbols.add_bounded(name, definition, bounds.0, bounds.1).into()

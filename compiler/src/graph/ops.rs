@@ -11,7 +11,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use narae_isa::{BinaryFunction, CompareFunction, CumulateFunction, Element, ReduceFunction, ScatterFunction, UnaryFunction};
+use narae_isa::{
+    BinaryFunction, CompareFunction, CumulateFunction, Element, ReduceFunction, ScatterFunction, UnaryFunction,
+};
 
 use super::Graph;
 use super::attribute::{Attribute, Field, Names, Real};
@@ -108,6 +110,7 @@ macro_rules! ops {
         $variant:ident = $name:literal ($operands:literal) { $($(#[doc = $field_doc:literal])* $field:ident : $type:ty,)* }
     )*) => {
         /// An operation of the graph with its attributes. See the module's description.
+        #[allow(missing_docs, reason = "the doc of the row says what its attributes mean")]
         #[derive(Clone, PartialEq, Eq, Hash, Debug)]
         pub enum Op {
             $($(#[doc = $doc])* $variant { $($(#[doc = $field_doc])* $field: $type,)* },)*

@@ -205,7 +205,7 @@ impl Dim {
     }
 
     /// The smaller one. Decided at once if the difference is known; [`Symbols::minimum`] also knows bounds.
-    pub fn min(&self, other: &Dim) -> Dim {
+    pub fn minimum(&self, other: &Dim) -> Dim {
         match (self - other).0 {
             Form::Constant(difference) => if difference <= 0 { self } else { other }.clone(),
             Form::Invalid => Dim::invalid(),
@@ -217,7 +217,7 @@ impl Dim {
     }
 
     /// The larger one. Decided at once if the difference is known; [`Symbols::maximum`] also knows bounds.
-    pub fn max(&self, other: &Dim) -> Dim {
+    pub fn maximum(&self, other: &Dim) -> Dim {
         match (self - other).0 {
             Form::Constant(difference) => if difference >= 0 { self } else { other }.clone(),
             Form::Invalid => Dim::invalid(),
@@ -279,14 +279,12 @@ impl Dim {
             match &dim.0 {
                 Form::Constant(_) | Form::Invalid => false,
                 Form::Symbol(symbol) => predicate(*symbol),
-                Form::Sum(sum) => {
-                    sum.polynomial.terms.iter().flat_map(|term| &term.0).any(|(atom, _)| match atom {
-                        Atom::Symbol(symbol) => predicate(*symbol),
-                        Atom::FloorDiv(a, b) | Atom::Mod(a, b) | Atom::Min(a, b) | Atom::Max(a, b) => {
-                            visit(a, predicate) || visit(b, predicate)
-                        }
-                    })
-                }
+                Form::Sum(sum) => sum.polynomial.terms.iter().flat_map(|term| &term.0).any(|(atom, _)| match atom {
+                    Atom::Symbol(symbol) => predicate(*symbol),
+                    Atom::FloorDiv(a, b) | Atom::Mod(a, b) | Atom::Min(a, b) | Atom::Max(a, b) => {
+                        visit(a, predicate) || visit(b, predicate)
+                    }
+                }),
             }
         }
         visit(self, predicate)
@@ -380,8 +378,8 @@ fn substitute_atom(atom: &Atom, replacement: &impl Fn(Symbol) -> Option<Dim>) ->
         Atom::Symbol(symbol) => replacement(*symbol).unwrap_or_else(|| (*symbol).into()),
         Atom::FloorDiv(a, b) => a.substitute(replacement).floor_div(&b.substitute(replacement)),
         Atom::Mod(a, b) => a.substitute(replacement).modulo(&b.substitute(replacement)),
-        Atom::Min(a, b) => a.substitute(replacement).min(&b.substitute(replacement)),
-        Atom::Max(a, b) => a.substitute(replacement).max(&b.substitute(replacement)),
+        Atom::Min(a, b) => a.substitute(replacement).minimum(&b.substitute(replacement)),
+        Atom::Max(a, b) => a.substitute(replacement).maximum(&b.substitute(replacement)),
     }
 }
 

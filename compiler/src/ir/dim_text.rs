@@ -37,7 +37,7 @@ impl Dim {
 
 impl fmt::Debug for Dim {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        DimDisplay { dim: self, symbols: None }.fmt(f)
+        fmt::Display::fmt(&DimDisplay { dim: self, symbols: None }, f)
     }
 }
 
@@ -195,8 +195,8 @@ impl Parser<'_> {
             "floordiv" => Ok(a.floor_div(&b)),
             "ceildiv" => Ok(a.ceil_div(&b)),
             "mod" => Ok(a.modulo(&b)),
-            "min" => Ok(a.min(&b)),
-            "max" => Ok(a.max(&b)),
+            "min" => Ok(a.minimum(&b)),
+            "max" => Ok(a.maximum(&b)),
             _ => Err(format!("`{name}` is no function of dims (floordiv, ceildiv, mod, min, max)")),
         }
     }

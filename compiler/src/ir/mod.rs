@@ -12,3 +12,6 @@ pub mod symbols;
 pub use dim::Dim;
 pub use entities::{Node, Symbol, Value};
 pub use symbols::{SymbolDefinition, Symbols};
+
+#[cfg(test)]
+mod tests;

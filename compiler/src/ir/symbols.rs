@@ -95,8 +95,7 @@ impl Symbols {
         upper: Option<i64>,
     ) -> Symbol {
         let name = self.unique_name(name);
-        let symbol =
-            self.table.push(SymbolData { name: name.clone(), definition, lower, upper, replacement: None });
+        let symbol = self.table.push(SymbolData { name: name.clone(), definition, lower, upper, replacement: None });
         self.by_name.insert(name, symbol);
         symbol
     }
@@ -287,7 +286,7 @@ impl Symbols {
         match self.compare(a, b) {
             Some(true) => a.clone(),
             Some(false) => b.clone(),
-            None => a.min(b),
+            None => a.minimum(b),
         }
     }
 
@@ -296,7 +295,7 @@ impl Symbols {
         match self.compare(a, b) {
             Some(true) => b.clone(),
             Some(false) => a.clone(),
-            None => a.max(b),
+            None => a.maximum(b),
         }
     }
 
@@ -371,7 +370,9 @@ fn atom_bounds(atom: &Atom, symbols: &Symbols) -> Interval {
         Atom::FloorDiv(a, b) => {
             let (lower, upper) = bounds(a, symbols);
             match b.as_const() {
-                Some(divisor) if divisor > 0 => (lower.map(|l| l.div_euclid(divisor)), upper.map(|u| u.div_euclid(divisor))),
+                Some(divisor) if divisor > 0 => {
+                    (lower.map(|l| l.div_euclid(divisor)), upper.map(|u| u.div_euclid(divisor)))
+                }
                 // A positive divisor brings the quotient of a non-negative number towards zero.
                 _ if lower.is_some_and(|l| l >= 0) && bounds(b, symbols).0.is_some_and(|l| l >= 0) => (Some(0), upper),
                 _ => (None, None),
@@ -402,10 +403,9 @@ fn multiply(a: Interval, b: Interval) -> Interval {
         return (found.clone().min(), found.max());
     }
     match (sign(a), sign(b)) {
-        (Some(true), Some(true)) => (
-            a.0.zip(b.0).and_then(|(x, y)| x.checked_mul(y)),
-            a.1.zip(b.1).and_then(|(x, y)| x.checked_mul(y)),
-        ),
+        (Some(true), Some(true)) => {
+            (a.0.zip(b.0).and_then(|(x, y)| x.checked_mul(y)), a.1.zip(b.1).and_then(|(x, y)| x.checked_mul(y)))
+        }
         (Some(false), Some(true)) => (None, a.1.zip(b.0).and_then(|(x, y)| x.checked_mul(y))),
         (Some(true), Some(false)) => (None, a.0.zip(b.1).and_then(|(x, y)| x.checked_mul(y))),
         _ => (None, None),

@@ -145,7 +145,8 @@ impl Context<'_> {
 
 /// Says which result gives the fresh symbols their values.
 fn define(inferred: &mut Inferred, result: usize, unknown: Unknown) {
-    let extent = |(symbol, axis)| (symbol, ResultSymbol::Extent { result, axis: u32::try_from(axis).unwrap_or(u32::MAX) });
+    let extent =
+        |(symbol, axis)| (symbol, ResultSymbol::Extent { result, axis: u32::try_from(axis).unwrap_or(u32::MAX) });
     inferred.definitions.extend(unknown.into_iter().map(extent));
 }
 

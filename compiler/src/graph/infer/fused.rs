@@ -119,6 +119,7 @@ pub(super) fn attention(cx: &mut Context, flags: [bool; 3]) -> Type {
         let own = cx.dims(operand)[0].clone();
         cx.unify(&own, &q[1])?;
     }
-    let [batch, heads, sequence, _]: [Dim; 4] = q.try_into().map_err(|_| cx.refuse(&narae_isa::codes::E0303, "rank"))?;
+    let [batch, heads, sequence, _]: [Dim; 4] =
+        q.try_into().map_err(|_| cx.refuse(&narae_isa::codes::E0303, "rank"))?;
     Ok(TensorType::new(cx.element(0), vec![batch, heads, sequence, v[3].clone()]))
 }

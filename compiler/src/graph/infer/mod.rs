@@ -54,7 +54,8 @@ type Type = Result<TensorType, Diagnostic>;
 /// The types of the results of `op` on `operands`.
 pub fn infer(op: &Op, operands: &[Value], graph: &mut Graph) -> Result<Inferred, Diagnostic> {
     if !op.arity().allows(operands.len()) {
-        let message = format!("`{}` takes the operands ({}), {} were given", op.name(), op.operand_names(), operands.len());
+        let message =
+            format!("`{}` takes the operands ({}), {} were given", op.name(), op.operand_names(), operands.len());
         return Err(Diagnostic::new(&codes::E0303, message));
     }
     let mut types: Vec<TensorType> = operands.iter().map(|&value| graph.ty(value).clone()).collect();
