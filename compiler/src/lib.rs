@@ -3,3 +3,4 @@
 pub mod compress;
 pub mod graph;
 pub mod ir;
+pub mod passes;

@@ -1,0 +1,232 @@
+//! Memory hazards of a straight run of instructions: which earlier instruction of which engine must have retired
+//! before an instruction may start.
+//!
+//! In: instructions in dispatch order, each with its engine and the byte ranges it touches. Out: the edges between
+//! engines that a semaphore has to carry; edges implied by program order on one engine, by dispatch (whatever the
+//! control unit had waited for) or by another edge are left out. Edges between one pair of engines never cross, so a
+//! counting semaphore per pair matches the k-th signal with the k-th wait.
+
+use std::collections::BTreeMap;
+
+/// Engines that touch memory: the control unit and the five decoupled engines, as small indices.
+pub const ENGINES: usize = 6;
+
+/// Index of the control unit among the engines.
+pub const CONTROL: usize = 0;
+
+/// A range of bytes that an instruction touches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Touch {
+    /// First byte; memories are told apart by disjoint address ranges.
+    pub start: u64,
+    /// One past the last byte.
+    pub end: u64,
+    /// Whether the instruction writes there.
+    pub write: bool,
+}
+
+/// A needed order: the `producer` instruction retires before the `consumer` instruction starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Edge {
+    /// Index (dispatch order) of the instruction that signals.
+    pub producer: usize,
+    /// Index of the instruction that waits.
+    pub consumer: usize,
+}
+
+type Clock = [u64; ENGINES];
+
+#[derive(Clone, Debug)]
+struct Segment {
+    end: u64,
+    writer: Option<usize>,
+    readers: [Option<usize>; ENGINES],
+}
+
+/// The state of the analysis between two instructions.
+#[derive(Clone, Debug, Default)]
+pub struct Hazards {
+    segments: BTreeMap<u64, Segment>,
+    /// What each engine is known to be ordered after: entry p = number of p's instructions that have retired.
+    known: [Clock; ENGINES],
+    /// Per instruction: its engine, its place on that engine (from 1), and what is known once it has retired.
+    history: Vec<(usize, u64, Clock)>,
+    issued: Clock,
+}
+
+impl Hazards {
+    /// Adds the next instruction in dispatch order and returns the edges it needs.
+    pub fn issue(&mut self, engine: usize, touches: &[Touch]) -> Vec<Edge> {
+        let index = self.history.len();
+        let mut needed: [Option<usize>; ENGINES] = [None; ENGINES];
+        for touch in touches {
+            self.collect(*touch, &mut needed);
+        }
+        // Dispatch happens after everything that the control unit had waited for.
+        let dispatched = self.known[CONTROL];
+        merge(&mut self.known[engine], &dispatched);
+        self.known[engine][CONTROL] = self.known[engine][CONTROL].max(self.issued[CONTROL]);
+
+        let mut producers: Vec<usize> = needed.iter().flatten().copied().collect();
+        producers.sort_unstable_by(|a, b| b.cmp(a)); // the latest first: it tends to imply the others
+        let mut edges = Vec::new();
+        for producer in producers {
+            let (other, place, clock) = self.history[producer];
+            if other == engine || self.known[engine][other] >= place {
+                continue;
+            }
+            merge(&mut self.known[engine], &clock);
+            edges.push(Edge { producer, consumer: index });
+        }
+        self.issued[engine] += 1;
+        let place = self.issued[engine];
+        let mut after = self.known[engine];
+        after[engine] = place;
+        self.known[engine][engine] = place;
+        self.history.push((engine, place, after));
+        for touch in touches {
+            self.record(*touch, engine, index);
+        }
+        edges
+    }
+
+    /// All engines are idle and the control unit knows it: nothing before this point is a hazard any more.
+    pub fn fence(&mut self) {
+        self.segments.clear();
+        let issued = self.issued;
+        self.known = [issued; ENGINES];
+    }
+
+    fn collect(&mut self, touch: Touch, needed: &mut [Option<usize>; ENGINES]) {
+        let history = &self.history;
+        let mut need = |index: usize| {
+            let slot = &mut needed[history[index].0];
+            *slot = Some(slot.map_or(index, |old| old.max(index)));
+        };
+        let from = self.segments.range(..=touch.start).next_back().map_or(touch.start, |(start, _)| *start);
+        for (_, segment) in self.segments.range(from..touch.end).filter(|(_, s)| s.end > touch.start) {
+            if let Some(writer) = segment.writer {
+                need(writer);
+            }
+            if touch.write {
+                segment.readers.iter().flatten().for_each(|&reader| need(reader));
+            }
+        }
+    }
+
+    fn record(&mut self, touch: Touch, engine: usize, index: usize) {
+        if touch.start >= touch.end {
+            return;
+        }
+        self.split(touch.start);
+        self.split(touch.end);
+        if touch.write {
+            let inside: Vec<u64> = self.segments.range(touch.start..touch.end).map(|(start, _)| *start).collect();
+            for start in inside {
+                self.segments.remove(&start);
+            }
+            let segment = Segment { end: touch.end, writer: Some(index), readers: [None; ENGINES] };
+            self.segments.insert(touch.start, segment);
+            return;
+        }
+        let mut at = touch.start;
+        let mut gaps = Vec::new();
+        for (start, segment) in self.segments.range_mut(touch.start..touch.end) {
+            if *start > at {
+                gaps.push((at, *start));
+            }
+            segment.readers[engine] = Some(index);
+            at = segment.end;
+        }
+        if at < touch.end {
+            gaps.push((at, touch.end));
+        }
+        for (start, end) in gaps {
+            let mut readers = [None; ENGINES];
+            readers[engine] = Some(index);
+            self.segments.insert(start, Segment { end, writer: None, readers });
+        }
+    }
+
+    fn split(&mut self, at: u64) {
+        let Some((&start, segment)) = self.segments.range_mut(..at).next_back() else { return };
+        if segment.end <= at || start == at {
+            return;
+        }
+        let tail = segment.clone();
+        segment.end = at;
+        self.segments.insert(at, tail);
+    }
+}
+
+fn merge(into: &mut Clock, from: &Clock) {
+    into.iter_mut().zip(from).for_each(|(a, b)| *a = (*a).max(*b));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn read(start: u64, end: u64) -> Touch {
+        Touch { start, end, write: false }
+    }
+
+    fn write(start: u64, end: u64) -> Touch {
+        Touch { start, end, write: true }
+    }
+
+    #[test]
+    fn a_read_waits_for_its_write_once() {
+        let mut hazards = Hazards::default();
+        assert_eq!(hazards.issue(1, &[write(0, 64)]), vec![]);
+        assert_eq!(hazards.issue(2, &[read(32, 48)]), vec![Edge { producer: 0, consumer: 1 }]);
+        assert_eq!(hazards.issue(2, &[read(0, 64)]), vec![]);
+        assert_eq!(hazards.issue(1, &[write(40, 41)]), vec![Edge { producer: 2, consumer: 3 }]);
+    }
+
+    #[test]
+    fn a_chain_implies_the_long_way() {
+        let mut hazards = Hazards::default();
+        hazards.issue(1, &[write(0, 8)]);
+        hazards.issue(2, &[read(0, 8), write(8, 16)]);
+        assert_eq!(hazards.issue(3, &[read(8, 16), read(0, 8)]), vec![Edge { producer: 1, consumer: 2 }]);
+    }
+
+    #[test]
+    fn after_a_fence_nothing_waits() {
+        let mut hazards = Hazards::default();
+        hazards.issue(1, &[write(0, 8)]);
+        hazards.fence();
+        assert_eq!(hazards.issue(2, &[write(0, 8)]), vec![]);
+    }
+
+    proptest! {
+        /// Brute force: the transitive closure of (same engine, dispatch after control, edges) orders every conflict.
+        #[test]
+        fn every_conflict_is_ordered(program in prop::collection::vec(
+            (0usize..ENGINES, prop::collection::vec((0u64..40, 1u64..20, any::<bool>()), 1..4)), 1..40)) {
+            let mut hazards = Hazards::default();
+            let touches: Vec<(usize, Vec<Touch>)> = program.iter().map(|(engine, list)| {
+                (*engine, list.iter().map(|&(start, len, write)| Touch { start, end: start + len, write }).collect())
+            }).collect();
+            let n = touches.len();
+            let mut before = vec![vec![false; n]; n];
+            for (i, (engine, list)) in touches.iter().enumerate() {
+                let edges = hazards.issue(*engine, list);
+                let mut direct: Vec<usize> = edges.iter().map(|edge| edge.producer).collect();
+                direct.extend((0..i).filter(|&j| touches[j].0 == *engine || touches[j].0 == CONTROL));
+                for j in direct {
+                    before[i][j] = true;
+                    for k in 0..n { if before[j][k] { before[i][k] = true; } }
+                }
+                for j in 0..i {
+                    let conflict = list.iter().any(|a| touches[j].1.iter().any(|b| {
+                        (a.write || b.write) && a.start < b.end && b.start < a.end
+                    }));
+                    prop_assert!(!conflict || before[i][j], "instruction {} does not follow {}", i, j);
+                }
+            }
+        }
+    }
+}

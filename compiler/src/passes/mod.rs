@@ -1,0 +1,5 @@
+//! Passes over the tile and instruction forms: placement, hazards, semaphores.
+
+pub mod arena;
+pub mod hazards;
+pub mod synchronize;
