@@ -1,0 +1,179 @@
+//! Loops and conditionals.
+//!
+//! The loop of alike layers is lowered once: what differs between layers (weights, past and present tensors) becomes a
+//! table of buffers that the loop's index selects from, what is carried becomes one buffer that the body updates.
+
+use std::sync::Arc;
+
+use narae_isa::{Diagnostic, codes};
+
+use super::scope::Scope;
+use super::{Lowered, Lowering};
+use crate::graph::{Graph, NodeData, Op};
+use crate::ir::{Dim, Symbol, SymbolDefinition, Value};
+use crate::tile::{self, BufferData, Home, View};
+
+impl Lowering {
+    pub(super) fn control(&mut self, scope: &mut Scope<'_>, node: &NodeData) -> Lowered {
+        match &node.op {
+            Op::Loop { trip, carried, invariant, symbols, body } => {
+                self.layers(scope, node, *trip, *carried, *invariant, &scope.dims(symbols), body)
+            }
+            other => Err(Diagnostic::new(&codes::E0201, format!("`{}` has no lowering to instructions", other.name()))),
+        }
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "these are the fields of the op")]
+    fn layers(
+        &mut self,
+        scope: &mut Scope<'_>,
+        node: &NodeData,
+        trip: usize,
+        carried: usize,
+        invariant: usize,
+        passed: &[Dim],
+        body: &Arc<Graph>,
+    ) -> Lowered {
+        let index = self.program.symbols.add_bounded(
+            "layer",
+            SymbolDefinition::Undefined,
+            Some(0),
+            Some(i64::try_from(trip).unwrap_or(i64::MAX) - 1),
+        );
+        let mut inner = Scope::new(body, passed, &mut |symbol| self.own_symbol(body, symbol).into());
+        let inputs = body.inputs();
+        for (port, &value) in inputs.iter().zip(&node.operands[..carried]) {
+            let from = scope.view(value);
+            let state = self.scratch(from.element, &from.dims)?;
+            self.copy(state.clone(), from);
+            inner.set_view(port.value, state);
+        }
+        for (port, &value) in inputs[carried..carried + invariant].iter().zip(&node.operands[carried..]) {
+            inner.set_view(port.value, scope.view(value));
+        }
+        for (number, port) in inputs[carried + invariant..].iter().enumerate() {
+            let first = carried + invariant + number * trip;
+            let members: Vec<View> = node.operands[first..first + trip].iter().map(|&value| scope.view(value)).collect();
+            let view = self.table(index, members)?;
+            inner.set_view(port.value, view);
+        }
+        let mut stores = Vec::new();
+        for (number, port) in body.outputs()[carried..].iter().enumerate() {
+            let first = carried + number * trip;
+            let members: Result<Vec<View>, Diagnostic> =
+                node.results[first..first + trip].iter().map(|&value| self.stored_result(scope, value)).collect();
+            let view = self.table(index, members?)?;
+            inner.wish(port.value, view.clone());
+            stores.push((port.value, view));
+        }
+        let outer = std::mem::take(&mut self.block);
+        let problems = self.nodes(&mut inner);
+        if let Some(first) = problems.into_iter().next() {
+            self.block = outer;
+            return Err(first);
+        }
+        for (value, view) in stores {
+            self.deliver(&inner, value, view);
+        }
+        self.carry(&inner, body, carried)?;
+        let block = std::mem::replace(&mut self.block, outer);
+        let trip_dim = Dim::from(trip);
+        self.block.push(tile::Op::For { index, trip: trip_dim, body: block, layers: true });
+        for (port, &value) in inputs[..carried].iter().zip(&node.results) {
+            scope.set_view(value, inner.view(port.value));
+        }
+        Ok(())
+    }
+
+    /// Moves the new carried values to where the next iteration expects them; all are read before any is overwritten
+    /// that another still needs.
+    fn carry(&mut self, inner: &Scope<'_>, body: &Graph, carried: usize) -> Lowered {
+        let homes: Vec<View> = body.inputs()[..carried].iter().map(|port| inner.view(port.value)).collect();
+        let mut news: Vec<View> = body.outputs()[..carried].iter().map(|port| inner.view(port.value)).collect();
+        for (position, new) in news.iter_mut().enumerate() {
+            let clobbered = homes.iter().enumerate().any(|(other, home)| other != position && home.buffer == new.buffer);
+            if clobbered {
+                let copy = self.scratch(new.element, &new.dims)?;
+                self.copy(copy.clone(), new.clone());
+                *new = copy;
+            }
+        }
+        for (home, new) in homes.into_iter().zip(news) {
+            if home != new {
+                self.copy(home, new);
+            }
+        }
+        Ok(())
+    }
+
+    /// Where a per-iteration result goes: where it is wanted if that is a whole dense buffer, else to working memory.
+    fn stored_result(&mut self, scope: &mut Scope<'_>, value: Value) -> Result<View, Diagnostic> {
+        if let Some(view) = scope.target(value)
+            && view.is_dense()
+            && view.offset.is(0)
+        {
+            scope.set_view(value, view.clone());
+            return Ok(view);
+        }
+        let name = self.provenance.origins().first().map_or(String::from("result"), |origin| origin.name.clone());
+        let view = self.allocate(scope.graph.element(value), &scope.value_dims(value), Home::Dram, &name)?;
+        scope.set_view(value, view.clone());
+        Ok(view)
+    }
+
+    /// One view that means another buffer in each iteration. Members that are not whole dense buffers are copied.
+    fn table(&mut self, index: Symbol, members: Vec<View>) -> Result<View, Diagnostic> {
+        let first = members[0].clone();
+        if members.iter().all(|member| *member == first) {
+            return Ok(first);
+        }
+        let mut buffers = Vec::with_capacity(members.len());
+        let mut capacity = 0;
+        for member in members {
+            let whole = member.is_dense() && member.offset.is(0) && self.lives_in_dram(&member);
+            let view = if whole {
+                member
+            } else {
+                let copy = self.allocate(member.element, &member.dims, Home::Dram, "member of a table")?;
+                self.copy(copy.clone(), member);
+                copy
+            };
+            capacity = capacity.max(self.program.buffers[view.buffer].capacity);
+            buffers.push(view.buffer);
+        }
+        let name = self.program.buffers[buffers[0]].name.clone();
+        let home = Home::Table { index, members: buffers };
+        let buffer = self.program.buffers.push(BufferData { home, capacity, element: first.element, name });
+        Ok(View::dense(buffer, first.element, &first.dims))
+    }
+
+    fn lives_in_dram(&self, view: &View) -> bool {
+        match &self.program.buffers[view.buffer].home {
+            Home::Input(_) | Home::Output(_) | Home::Constant(_) | Home::Dram | Home::State(_) | Home::Weight(_) => true,
+            Home::Sram | Home::Scratch | Home::Table { .. } => false,
+        }
+    }
+
+    /// The table of weights behind a table of constants `[outputs, inputs]`; `None` if some member is not a constant.
+    pub(super) fn table_of_weights(&mut self, view: &View) -> Option<View> {
+        let Home::Table { index, members } = &self.program.buffers[view.buffer].home else { return None };
+        let (index, members) = (*index, members.clone());
+        let recipes: Option<Vec<_>> = members
+            .iter()
+            .map(|&member| match &self.program.buffers[member].home {
+                Home::Constant(recipe) => Some(recipe.clone()),
+                _ => None,
+            })
+            .collect();
+        let weights: Vec<View> = recipes?.iter().map(|recipe| self.weight_of(recipe)).collect();
+        let first = weights[0].clone();
+        if weights.iter().all(|weight| weight.buffer == first.buffer) {
+            return Some(first);
+        }
+        let capacity = weights.iter().map(|weight| self.program.buffers[weight.buffer].capacity).max().unwrap_or(0);
+        let name = self.program.buffers[view.buffer].name.clone();
+        let home = Home::Table { index, members: weights.iter().map(|weight| weight.buffer).collect() };
+        let buffer = self.program.buffers.push(BufferData { home, capacity, element: first.element, name });
+        Some(View { buffer, ..first })
+    }
+}

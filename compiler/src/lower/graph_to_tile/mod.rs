@@ -1,0 +1,293 @@
+//! Graph to tile: every graph op becomes instructions over views.
+//!
+//! In: a verified graph, the bounds of its symbols. Out: a [`Program`] in which inputs, outputs and constants have their
+//! place and everything else is scratch. Layout ops cost nothing where a view can say them; the others become copies. A
+//! `loop` of alike layers becomes one loop over tables of buffers: its body is lowered once.
+//!
+//! One file per family of ops: `elementwise`, `layout`, `reduction`, `indexing`, `matrix`, `windows`, `control`.
+
+mod control;
+mod elementwise;
+mod indexing;
+mod layout;
+mod matrix;
+mod reduction;
+mod scope;
+mod windows;
+
+use std::collections::BTreeMap;
+
+use narae_isa::instructions::Inst;
+use narae_isa::operand::{DescriptorRegister, ScalarRegister};
+use narae_isa::{Diagnostic, Diagnostics, Element, codes};
+
+use self::scope::Scope;
+use crate::compress::Recipe;
+use crate::graph::{Graph, NodeData, Op as GraphOp, Provenance};
+use crate::ir::{Dim, Symbol, Value};
+use crate::tile::{Buffer, BufferData, Compute, Home, Op, Program, View};
+
+/// The result of lowering one op.
+type Lowered = Result<(), Diagnostic>;
+
+/// The greatest rank of a view in an instruction.
+pub const MAXIMUM_RANK: usize = 8;
+
+/// Lowers one graph to the program of one entry. All problems at once.
+pub fn lower(graph: &Graph, name: &str) -> Result<Program, Diagnostics> {
+    let program = Program { name: name.to_string(), symbols: graph.symbols.clone(), ..Program::default() };
+    let mut lowering =
+        Lowering { program, block: Vec::new(), constants: BTreeMap::new(), provenance: Provenance::none() };
+    let mut scope = Scope::new(graph, &[], &mut |symbol| symbol.into());
+    let mut problems = lowering.entry(&mut scope);
+    problems.dedup();
+    lowering.program.body = lowering.block;
+    Diagnostics::check(problems, lowering.program)
+}
+
+/// The state of lowering: the program so far and the block that ops are appended to.
+struct Lowering {
+    program: Program,
+    block: Vec<Op>,
+    constants: BTreeMap<Recipe, Buffer>,
+    provenance: Provenance,
+}
+
+/// Descriptor field number `index` of a template.
+pub(crate) const fn d(index: u8) -> DescriptorRegister {
+    match DescriptorRegister::new(index) {
+        Some(register) => register,
+        None => panic!("templates have few operands"),
+    }
+}
+
+/// Scalar field number `index` of a template.
+pub(crate) const fn r(index: u8) -> ScalarRegister {
+    match ScalarRegister::new(index) {
+        Some(register) => register,
+        None => panic!("templates have few scalars"),
+    }
+}
+
+impl Lowering {
+    /// Lowers a whole graph with its inputs and outputs.
+    fn entry(&mut self, scope: &mut Scope<'_>) -> Vec<Diagnostic> {
+        let mut problems = Vec::new();
+        let graph = scope.graph;
+        for (index, port) in graph.inputs().iter().enumerate() {
+            match self.port(scope, port.value, Home::Input(index), &port.name) {
+                Ok(view) => scope.set_view(port.value, view),
+                Err(problem) => problems.push(problem),
+            }
+        }
+        let mut outputs = Vec::new();
+        for (index, port) in graph.outputs().iter().enumerate() {
+            match self.port(scope, port.value, Home::Output(index), &port.name) {
+                Ok(view) => outputs.push((port.value, view)),
+                Err(problem) => problems.push(problem),
+            }
+        }
+        if !problems.is_empty() {
+            return problems;
+        }
+        outputs.iter().for_each(|(value, view)| scope.wish(*value, view.clone()));
+        for port in graph.inputs() {
+            self.read_symbols(scope, port.value);
+        }
+        problems.extend(self.nodes(scope));
+        if problems.is_empty() {
+            outputs.into_iter().for_each(|(value, view)| self.deliver(scope, value, view));
+        }
+        problems
+    }
+
+    /// Lowers all nodes of a graph or body in order.
+    fn nodes(&mut self, scope: &mut Scope<'_>) -> Vec<Diagnostic> {
+        let mut problems = Vec::new();
+        let graph = scope.graph;
+        for (_, node) in graph.nodes() {
+            if node.operands.iter().any(|&operand| !scope.has_view(operand)) {
+                continue; // follows from a problem that was reported
+            }
+            self.provenance = node.provenance.clone();
+            match self.node(scope, node) {
+                Ok(()) => node.results.iter().for_each(|&value| self.read_symbols(scope, value)),
+                Err(problem) => problems.push(node.provenance.locate(problem)),
+            }
+        }
+        problems
+    }
+
+    /// The buffer and view of an input or output.
+    fn port(&mut self, scope: &Scope<'_>, value: Value, home: Home, name: &str) -> Result<View, Diagnostic> {
+        let dims = scope.value_dims(value);
+        self.allocate(scope.graph.element(value), &dims, home, name)
+    }
+
+    /// Puts a value where an output or a table wants it, unless it was made there.
+    fn deliver(&mut self, scope: &Scope<'_>, value: Value, to: View) {
+        let from = scope.view(value);
+        if from != to {
+            self.copy(to, from);
+        }
+    }
+
+    /// A new buffer of these dims; its capacity follows from the bounds of the symbols.
+    fn allocate(&mut self, element: Element, dims: &[Dim], home: Home, name: &str) -> Result<View, Diagnostic> {
+        let mut capacity = element.bytes() as u64;
+        for dim in dims {
+            let bound = self.upper_bound(dim, name)?;
+            capacity = capacity.checked_mul(bound).filter(|&bytes| bytes < 1 << 50).ok_or_else(|| {
+                Diagnostic::new(&codes::E0402, format!("`{name}` may need more than {} TiB", 1 << 10))
+                    .help("lower the maxima of the dynamic dims with --dim or --max-…")
+            })?;
+        }
+        let data = BufferData { home, capacity, element, name: name.to_string() };
+        let buffer = self.program.buffers.push(data);
+        Ok(View::dense(buffer, element, dims))
+    }
+
+    fn upper_bound(&self, dim: &Dim, name: &str) -> Result<u64, Diagnostic> {
+        let (_, upper) = dim.bounds(&self.program.symbols);
+        upper.map(|bound| u64::try_from(bound).unwrap_or(0)).ok_or_else(|| {
+            let free: Vec<&str> = dim
+                .symbols()
+                .into_iter()
+                .filter(|&symbol| self.program.symbols.data(symbol).upper.is_none())
+                .map(|symbol| self.program.symbols.name(symbol))
+                .collect();
+            Diagnostic::new(&codes::E0302, format!("a dim of `{name}` has no maximum: it depends on {}", free.join(", ")))
+                .help(format!("give a maximum, for example --dim {}=128", free.first().unwrap_or(&"NAME")))
+        })
+    }
+
+    /// Working memory for a tensor.
+    fn scratch(&mut self, element: Element, dims: &[Dim]) -> Result<View, Diagnostic> {
+        let name = match self.provenance.origins() {
+            [] => String::from("scratch"),
+            [origin, ..] => origin.name.clone(),
+        };
+        self.allocate(element, dims, Home::Scratch, &name)
+    }
+
+    /// Where the result of an op goes: to where it is wanted, else to new working memory.
+    fn result(&mut self, scope: &mut Scope<'_>, value: Value) -> Result<View, Diagnostic> {
+        let view = match scope.target(value) {
+            Some(view) => view,
+            None => self.scratch(scope.graph.element(value), &scope.value_dims(value))?,
+        };
+        scope.set_view(value, view.clone());
+        Ok(view)
+    }
+
+    /// Appends an instruction.
+    fn compute(&mut self, inst: impl Into<Inst>, views: Vec<View>, scalars: Vec<Dim>) -> Lowered {
+        if let Some(view) = views.iter().find(|view| view.rank() > MAXIMUM_RANK) {
+            let message = format!("a tensor of rank {} is beyond the {MAXIMUM_RANK} axes of an instruction", view.rank());
+            return Err(Diagnostic::new(&codes::E0403, message));
+        }
+        let provenance = self.provenance.clone();
+        self.block.push(Op::Compute(Compute { inst: inst.into(), views, scalars, provenance }));
+        Ok(())
+    }
+
+    /// Appends a copy.
+    fn copy(&mut self, to: View, from: View) {
+        self.block.push(Op::Copy { to, from, provenance: self.provenance.clone() });
+    }
+
+    /// Sets the symbols whose values are elements of a value.
+    fn read_symbols(&mut self, scope: &Scope<'_>, value: Value) {
+        for (symbol, index) in scope.readers(value) {
+            let view = scope.view(value);
+            let flat = view.reshape(&[view.len()]);
+            let index = Dim::from(i64::try_from(index).unwrap_or(i64::MAX));
+            let from = match flat {
+                Some(flat) => flat.select(0, &index),
+                None => unreachable!("an integer tensor that symbols are read from is dense or one-dimensional"),
+            };
+            self.block.push(Op::Read { symbol, from });
+        }
+    }
+
+    /// The view of a value, dense: itself, or a copy.
+    fn dense(&mut self, view: View) -> Result<View, Diagnostic> {
+        if view.is_dense() {
+            return Ok(view);
+        }
+        let copy = self.scratch(view.element, &view.dims)?;
+        self.copy(copy.clone(), view);
+        Ok(copy)
+    }
+
+    /// A view under other dims: the same bytes where strides can say it, else a copy.
+    fn reshaped(&mut self, view: &View, dims: &[Dim]) -> Result<View, Diagnostic> {
+        if let Some(reshaped) = view.reshape(dims) {
+            return Ok(reshaped);
+        }
+        let dense = self.dense(view.clone())?;
+        Ok(dense.reshape(dims).expect("a dense view takes any dims of equal product"))
+    }
+
+    /// A known tensor as bytes of the image. Equal recipes share their bytes.
+    fn constant(&mut self, recipe: &Recipe) -> View {
+        let dims: Vec<Dim> = recipe.dims().iter().map(|&dim| Dim::from(dim)).collect();
+        let element = recipe.element();
+        let provenance = &self.provenance;
+        let program = &mut self.program;
+        let buffer = *self.constants.entry(recipe.clone()).or_insert_with(|| {
+            let name = provenance.origins().first().map_or(String::from("constant"), |origin| origin.name.clone());
+            let home = Home::Constant(recipe.clone());
+            program.buffers.push(BufferData { home, capacity: recipe.bytes() as u64, element, name })
+        });
+        View::dense(buffer, element, &dims)
+    }
+
+    /// Lowers one node: sets the views of its results.
+    fn node(&mut self, scope: &mut Scope<'_>, node: &NodeData) -> Lowered {
+        match &node.op {
+            GraphOp::Constant { .. }
+            | GraphOp::Dims { .. }
+            | GraphOp::Transpose { .. }
+            | GraphOp::Reshape { .. }
+            | GraphOp::Broadcast { .. }
+            | GraphOp::Slice { .. }
+            | GraphOp::Pad { .. }
+            | GraphOp::Concat { .. } => self.layout(scope, node),
+            GraphOp::Iota { .. }
+            | GraphOp::Unary { .. }
+            | GraphOp::Binary { .. }
+            | GraphOp::Compare { .. }
+            | GraphOp::Select {}
+            | GraphOp::Convert { .. }
+            | GraphOp::Quantize { .. }
+            | GraphOp::Dequantize { .. } => self.elementwise(scope, node),
+            GraphOp::Reduce { .. }
+            | GraphOp::ArgReduce { .. }
+            | GraphOp::Cumulate { .. }
+            | GraphOp::Softmax { .. }
+            | GraphOp::RmsNorm { .. }
+            | GraphOp::LayerNorm { .. }
+            | GraphOp::Rope { .. } => self.reduction(scope, node),
+            GraphOp::Gather { .. }
+            | GraphOp::GatherElements { .. }
+            | GraphOp::GatherNd { .. }
+            | GraphOp::ScatterElements { .. }
+            | GraphOp::ScatterNd { .. }
+            | GraphOp::TopK { .. }
+            | GraphOp::NonZero {} => self.indexing(scope, node),
+            GraphOp::MatMul {}
+            | GraphOp::MatMulInteger {}
+            | GraphOp::Linear {}
+            | GraphOp::Attention { .. } => self.matrix(scope, node),
+            GraphOp::Conv { .. } | GraphOp::Pool { .. } | GraphOp::Window { .. } => self.windows(scope, node),
+            GraphOp::Loop { .. } | GraphOp::While { .. } | GraphOp::If { .. } => self.control(scope, node),
+        }
+    }
+
+    /// A program symbol for a symbol of a body that is read at run time.
+    fn own_symbol(&mut self, body: &Graph, symbol: Symbol) -> Symbol {
+        let row = body.symbols.data(symbol);
+        self.program.symbols.add_bounded(&row.name, crate::ir::SymbolDefinition::Undefined, row.lower, row.upper)
+    }
+}

@@ -1,0 +1,119 @@
+//! What lowering knows about one graph or body: where each value lives, and what its symbols are in the program.
+//!
+//! In: a graph whose symbols are its own. Out: dims in the program's symbols, views of values. Always holds: a value has
+//! a view before any node that uses it is lowered.
+
+use cranelift_entity::{EntityRef, SecondaryMap};
+
+use crate::graph::{Definition, Graph, Op};
+use crate::ir::{Dim, Symbol, SymbolDefinition, Value};
+use crate::tile::View;
+
+/// See the module's description.
+pub(super) struct Scope<'g> {
+    /// The graph or body.
+    pub graph: &'g Graph,
+    views: Vec<Option<View>>,
+    /// Where a value should be put by the op that makes it, because an output or a table wants it there.
+    targets: Vec<Option<View>>,
+    symbols: SecondaryMap<Symbol, Option<Dim>>,
+    /// Symbols whose value is an element of a value, by the index of the value.
+    readers: Vec<Vec<(Symbol, u64)>>,
+}
+
+impl<'g> Scope<'g> {
+    /// An empty scope; `passed` are the program's dims for the symbols that the enclosing op passes in, and `own`
+    /// makes a program symbol of each other symbol.
+    pub fn new(graph: &'g Graph, passed: &[Dim], own: &mut dyn FnMut(Symbol) -> Dim) -> Scope<'g> {
+        let count = graph.value_count();
+        let mut scope = Scope {
+            graph,
+            views: vec![None; count],
+            targets: vec![None; count],
+            symbols: SecondaryMap::new(),
+            readers: vec![Vec::new(); count],
+        };
+        for (symbol, row) in graph.symbols.iter() {
+            if row.replacement.is_some() {
+                continue;
+            }
+            if let SymbolDefinition::Data { value, index } = row.definition {
+                scope.readers[value.index()].push((symbol, index));
+            }
+            scope.symbols[symbol] = Some(match row.definition {
+                SymbolDefinition::Passed { index } => {
+                    passed.get(index as usize).cloned().expect("a body is given all symbols that it names")
+                }
+                _ => own(symbol),
+            });
+        }
+        scope
+    }
+
+    /// A dim of this graph in the program's symbols.
+    pub fn dim(&self, dim: &Dim) -> Dim {
+        self.graph.symbols.resolve(dim).substitute(&|symbol| self.symbols[symbol].clone())
+    }
+
+    /// Dims of this graph in the program's symbols.
+    pub fn dims(&self, dims: &[Dim]) -> Vec<Dim> {
+        dims.iter().map(|dim| self.dim(dim)).collect()
+    }
+
+    /// The dims of a value in the program's symbols.
+    pub fn value_dims(&self, value: Value) -> Vec<Dim> {
+        self.dims(self.graph.dims(value))
+    }
+
+    /// Symbols whose values are elements of `value`: program symbol and position.
+    pub fn readers(&self, value: Value) -> Vec<(Symbol, u64)> {
+        let program = |&(symbol, index): &(Symbol, u64)| {
+            let dim = self.symbols[symbol].as_ref().expect("every live symbol has a meaning in the program");
+            (dim.as_symbol().expect("a symbol that is read at run time stays a symbol"), index)
+        };
+        self.readers[value.index()].iter().map(program).collect()
+    }
+
+    /// Where a value lives.
+    pub fn view(&self, value: Value) -> View {
+        self.views[value.index()].clone().expect("operands point backwards, so they have been lowered")
+    }
+
+    /// Whether a value has been lowered.
+    pub fn has_view(&self, value: Value) -> bool {
+        self.views[value.index()].is_some()
+    }
+
+    /// Says where a value lives.
+    pub fn set_view(&mut self, value: Value, view: View) {
+        self.views[value.index()] = Some(view);
+    }
+
+    /// Where a value should be put, if anybody has a wish.
+    pub fn target(&self, value: Value) -> Option<View> {
+        self.targets[value.index()].clone()
+    }
+
+    /// Wishes that a value be put somewhere. The wish moves on through reshapes and transposes to the op that computes.
+    pub fn wish(&mut self, value: Value, view: View) {
+        if let Some((_, node)) = self.graph.defining(value) {
+            let source = match &node.op {
+                Op::Transpose { permutation } => {
+                    let mut inverse = vec![0; permutation.len()];
+                    permutation.iter().enumerate().for_each(|(to, &from)| inverse[from] = to);
+                    Some(view.transpose(&inverse))
+                }
+                Op::Reshape { .. } => view.reshape(&self.value_dims(node.operands[0])),
+                _ => None,
+            };
+            if let Some(source) = source {
+                self.wish(node.operands[0], source);
+                return;
+            }
+        }
+        let target = &mut self.targets[value.index()];
+        if target.is_none() && !matches!(self.graph.definition(value), Definition::Input(_)) {
+            *target = Some(view);
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! Dialect 2: instructions over views of buffers, loops, explicit moves.
+//!
+//! A [`Program`] is what one entry does. Its [`Buffer`]s are pieces of memory: some have a place already (inputs, outputs,
+//! constants, weights and state live in LPDDR), the others are scratch and get a memory and an address by the passes
+//! `place` and `allocate`. An [`Op::Compute`] is a machine instruction as a template: its descriptor fields number the
+//! op's views and its register fields number the op's scalars, so there is no second table of operations.
+//!
+//! Order is program order; what may overlap is decided later, from the bytes that the placed views touch.
+
+pub mod view;
+
+use cranelift_entity::{PrimaryMap, entity_impl};
+use narae_isa::Element;
+use narae_isa::instructions::Inst;
+
+pub use self::view::View;
+use crate::compress::Recipe;
+use crate::graph::Provenance;
+use crate::ir::{Dim, Symbol, Symbols};
+
+/// A piece of memory.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Buffer(u32);
+entity_impl!(Buffer, "b");
+
+/// Where a buffer's bytes come from and where they live.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Home {
+    /// Working memory, in SRAM.
+    Sram,
+    /// Working memory, in LPDDR.
+    Dram,
+    /// Working memory whose place is not decided yet.
+    Scratch,
+    /// Input number so-and-so of the entry, in LPDDR.
+    Input(usize),
+    /// Output number so-and-so of the entry, in LPDDR.
+    Output(usize),
+    /// Bytes of the image: dense elements in LPDDR.
+    Constant(Recipe),
+    /// Bytes of the image: a weight in the layout that the matrix unit streams.
+    Weight(Weight),
+    /// One of several buffers of equal size, all in LPDDR: the one that the index of the loop says.
+    Table {
+        /// The loop's index.
+        index: Symbol,
+        /// The buffers, one per iteration.
+        members: Vec<Buffer>,
+    },
+    /// A buffer that is kept between runs, in LPDDR.
+    State(String),
+}
+
+/// A weight as the matrix unit wants it: `[outputs, inputs]` in a format.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Weight {
+    /// The elements.
+    pub recipe: Recipe,
+    /// How they are stored.
+    pub format: narae_isa::format::Format,
+}
+
+/// A row of the table of buffers.
+#[derive(Clone, Debug)]
+pub struct BufferData {
+    /// Where it lives.
+    pub home: Home,
+    /// The most bytes it ever holds.
+    pub capacity: u64,
+    /// The type of its elements; views may read it as another type of the same width.
+    pub element: Element,
+    /// For reports: the value or tensor it holds.
+    pub name: String,
+}
+
+/// An operation.
+#[derive(Clone, Debug)]
+pub enum Op {
+    /// An instruction of an engine.
+    Compute(Compute),
+    /// Copies elements; which engine does it follows from where the two sides live.
+    Copy {
+        /// Where to.
+        to: View,
+        /// Where from; same dims and element.
+        from: View,
+        /// Where it comes from in the model.
+        provenance: Provenance,
+    },
+    /// Runs the body `trip` times with `index` = 0, 1, ….
+    For {
+        /// The loop's index; a symbol of the program.
+        index: Symbol,
+        /// How often.
+        trip: Dim,
+        /// What.
+        body: Vec<Op>,
+        /// Whether the iterations are alike layers (for reports) rather than pieces of one tensor.
+        layers: bool,
+    },
+    /// Runs one of two bodies.
+    If {
+        /// A one-element integer or bool tensor.
+        condition: View,
+        /// Runs when it is not zero.
+        then_body: Vec<Op>,
+        /// Runs when it is zero.
+        else_body: Vec<Op>,
+    },
+    /// Sets a symbol to the (only) element of a view.
+    Read {
+        /// The symbol.
+        symbol: Symbol,
+        /// One integer element.
+        from: View,
+    },
+    /// Writes integers to the elements of a view, row-major.
+    Write {
+        /// A dense view.
+        to: View,
+        /// One per element.
+        values: Vec<Dim>,
+    },
+}
+
+/// An instruction as a template.
+#[derive(Clone, Debug)]
+pub struct Compute {
+    /// Descriptor fields number `views`, register fields number `scalars`.
+    pub inst: Inst,
+    /// The operands.
+    pub views: Vec<View>,
+    /// The values of register operands.
+    pub scalars: Vec<Dim>,
+    /// Where it comes from in the model.
+    pub provenance: Provenance,
+}
+
+/// What one entry does.
+#[derive(Clone, Debug, Default)]
+pub struct Program {
+    /// The entry's name.
+    pub name: String,
+    /// The symbols of all dims.
+    pub symbols: Symbols,
+    /// The buffers.
+    pub buffers: PrimaryMap<Buffer, BufferData>,
+    /// The operations in order.
+    pub body: Vec<Op>,
+}
+
+impl Op {
+    /// The bodies inside.
+    pub fn bodies(&self) -> Vec<&Vec<Op>> {
+        match self {
+            Op::For { body, .. } => vec![body],
+            Op::If { then_body, else_body, .. } => vec![then_body, else_body],
+            Op::Compute(_) | Op::Copy { .. } | Op::Read { .. } | Op::Write { .. } => vec![],
+        }
+    }
+
+    /// The views of this op itself, bodies not included.
+    pub fn views(&self) -> Vec<&View> {
+        match self {
+            Op::Compute(compute) => compute.views.iter().collect(),
+            Op::Copy { to, from, .. } => vec![to, from],
+            Op::If { condition, .. } => vec![condition],
+            Op::Read { from, .. } => vec![from],
+            Op::Write { to, .. } => vec![to],
+            Op::For { .. } => vec![],
+        }
+    }
+}
