@@ -10,18 +10,28 @@
 #![deny(unsafe_code)]
 
 pub mod codes;
+pub mod descriptor;
 pub mod diagnostic;
 pub mod dim;
 pub mod element;
+pub mod format;
 pub mod functions;
+pub mod instructions;
 pub mod numerics;
+pub mod operand;
 mod small_float;
+pub mod table;
 pub mod tensor;
 
+pub use descriptor::{Descriptor, Memory, Row, TensorRow, View, WeightRow, WeightView};
 pub use diagnostic::{Code, Diagnostic, Diagnostics, Place};
 pub use dim::DimExpr;
 pub use element::{Element, ElementClass, Overflow};
+pub use format::WeightFormat;
 pub use functions::{
     BinaryFunction, CompareFunction, CumulateFunction, ReduceFunction, ScatterFunction, UnaryFunction,
 };
+pub use instructions::{Execute, Inst};
+pub use operand::{DescriptorRegister, Engine, ScalarRegister, Semaphore};
+pub use table::{Access, Operand, Synchronization, Word};
 pub use tensor::HostTensor;
