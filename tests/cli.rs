@@ -50,6 +50,16 @@ fn explanations() {
 }
 
 #[test]
+fn the_instruction_manual() {
+    insta::assert_snapshot!("isa", narae(&["isa"]).ok().stdout);
+    insta::assert_snapshot!("isa_linear", narae(&["isa", "linear", "ldw", "attend"]).ok().stdout);
+    assert!(narae(&["isa", "--all"]).ok().stdout.contains("sts "));
+    let table: serde_json::Value = serde_json::from_str(&narae(&["isa", "--json"]).ok().stdout).expect("JSON");
+    assert!(table["instructions"].as_array().is_some_and(|rows| rows.len() > 40));
+    assert_eq!(narae(&["isa", "frobnicate"]).code, 2);
+}
+
+#[test]
 fn completions_and_manual_page() {
     for reader in ["bash", "zsh", "fish", "elvish", "powershell"] {
         assert!(narae(&["completions", reader]).ok().stdout.contains("narae"), "{reader}");

@@ -66,6 +66,8 @@ macro_rules! commands {
 commands! {
     /// Say what an error code means
     explain Explain;
+    /// Print the instruction manual
+    isa Isa;
     /// Print completions for a shell, or the manual page
     completions Completions;
 }
