@@ -17,11 +17,13 @@ pub mod element;
 pub mod format;
 pub mod functions;
 pub mod instructions;
+pub mod manual;
 pub mod numerics;
 pub mod operand;
 mod small_float;
 pub mod table;
 pub mod tensor;
+pub mod text;
 
 pub use descriptor::{Descriptor, Memory, Row, TensorRow, View, WeightRow, WeightView};
 pub use diagnostic::{Code, Diagnostic, Diagnostics, Place};

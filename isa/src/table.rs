@@ -9,7 +9,7 @@
 
 use std::fmt;
 
-use crate::operand::{DescriptorRegister, Engine, Field, Semaphore, Tokens};
+use crate::operand::{DescriptorRegister, Engine, Field, Semaphore, Symbols, Tokens};
 
 /// Bits before the first field: opcode 8, wait semaphore 5, wait count 3, signal semaphore 5, signal count 3.
 pub const HEADER_BITS: u32 = 24;
@@ -280,10 +280,19 @@ impl Word {
 
     /// Reads what [`fmt::Display`] wrote: `mnemonic operands @wait(s0, 1) @signal(s1, 1)`.
     pub fn parse(text: &str) -> Result<Word, String> {
+        Word::parse_tokens(text, |operands| Tokens::new(operands))
+    }
+
+    /// The same, with names of labels and rows.
+    pub fn parse_with<'a>(text: &'a str, symbols: &'a dyn Symbols) -> Result<Word, String> {
+        Word::parse_tokens(text, |operands| Tokens::new(operands).with_symbols(symbols))
+    }
+
+    fn parse_tokens<'a>(text: &'a str, tokens: impl Fn(&'a str) -> Tokens<'a>) -> Result<Word, String> {
         let mut parts = text.split('@');
         let head = parts.next().unwrap_or("").trim();
         let (mnemonic, operands) = head.split_once(char::is_whitespace).unwrap_or((head, ""));
-        let inst = crate::instructions::Inst::parse(mnemonic, &mut Tokens::new(operands))?;
+        let inst = crate::instructions::Inst::parse(mnemonic, &mut tokens(operands))?;
         let mut word = Word::new(inst);
         for part in parts {
             word.parse_synchronization(part.trim())?;
