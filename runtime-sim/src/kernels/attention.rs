@@ -24,6 +24,8 @@ pub struct Rule {
     pub scale: f32,
     /// If given, scores become cap · tanh(score / cap).
     pub softcap: Option<f32>,
+    /// The bias is added before the cap.
+    pub bias_first: bool,
 }
 
 /// Where keys, values and biases come from.
@@ -39,7 +41,7 @@ pub trait Source {
 pub struct Query {
     /// The keys that it sees.
     pub visible: Range<usize>,
-    /// A score without a key, which only takes part in the denominator.
+    /// The logit of a virtual key with value 0.
     pub sink: Option<f32>,
 }
 
@@ -50,61 +52,72 @@ struct Running {
     sum: f32,
 }
 
-const START: Running = Running { max: f32::NEG_INFINITY, sum: 0.0 };
+impl Running {
+    fn start(query: &Query) -> Running {
+        match query.sink {
+            Some(sink) => Running { max: sink, sum: 1.0 },
+            None => Running { max: f32::NEG_INFINITY, sum: 0.0 },
+        }
+    }
+}
 
-/// The definition, query by query. `out` receives one row of `value_depth` per query.
-///
-/// For each block: s = dot(q, k) · scale; capped; plus bias; m' = max(m, s); weights exp(s − m'); what was accumulated is scaled by
-/// exp(m − m'); the denominator adds the block's weights as sixteen strided sums and a tree; the numerator takes one fused multiply-add per
-/// key, ascending; keys of weight zero are passed over. At the end a sink joins the denominator, and the numerator is divided. A query that
-/// sees no key (or only scores of −∞) gives zeros.
+/// The definition, query by query; the rule stands at `Attend` in `narae_isa::instructions`. `out` receives one row of `value_depth` per
+/// query. A key whose score is −∞ is invisible.
 pub fn plain(rule: Rule, q: &[f32], queries: &[Query], source: &impl Source, out: &mut [f32]) {
     for (i, query) in queries.iter().enumerate() {
         let q = &q[i * rule.depth..(i + 1) * rule.depth];
         let row = &mut out[i * rule.value_depth..(i + 1) * rule.value_depth];
         row.fill(0.0);
-        let mut state = START;
+        let mut state = Running::start(query);
         for start in (0..query.visible.end).step_by(BLOCK) {
             let keys = start..(start + BLOCK).min(query.visible.end);
             let (mut k, mut v) = (vec![0.0; keys.len() * rule.depth], vec![0.0; keys.len() * rule.value_depth]);
             source.block(keys.clone(), &mut k, &mut v);
             let mut s: Vec<f32> = k.chunks_exact(rule.depth).map(|k| super::plain::dot(q, k) * rule.scale).collect();
-            if let Some(cap) = rule.softcap {
-                s.iter_mut().for_each(|s| *s = cap * f32_of(tanh, *s / cap));
-            }
-            source.bias(i, keys.clone(), &mut s);
-            let seen: Vec<bool> = keys.map(|key| query.visible.contains(&key)).collect();
-            let max = s.iter().zip(&seen).fold(state.max, |max, (s, seen)| if *seen && *s > max { *s } else { max });
-            let weight =
-                |(s, seen): (&f32, &bool)| if *seen && *s != f32::NEG_INFINITY { f32_of(exp, *s - max) } else { 0.0 };
-            let p: Vec<f32> = s.iter().zip(&seen).map(weight).collect();
-            if p.iter().all(|p| *p == 0.0) && max == f32::NEG_INFINITY {
+            finish_scores(rule, i, keys.clone(), source, &mut s);
+            let seen: Vec<bool> =
+                keys.zip(&s).map(|(key, s)| query.visible.contains(&key) && *s != f32::NEG_INFINITY).collect();
+            if !seen.contains(&true) {
                 continue;
             }
+            let max = s.iter().zip(&seen).fold(state.max, |max, (s, seen)| if *seen && *s > max { *s } else { max });
+            let e: Vec<f32> =
+                s.iter().zip(&seen).map(|(s, seen)| if *seen { f32_of(exp, *s - max) } else { 0.0 }).collect();
             let shrink = f32_of(exp, state.max - max);
-            state = Running { max, sum: state.sum * shrink + super::plain::sum(&p) };
+            state = Running { max, sum: state.sum * shrink + super::plain::sum(&e) };
             for (d, o) in row.iter_mut().enumerate() {
-                *o *= shrink;
-                for (j, p) in p.iter().enumerate().filter(|(_, p)| **p != 0.0) {
-                    *o = p.mul_add(v[j * rule.value_depth + d], *o);
+                let mut sum = 0.0;
+                for (j, e) in e.iter().enumerate().filter(|(j, _)| seen[*j]) {
+                    sum += e * v[j * rule.value_depth + d];
                 }
+                *o = *o * shrink + sum;
             }
         }
-        finish(state, query.sink, row);
+        finish(state, row);
     }
 }
 
-/// Lets the sink join and divides.
+/// Soft-cap and bias, in the order of the rule.
 #[inline(always)]
-fn finish(state: Running, sink: Option<f32>, row: &mut [f32]) {
-    let (mut shrink, mut sum) = (1.0, state.sum);
-    if let Some(sink) = sink {
-        let max = if sink > state.max { sink } else { state.max };
-        shrink = f32_of(exp, state.max - max);
-        sum = sum * shrink + f32_of(exp, sink - max);
+fn finish_scores(rule: Rule, query: usize, keys: Range<usize>, source: &impl Source, s: &mut [f32]) {
+    if rule.bias_first {
+        source.bias(query, keys.clone(), s);
     }
+    if let Some(cap) = rule.softcap {
+        for s in s.iter_mut() {
+            // The cap of −∞ would be −cap, and a masked key would come back.
+            *s = if *s == f32::NEG_INFINITY { *s } else { cap * f32_of(tanh, *s / cap) };
+        }
+    }
+    if !rule.bias_first {
+        source.bias(query, keys, s);
+    }
+}
+
+#[inline(always)]
+fn finish(state: Running, row: &mut [f32]) {
     for o in row.iter_mut() {
-        *o = if sum == 0.0 { 0.0 } else { canonical_f32(*o * shrink / sum) };
+        *o = if state.sum == 0.0 { 0.0 } else { canonical_f32(*o / state.sum) };
     }
 }
 
@@ -128,7 +141,7 @@ pub fn attend(
     scratch.k.resize(BLOCK * rule.depth, 0.0);
     scratch.v.resize(BLOCK * rule.value_depth, 0.0);
     out.fill(0.0);
-    let mut states = vec![START; queries.len()];
+    let mut states: Vec<Running> = queries.iter().map(Running::start).collect();
     let first = queries.iter().map(|query| query.visible.start).min().unwrap_or(0);
     let last = queries.iter().map(|query| query.visible.end).max().unwrap_or(0);
     for start in (first / BLOCK * BLOCK..last).step_by(BLOCK) {
@@ -137,8 +150,8 @@ pub fn attend(
         source.block(keys.clone(), k, v);
         dispatch(arch, Step { rule, q, queries, source, out, states: &mut states, keys, k, v });
     }
-    for ((query, state), row) in queries.iter().zip(states).zip(out.chunks_exact_mut(rule.value_depth.max(1))) {
-        finish(state, query.sink, row);
+    for (state, row) in states.into_iter().zip(out.chunks_exact_mut(rule.value_depth.max(1))) {
+        finish(state, row);
     }
 }
 
@@ -171,7 +184,7 @@ impl<S: Source> Kernel for Step<'_, S> {
             let mut s = [f32::NEG_INFINITY; BLOCK];
             let (from, to) = (seen.start - keys.start, seen.end - keys.start);
             scores(lanes, rule, q, &k[from * rule.depth..to * rule.depth], &mut s[from..to]);
-            source.bias(i, seen, &mut s[from..to]);
+            finish_scores(rule, i, seen, source, &mut s[from..to]);
             states[i] = accumulate(lanes, states[i], &mut s, v, row);
         }
     }
@@ -183,51 +196,71 @@ fn scores<L: Lanes>(lanes: L, rule: Rule, q: &[f32], k: &[f32], s: &mut [f32]) {
     for (s, k) in s.iter_mut().zip(k.chunks_exact(rule.depth)) {
         *s = fast::dot(lanes, q, k) * rule.scale;
     }
-    if let Some(cap) = rule.softcap {
-        for s in s.iter_mut() {
-            *s = cap * f32_of(tanh, *s / cap);
-        }
-    }
 }
 
 /// Turns the scores of a block into weights and adds the weighted values to `row`.
 #[inline(always)]
 fn accumulate<L: Lanes>(lanes: L, state: Running, s: &mut [f32; BLOCK], v: &[f32], row: &mut [f32]) -> Running {
+    let visible: u64 = s.iter().enumerate().fold(0, |set, (j, s)| set | u64::from(*s != f32::NEG_INFINITY) << j);
+    if visible == 0 {
+        return state;
+    }
     let block_max = fast::maximum(s);
     let max = if block_max > state.max { block_max } else { state.max };
     for s in s.iter_mut() {
         let weight = f32_of(exp, *s - max);
         *s = if *s == f32::NEG_INFINITY { 0.0 } else { weight };
     }
-    if max == f32::NEG_INFINITY && s.iter().all(|p| *p == 0.0) {
-        return state;
-    }
     let shrink = f32_of(exp, state.max - max);
-    weighted_values(lanes, shrink, s, v, row);
+    weighted_values(lanes, shrink, s, visible, v, row);
     Running { max, sum: state.sum * shrink + fast::sum(lanes, s) }
 }
 
-/// row = row · shrink, then one fused multiply-add per key of nonzero weight, ascending.
+/// row = row · shrink + Σ over the visible keys, ascending, from +0.
 #[inline(always)]
-fn weighted_values<L: Lanes>(lanes: L, shrink: f32, p: &[f32; BLOCK], v: &[f32], row: &mut [f32]) {
+fn weighted_values<L: Lanes>(lanes: L, shrink: f32, e: &[f32; BLOCK], visible: u64, v: &[f32], row: &mut [f32]) {
     let depth = row.len();
     let (chunks, tail) = row.as_chunks_mut::<16>();
     let from = chunks.len() * 16;
-    for (c, chunk) in chunks.iter_mut().enumerate() {
-        let mut sum = lanes.mul(lanes.load(chunk), lanes.splat(shrink));
-        for (p, v) in p.iter().zip(v.chunks_exact(depth)) {
-            if *p != 0.0
-                && let Some(v) = v[c * 16..].first_chunk()
-            {
-                sum = lanes.fma(lanes.splat(*p), lanes.load(v), sum);
+    // Two chunks at a time: their sums are independent, which hides the latency of the additions.
+    let mut pairs = chunks.chunks_exact_mut(2);
+    let mut at = 0;
+    for pair in &mut pairs {
+        let mut sums = [lanes.splat(0.0); 2];
+        each(visible, |j| {
+            if let Some(v) = v[j * depth + at..].first_chunk::<32>() {
+                let (halves, _) = v.as_chunks::<16>();
+                let weight = lanes.splat(e[j]);
+                sums[0] = lanes.mul_add(weight, lanes.load(&halves[0]), sums[0]);
+                sums[1] = lanes.mul_add(weight, lanes.load(&halves[1]), sums[1]);
             }
+        });
+        for (chunk, sum) in pair.iter_mut().zip(sums) {
+            *chunk = lanes.array(lanes.mul_add(lanes.load(chunk), lanes.splat(shrink), sum));
         }
-        *chunk = lanes.array(sum);
+        at += 32;
+    }
+    for chunk in pairs.into_remainder() {
+        let mut sum = lanes.splat(0.0);
+        each(visible, |j| {
+            if let Some(v) = v[j * depth + at..].first_chunk() {
+                sum = lanes.mul_add(lanes.splat(e[j]), lanes.load(v), sum);
+            }
+        });
+        *chunk = lanes.array(lanes.mul_add(lanes.load(chunk), lanes.splat(shrink), sum));
     }
     for (d, o) in tail.iter_mut().enumerate() {
-        *o *= shrink;
-        for (p, v) in p.iter().zip(v.chunks_exact(depth)).filter(|(p, _)| **p != 0.0) {
-            *o = p.mul_add(v[from + d], *o);
-        }
+        let mut sum = 0.0;
+        each(visible, |j| sum += e[j] * v[j * depth + from + d]);
+        *o = *o * shrink + sum;
+    }
+}
+
+/// Calls `f` with every member of a set, ascending.
+#[inline(always)]
+fn each(mut set: u64, mut f: impl FnMut(usize)) {
+    while set != 0 {
+        f(set.trailing_zeros() as usize);
+        set &= set - 1;
     }
 }

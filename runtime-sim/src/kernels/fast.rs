@@ -124,7 +124,7 @@ fn block<L: Lanes, W: Copy, const R: usize, const T: usize>(
             let wide: [f32; 16] = std::array::from_fn(|l| widen(weights[r].0[i][l]));
             let wv = lanes.load(&wide);
             for t in 0..T {
-                sums[r][t] = lanes.fma(xs[t], wv, sums[r][t]);
+                sums[r][t] = lanes.mul_add(xs[t], wv, sums[r][t]);
             }
         }
     }
@@ -133,7 +133,7 @@ fn block<L: Lanes, W: Copy, const R: usize, const T: usize>(
             let mut partial = lanes.array(sums[r][t]);
             // The ragged end only reaches its own lanes: adding 0·w elsewhere could turn −0 into +0 or meet a NaN.
             for (l, (wv, xv)) in weights[r].1.iter().zip(inputs[t].1).enumerate() {
-                partial[l] = xv.mul_add(widen(*wv), partial[l]);
+                partial[l] += xv * widen(*wv);
             }
             out[(at.row + r) * at.tokens + at.token + t] = canonical_f32(tree(partial));
         }
@@ -148,11 +148,11 @@ pub fn dot<L: Lanes>(lanes: L, a: &[f32], b: &[f32]) -> f32 {
     let (b, b_tail) = b.as_chunks();
     let mut sum = lanes.splat(0.0);
     for (x, y) in a.iter().zip(b) {
-        sum = lanes.fma(lanes.load(x), lanes.load(y), sum);
+        sum = lanes.mul_add(lanes.load(x), lanes.load(y), sum);
     }
     let mut partial = lanes.array(sum);
     for (l, (x, y)) in a_tail.iter().zip(b_tail).enumerate() {
-        partial[l] = x.mul_add(*y, partial[l]);
+        partial[l] += x * y;
     }
     tree(partial)
 }

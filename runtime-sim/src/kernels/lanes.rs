@@ -62,8 +62,11 @@ pub trait Lanes: Copy {
     fn add(self, a: Self::V, b: Self::V) -> Self::V;
     /// a · b.
     fn mul(self, a: Self::V, b: Self::V) -> Self::V;
-    /// a · b + c, rounded once.
-    fn fma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    /// a · b + c, both operations rounded.
+    #[inline(always)]
+    fn mul_add(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V {
+        self.add(self.mul(a, b), c)
+    }
     /// Lane i = table[low four bits of keys[i]]; the other bits of a key are ignored.
     fn lookup(self, table: Self::V, keys: &[u32; 16]) -> Self::V;
 }
@@ -107,10 +110,6 @@ impl Lanes for Portable {
         std::array::from_fn(|i| a[i] * b[i])
     }
     #[inline(always)]
-    fn fma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V {
-        std::array::from_fn(|i| a[i].mul_add(b[i], c[i]))
-    }
-    #[inline(always)]
     fn lookup(self, table: Self::V, keys: &[u32; 16]) -> Self::V {
         std::array::from_fn(|i| table[(keys[i] & 15) as usize])
     }
@@ -140,10 +139,6 @@ impl Lanes for V4 {
         self.mul_f32x16(a, b)
     }
     #[inline(always)]
-    fn fma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V {
-        self.mul_add_f32x16(a, b, c)
-    }
-    #[inline(always)]
     fn lookup(self, table: Self::V, keys: &[u32; 16]) -> Self::V {
         pulp::cast(self.avx512f._mm512_permutexvar_ps(pulp::cast(*keys), pulp::cast(table)))
     }
@@ -171,10 +166,6 @@ impl Lanes for V3 {
     #[inline(always)]
     fn mul(self, a: Self::V, b: Self::V) -> Self::V {
         [self.mul_f32x8(a[0], b[0]), self.mul_f32x8(a[1], b[1])]
-    }
-    #[inline(always)]
-    fn fma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V {
-        [self.mul_add_f32x8(a[0], b[0], c[0]), self.mul_add_f32x8(a[1], b[1], c[1])]
     }
     #[inline(always)]
     fn lookup(self, table: Self::V, keys: &[u32; 16]) -> Self::V {

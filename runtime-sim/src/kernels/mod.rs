@@ -2,7 +2,7 @@
 //!
 //! In: dense slices that `execute/` prepared. Out: dense slices. Always: `fast` equals `plain` bit for bit for every vector width, thread
 //! count and number of tokens, because the order of every sum is part of the meaning: a dot product is 16 strided partial sums (lane =
-//! k mod 16, fused multiply-adds from +0) and one binary tree (lane i + lane i+8, then +4, +2, +1).
+//! k mod 16, rounded products added from +0) and one binary tree (lane i + lane i+8, then +4, +2, +1). Nothing is fused.
 
 pub mod attention;
 pub mod fast;

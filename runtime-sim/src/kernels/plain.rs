@@ -5,11 +5,11 @@
 use super::{Rows, lanes};
 use narae_isa::numerics::{canonical_f32, exp, f32_of};
 
-/// Σ a[i]·b[i]: partial sum i mod 16 takes a fused multiply-add for each i, ascending, from +0; then the binary tree.
+/// Σ a[i]·b[i]: partial sum i mod 16 takes the rounded product of each i, ascending, from +0; then the binary tree.
 pub fn dot(a: &[f32], b: &[f32]) -> f32 {
     let mut partial = [0f32; 16];
     for (i, (x, y)) in a.iter().zip(b).enumerate() {
-        partial[i % 16] = x.mul_add(*y, partial[i % 16]);
+        partial[i % 16] += x * y;
     }
     lanes::tree(partial)
 }

@@ -101,7 +101,7 @@ impl Source for Dense<'_> {
 fn attention_is_the_plain_one_and_prefill_is_decode() {
     let mut numbers = Numbers(3);
     for (depth, value_depth, keys, softcap) in [(64, 64, 200, None), (48, 20, 65, Some(3.0)), (5, 33, 130, None)] {
-        let rule = Rule { depth, value_depth, scale: 0.3, softcap };
+        let rule = Rule { depth, value_depth, scale: 0.3, softcap, bias_first: depth == 48 };
         let (k, v) = (numbers.f32s(keys * depth), numbers.f32s(keys * value_depth));
         let mut bias = numbers.f32s(997);
         bias.iter_mut().step_by(7).for_each(|b| *b = f32::NEG_INFINITY);

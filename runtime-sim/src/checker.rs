@@ -1,0 +1,462 @@
+//! The happens-before checker: are all conflicting memory accesses ordered by the program itself, whatever the engines' speed?
+//!
+//! In: each instruction with its agent (control unit or engine), the semaphores that it takes and gives, and the byte ranges that it reads
+//! and writes. Out: nothing, or the first conflict, naming both instructions. Always: the answer follows from vector clocks (one component
+//! per agent), not from the interleaving that happened to be executed. Order comes from: program order inside an agent; dispatch (control
+//! unit before engine); a semaphore's signal before the wait that takes it; the weight FIFO; fences.
+//!
+//! Two disciplines make semaphores decidable, and breaking one is reported as a race of the semaphore itself: waits on one semaphore are
+//! ordered among themselves, and a wait that takes signals of several agents takes all there are, with later signals ordered after it.
+
+use std::collections::{BTreeMap, VecDeque};
+
+/// Control unit and engines, as components of a clock.
+pub const AGENTS: usize = 6;
+
+/// The name of an instruction in messages: its program counter and how many instructions ran before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Event {
+    /// Program counter.
+    pub pc: u32,
+    /// Agent that runs it.
+    pub agent: u8,
+}
+
+/// How far each agent had come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Clock([u32; AGENTS]);
+
+impl Clock {
+    /// The later of both, component by component.
+    pub fn join(&mut self, other: &Clock) {
+        for (a, b) in self.0.iter_mut().zip(other.0) {
+            *a = (*a).max(b);
+        }
+    }
+
+    /// What both are sure of.
+    fn meet(&mut self, other: &Clock) {
+        for (a, b) in self.0.iter_mut().zip(other.0) {
+            *a = (*a).min(b);
+        }
+    }
+
+    fn covers(&self, agent: u8, time: u32) -> bool {
+        self.0[usize::from(agent)] >= time
+    }
+}
+
+/// What went wrong between two instructions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hazard {
+    /// The kind of conflict.
+    pub kind: HazardKind,
+    /// The instruction that came first in this execution.
+    pub earlier: Event,
+    /// The instruction that is not ordered after it.
+    pub later: Event,
+    /// First byte of the conflict, or the number of the semaphore.
+    pub place: u64,
+}
+
+/// The kinds of conflicts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HazardKind {
+    /// A read of bytes whose write is not ordered before it.
+    ReadOfUnfinishedWrite,
+    /// An overwrite of bytes whose reads are not ordered before it.
+    OverwriteOfPendingRead,
+    /// Two writes without order.
+    UnorderedWrites,
+    /// Two waits on one semaphore without order.
+    UnorderedWaits,
+    /// A signal that may be taken by an earlier wait instead of the one that was meant.
+    SignalRace,
+}
+
+impl HazardKind {
+    /// In words, for messages.
+    pub fn describe(self) -> &'static str {
+        match self {
+            HazardKind::ReadOfUnfinishedWrite => "reads bytes whose write is not ordered before it",
+            HazardKind::OverwriteOfPendingRead => "overwrites bytes that may still be read",
+            HazardKind::UnorderedWrites => "writes bytes that another instruction writes without order",
+            HazardKind::UnorderedWaits => "waits on a semaphore on which another agent waits without order",
+            HazardKind::SignalRace => {
+                "signals a semaphore from which an earlier wait may take this signal instead of the intended one"
+            }
+        }
+    }
+}
+
+/// An access to some bytes.
+#[derive(Clone, Copy, Debug)]
+struct Access {
+    time: u32,
+    event: Event,
+}
+
+/// Bytes that have the same history.
+#[derive(Clone, Debug)]
+struct Segment {
+    end: u64,
+    write: Option<Access>,
+    reads: [Option<Access>; AGENTS],
+}
+
+/// Signals not yet taken, and the last wait.
+#[derive(Clone, Debug, Default)]
+struct Semaphore {
+    signals: VecDeque<(u32, Event, Clock)>,
+    last_wait: Option<Access>,
+    /// The last wait took signals of several agents.
+    gathered: bool,
+}
+
+/// The state of the checker during one run of an entry.
+#[derive(Clone, Debug)]
+pub struct Checker {
+    clocks: [Clock; AGENTS],
+    segments: BTreeMap<u64, Segment>,
+    semaphores: Vec<Semaphore>,
+    weights: VecDeque<Clock>,
+}
+
+impl Default for Checker {
+    fn default() -> Self {
+        Checker::new()
+    }
+}
+
+impl Checker {
+    /// Everything before the run is ordered before everything in it.
+    pub fn new() -> Checker {
+        Checker {
+            clocks: Default::default(),
+            segments: BTreeMap::new(),
+            semaphores: vec![Semaphore::default(); 32],
+            weights: VecDeque::new(),
+        }
+    }
+
+    /// What the control unit knows now; an engine instruction carries it from its dispatch to [`Checker::start`].
+    pub fn dispatch_clock(&self) -> Clock {
+        self.clocks[0]
+    }
+
+    /// An instruction begins: it is ordered after its dispatch and after its predecessor in the same agent.
+    pub fn start(&mut self, event: Event, dispatched: &Clock) {
+        let clock = &mut self.clocks[usize::from(event.agent)];
+        clock.join(dispatched);
+        clock.0[usize::from(event.agent)] += 1;
+    }
+
+    /// An instruction takes `count` signals; the machine has made sure that they are there.
+    pub fn wait(&mut self, event: Event, semaphore: u8, count: u32) -> Result<(), Hazard> {
+        let state = &mut self.semaphores[usize::from(semaphore)];
+        let clock = &mut self.clocks[usize::from(event.agent)];
+        let before = *clock;
+        let available: u32 = state.signals.iter().map(|signal| signal.0).sum();
+        let several = state.signals.iter().any(|signal| signal.1.agent != state.signals[0].1.agent);
+        if several && available > count {
+            let mut sure = state.signals[0].2;
+            state.signals.iter().for_each(|signal| sure.meet(&signal.2));
+            clock.join(&sure);
+            take(&mut state.signals, count, |_| {});
+        } else {
+            take(&mut state.signals, count, |signal| clock.join(signal));
+        }
+        let (time, last) = (clock.0[usize::from(event.agent)], state.last_wait);
+        state.last_wait = Some(Access { time, event });
+        state.gathered = several;
+        match last {
+            // The order must not come from the signals that this very wait took: those are what the two waits compete for.
+            Some(last)
+                if last.event.agent != event.agent
+                    && !before.covers(last.event.agent, last.time)
+                    && !clock.covers(last.event.agent, last.time) =>
+            {
+                Err(Hazard {
+                    kind: HazardKind::UnorderedWaits,
+                    earlier: last.event,
+                    later: event,
+                    place: u64::from(semaphore),
+                })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// An instruction gives `count` signals when it retires.
+    pub fn signal(&mut self, event: Event, semaphore: u8, count: u32) -> Result<(), Hazard> {
+        let clock = self.clocks[usize::from(event.agent)];
+        let state = &mut self.semaphores[usize::from(semaphore)];
+        state.signals.push_back((count, event, clock));
+        match state.last_wait {
+            Some(last) if state.gathered && !clock.covers(last.event.agent, last.time) => Err(Hazard {
+                kind: HazardKind::SignalRace,
+                earlier: last.event,
+                later: event,
+                place: u64::from(semaphore),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// A weight was put into the FIFO by `event`.
+    pub fn push_weight(&mut self, event: Event) {
+        self.weights.push_back(self.clocks[usize::from(event.agent)]);
+    }
+
+    /// The oldest weight was taken out of the FIFO by `event`.
+    pub fn pop_weight(&mut self, event: Event) {
+        if let Some(clock) = self.weights.pop_front() {
+            self.clocks[usize::from(event.agent)].join(&clock);
+        }
+    }
+
+    /// All agents are idle: whatever ran is ordered before whatever will run, so the history can be forgotten.
+    pub fn fence(&mut self) {
+        let mut all = Clock::default();
+        self.clocks.iter().for_each(|clock| all.join(clock));
+        self.clocks = [all; AGENTS];
+        self.segments.clear();
+    }
+
+    /// An instruction reads the bytes `start .. end`.
+    pub fn read(&mut self, event: Event, start: u64, end: u64) -> Result<(), Hazard> {
+        let clock = self.clocks[usize::from(event.agent)];
+        let access = Access { time: clock.0[usize::from(event.agent)], event };
+        self.visit(start, end, |at, segment| {
+            if let Some(write) = segment.write
+                && !clock.covers(write.event.agent, write.time)
+            {
+                return Err(Hazard {
+                    kind: HazardKind::ReadOfUnfinishedWrite,
+                    earlier: write.event,
+                    later: event,
+                    place: at,
+                });
+            }
+            segment.reads[usize::from(event.agent)] = Some(access);
+            Ok(())
+        })
+    }
+
+    /// An instruction writes the bytes `start .. end`.
+    pub fn write(&mut self, event: Event, start: u64, end: u64) -> Result<(), Hazard> {
+        let clock = self.clocks[usize::from(event.agent)];
+        let access = Access { time: clock.0[usize::from(event.agent)], event };
+        self.visit(start, end, |at, segment| {
+            let unordered = |other: &&Access| !clock.covers(other.event.agent, other.time);
+            if let Some(read) = segment.reads.iter().flatten().find(unordered) {
+                return Err(Hazard {
+                    kind: HazardKind::OverwriteOfPendingRead,
+                    earlier: read.event,
+                    later: event,
+                    place: at,
+                });
+            }
+            if let Some(write) = segment.write.iter().find(unordered) {
+                return Err(Hazard {
+                    kind: HazardKind::UnorderedWrites,
+                    earlier: write.event,
+                    later: event,
+                    place: at,
+                });
+            }
+            (segment.write, segment.reads) = (Some(access), [None; AGENTS]);
+            Ok(())
+        })
+    }
+
+    /// Calls `f` for pieces that cover `start .. end` exactly, splitting segments and filling gaps.
+    fn visit(
+        &mut self,
+        start: u64,
+        end: u64,
+        mut f: impl FnMut(u64, &mut Segment) -> Result<(), Hazard>,
+    ) -> Result<(), Hazard> {
+        if start >= end {
+            return Ok(());
+        }
+        self.split(start);
+        self.split(end);
+        let mut at = start;
+        let mut gaps: [(u64, u64); 2] = [(0, 0); 2];
+        let mut gap_count = 0;
+        for (from, segment) in self.segments.range_mut(start..end) {
+            if *from > at {
+                if gap_count == gaps.len() {
+                    gap_count += 1;
+                    break;
+                }
+                gaps[gap_count] = (at, *from);
+                gap_count += 1;
+            }
+            f(*from, segment)?;
+            at = segment.end;
+        }
+        if gap_count > gaps.len() {
+            // Rare: many holes. Fill what was found, then start over; `f` may see a segment twice, which changes nothing.
+            self.fill(&gaps);
+            return self.visit(start, end, f);
+        }
+        if at < end {
+            self.new_segment(at, end, &mut f)?;
+        }
+        for (from, to) in gaps.into_iter().take(gap_count) {
+            self.new_segment(from, to, &mut f)?;
+        }
+        Ok(())
+    }
+
+    fn new_segment(
+        &mut self,
+        from: u64,
+        to: u64,
+        f: &mut impl FnMut(u64, &mut Segment) -> Result<(), Hazard>,
+    ) -> Result<(), Hazard> {
+        let mut segment = Segment { end: to, write: None, reads: [None; AGENTS] };
+        f(from, &mut segment)?;
+        self.segments.insert(from, segment);
+        Ok(())
+    }
+
+    fn fill(&mut self, gaps: &[(u64, u64)]) {
+        for (from, to) in gaps {
+            self.segments.insert(*from, Segment { end: *to, write: None, reads: [None; AGENTS] });
+        }
+    }
+
+    /// Makes `at` a border between segments.
+    fn split(&mut self, at: u64) {
+        if let Some((from, segment)) = self.segments.range_mut(..at).next_back()
+            && segment.end > at
+            && *from < at
+        {
+            let upper = segment.clone();
+            segment.end = at;
+            self.segments.insert(at, upper);
+        }
+    }
+}
+
+/// Removes `count` signals from the front, showing each clock that contributed.
+fn take(signals: &mut VecDeque<(u32, Event, Clock)>, mut count: u32, mut f: impl FnMut(&Clock)) {
+    while count > 0 {
+        let Some(front) = signals.front_mut() else { return };
+        f(&front.2);
+        let taken = front.0.min(count);
+        front.0 -= taken;
+        count -= taken;
+        if front.0 == 0 {
+            signals.pop_front();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SCU: u8 = 0;
+    const MXE: u8 = 3;
+    const VPE: u8 = 5;
+
+    fn event(pc: u32, agent: u8) -> Event {
+        Event { pc, agent }
+    }
+
+    /// One instruction: waits, accesses, signals.
+    fn step(
+        c: &mut Checker,
+        e: Event,
+        wait: Option<u8>,
+        read: Option<(u64, u64)>,
+        write: Option<(u64, u64)>,
+        signal: Option<u8>,
+    ) -> Result<(), Hazard> {
+        let dispatched = c.dispatch_clock();
+        c.start(e, &dispatched);
+        if let Some(s) = wait {
+            c.wait(e, s, 1)?;
+        }
+        if let Some((from, to)) = read {
+            c.read(e, from, to)?;
+        }
+        if let Some((from, to)) = write {
+            c.write(e, from, to)?;
+        }
+        signal.map_or(Ok(()), |s| c.signal(e, s, 1))
+    }
+
+    #[test]
+    fn a_semaphore_orders_a_read_after_its_write() {
+        let mut c = Checker::new();
+        step(&mut c, event(1, MXE), None, None, Some((0, 64)), Some(4)).unwrap();
+        step(&mut c, event(2, VPE), Some(4), Some((16, 32)), Some((64, 128)), Some(5)).unwrap();
+        step(&mut c, event(3, MXE), Some(5), Some((64, 128)), Some((0, 64)), None).unwrap();
+    }
+
+    #[test]
+    fn without_it_each_conflict_is_named() {
+        let mut c = Checker::new();
+        step(&mut c, event(1, MXE), None, Some((128, 256)), Some((0, 64)), None).unwrap();
+        let read = step(&mut c, event(2, VPE), None, Some((60, 70)), None, None).unwrap_err();
+        assert_eq!(
+            read,
+            Hazard { kind: HazardKind::ReadOfUnfinishedWrite, earlier: event(1, MXE), later: event(2, VPE), place: 60 }
+        );
+        let write = step(&mut c, event(3, VPE), None, None, Some((0, 1)), None).unwrap_err();
+        assert_eq!(write.kind, HazardKind::UnorderedWrites);
+        let over = step(&mut c, event(4, VPE), None, None, Some((250, 300)), None).unwrap_err();
+        assert_eq!((over.kind, over.place), (HazardKind::OverwriteOfPendingRead, 250));
+    }
+
+    #[test]
+    fn program_order_and_fences_order_everything() {
+        let mut c = Checker::new();
+        step(&mut c, event(1, MXE), None, None, Some((0, 64)), None).unwrap();
+        step(&mut c, event(2, MXE), None, Some((0, 64)), Some((0, 8)), None).unwrap();
+        c.fence();
+        step(&mut c, event(3, VPE), None, Some((0, 64)), Some((0, 64)), None).unwrap();
+        let scu = step(&mut c, event(4, SCU), None, Some((0, 8)), None, None).unwrap_err();
+        assert_eq!(scu.kind, HazardKind::ReadOfUnfinishedWrite);
+    }
+
+    #[test]
+    fn waits_of_two_engines_on_one_semaphore_must_be_ordered() {
+        let mut c = Checker::new();
+        step(&mut c, event(1, 1), None, None, None, Some(0)).unwrap();
+        step(&mut c, event(2, 1), None, None, None, Some(0)).unwrap();
+        step(&mut c, event(3, MXE), Some(0), None, None, None).unwrap();
+        let race = step(&mut c, event(4, VPE), Some(0), None, None, None).unwrap_err();
+        assert_eq!(race.kind, HazardKind::UnorderedWaits);
+    }
+
+    #[test]
+    fn mixed_signals_only_promise_what_all_carry() {
+        let mut c = Checker::new();
+        step(&mut c, event(1, MXE), None, None, Some((0, 64)), Some(7)).unwrap();
+        step(&mut c, event(2, 1), None, None, Some((64, 128)), Some(7)).unwrap();
+        let unsure = step(&mut c, event(3, VPE), Some(7), Some((0, 64)), None, None).unwrap_err();
+        assert_eq!(unsure.kind, HazardKind::ReadOfUnfinishedWrite);
+    }
+
+    #[test]
+    fn segments_split_and_gaps_fill_exactly() {
+        let mut c = Checker::new();
+        for i in 0..6 {
+            step(&mut c, event(i, MXE), None, None, Some((u64::from(i) * 20, u64::from(i) * 20 + 10)), None).unwrap();
+        }
+        step(&mut c, event(10, MXE), None, Some((5, 200)), None, None).unwrap();
+        let mut at = 0;
+        for (from, segment) in &c.segments {
+            assert!(*from >= at && segment.end > *from);
+            at = segment.end;
+        }
+        assert_eq!(at, 200);
+        assert!(step(&mut c, event(11, VPE), None, None, Some((199, 210)), None).is_err());
+    }
+}
