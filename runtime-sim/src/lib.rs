@@ -6,3 +6,4 @@
 pub mod checker;
 pub mod dram;
 pub mod kernels;
+pub mod state;

@@ -1,0 +1,178 @@
+//! Checked memories: LPDDR as a list of regions (some of them read-only parts of the image), SRAM as one region.
+//!
+//! In: a space, an address, a length. Out: the bytes, or a fault. Always: regions are disjoint and sorted; owned regions start as zeros and
+//! cost host memory only where they are touched.
+
+use super::{Fault, Space};
+use std::fmt;
+use std::sync::Arc;
+
+/// Bytes that somebody else keeps alive, such as a mapped file.
+pub type SharedBytes = Arc<dyn AsRef<[u8]> + Send + Sync>;
+
+enum Data {
+    Owned(Vec<u64>),
+    /// The bytes `.1 .. .1 + len` of the shared bytes.
+    Shared(SharedBytes, usize),
+}
+
+/// A contiguous range of addresses with its content.
+pub struct Region {
+    name: String,
+    start: u64,
+    len: u64,
+    data: Data,
+}
+
+impl fmt::Debug for Region {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {:#x}..{:#x}", self.name, self.start, self.start + self.len)
+    }
+}
+
+impl Region {
+    /// A region of zeros that the program may write.
+    pub fn zeros(name: impl Into<String>, start: u64, len: u64) -> Region {
+        Region { name: name.into(), start, len, data: Data::Owned(vec![0; len.div_ceil(8) as usize]) }
+    }
+
+    /// A read-only region: `len` bytes from `offset` of the shared bytes. `None` if they are not there.
+    pub fn shared(
+        name: impl Into<String>,
+        start: u64,
+        bytes: SharedBytes,
+        offset: usize,
+        len: usize,
+    ) -> Option<Region> {
+        let inside = offset.checked_add(len).is_some_and(|end| end <= (*bytes).as_ref().len());
+        inside.then(|| Region { name: name.into(), start, len: len as u64, data: Data::Shared(bytes, offset) })
+    }
+
+    /// Whether programs may write it.
+    pub fn is_writable(&self) -> bool {
+        matches!(self.data, Data::Owned(_))
+    }
+
+    fn bytes(&self) -> &[u8] {
+        match &self.data {
+            Data::Owned(words) => &pulp::bytemuck::cast_slice(words)[..self.len as usize],
+            Data::Shared(bytes, offset) => &(**bytes).as_ref()[*offset..*offset + self.len as usize],
+        }
+    }
+
+    fn bytes_mut(&mut self) -> Option<&mut [u8]> {
+        match &mut self.data {
+            Data::Owned(words) => Some(&mut pulp::bytemuck::cast_slice_mut(words)[..self.len as usize]),
+            Data::Shared(..) => None,
+        }
+    }
+}
+
+/// Both memories.
+#[derive(Debug)]
+pub struct Memory {
+    dram: Vec<Region>,
+    sram: Region,
+}
+
+impl Memory {
+    /// A machine with `sram_bytes` of SRAM and nothing in LPDDR.
+    pub fn new(sram_bytes: u64) -> Memory {
+        Memory { dram: Vec::new(), sram: Region::zeros("sram", 0, sram_bytes) }
+    }
+
+    /// Adds a region of LPDDR; a fault if it overlaps another one.
+    pub fn map(&mut self, region: Region) -> Result<(), Fault> {
+        let end = region.start.checked_add(region.len);
+        let at = self.dram.partition_point(|other| other.start < region.start);
+        let free = end.is_some_and(|end| {
+            let before = at.checked_sub(1).is_none_or(|i| self.dram[i].start + self.dram[i].len <= region.start);
+            before && self.dram.get(at).is_none_or(|next| end <= next.start)
+        });
+        if !free {
+            return Err(Fault::bounds(format!("the memory region {region:?} overlaps another one")));
+        }
+        self.dram.insert(at, region);
+        Ok(())
+    }
+
+    /// `len` bytes at `start`.
+    #[inline]
+    pub fn bytes(&self, space: Space, start: u64, len: u64) -> Result<&[u8], Fault> {
+        let region = match space {
+            Space::Sram => &self.sram,
+            Space::Dram => self.dram_region(start).ok_or_else(|| outside(space, start, len))?,
+        };
+        range(region, start, len).map(|r| &region.bytes()[r]).ok_or_else(|| outside(space, start, len))
+    }
+
+    /// `len` bytes at `start`, to write.
+    #[inline]
+    pub fn bytes_mut(&mut self, space: Space, start: u64, len: u64) -> Result<&mut [u8], Fault> {
+        let region = match space {
+            Space::Sram => &mut self.sram,
+            Space::Dram => {
+                let index = self.dram_index(start).ok_or_else(|| outside(space, start, len))?;
+                &mut self.dram[index]
+            }
+        };
+        let range = range(region, start, len).ok_or_else(|| outside(space, start, len))?;
+        let name = region.name.clone();
+        let Some(bytes) = region.bytes_mut() else {
+            return Err(Fault::bounds(format!("{len} bytes at {start:#x} lie in the read-only region `{name}`")));
+        };
+        Ok(&mut bytes[range])
+    }
+
+    /// Whether the address lies in a part of LPDDR that no program can write, so that reads of it need no order.
+    pub fn is_constant(&self, space: Space, start: u64) -> bool {
+        space == Space::Dram && self.dram_region(start).is_some_and(|region| !region.is_writable())
+    }
+
+    fn dram_index(&self, address: u64) -> Option<usize> {
+        self.dram.partition_point(|region| region.start <= address).checked_sub(1)
+    }
+
+    fn dram_region(&self, address: u64) -> Option<&Region> {
+        self.dram_index(address).map(|index| &self.dram[index])
+    }
+}
+
+/// The part of a region, if the access lies inside.
+#[inline]
+fn range(region: &Region, start: u64, len: u64) -> Option<std::ops::Range<usize>> {
+    let from = start.checked_sub(region.start)?;
+    let to = from.checked_add(len)?;
+    (to <= region.len).then_some(from as usize..to as usize)
+}
+
+#[cold]
+fn outside(space: Space, start: u64, len: u64) -> Fault {
+    Fault::bounds(format!("{len} bytes at {start:#x} do not lie in any region of {}", space.name()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn regions_are_checked() {
+        let mut memory = Memory::new(128);
+        memory.map(Region::zeros("state", 0x1000, 64)).unwrap();
+        let weights: SharedBytes = Arc::new((0..=255u8).collect::<Vec<u8>>());
+        memory.map(Region::shared("weights", 0x2000, weights.clone(), 16, 32).unwrap()).unwrap();
+        assert!(memory.map(Region::zeros("twice", 0x103f, 2)).is_err());
+        assert!(memory.map(Region::zeros("twice", 0xfff, 2)).is_err());
+        assert!(Region::shared("too long", 0, weights, 250, 7).is_none());
+        memory.bytes_mut(Space::Dram, 0x1000, 64).unwrap()[63] = 7;
+        assert_eq!(memory.bytes(Space::Dram, 0x103f, 1).unwrap(), [7]);
+        assert_eq!(memory.bytes(Space::Dram, 0x2001, 2).unwrap(), [17, 18]);
+        assert!(memory.bytes_mut(Space::Dram, 0x2000, 1).unwrap_err().message.contains("read-only"));
+        for (space, start, len) in
+            [(Space::Dram, 0x103f, 2), (Space::Dram, 0, 1), (Space::Sram, 127, 2), (Space::Sram, u64::MAX, 2)]
+        {
+            assert!(memory.bytes(space, start, len).is_err());
+        }
+        assert!(memory.is_constant(Space::Dram, 0x2000) && !memory.is_constant(Space::Dram, 0x1000));
+    }
+}
