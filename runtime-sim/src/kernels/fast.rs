@@ -4,7 +4,6 @@
 //! decide when a sum is computed, never its order.
 
 use super::lanes::{Kernel, Lanes, dispatch, tree};
-use super::{Rows, bf16_to_f32, f16_to_f32};
 use narae_isa::numerics::{canonical_f32, exp, f32_of};
 use pulp::Arch;
 use rayon::prelude::*;
@@ -23,75 +22,43 @@ pub fn over_rows<T: Send>(out: &mut [T], width: usize, work_per_row: usize, body
     out.par_chunks_mut(chunk * width).enumerate().for_each(|(i, part)| body(i * chunk, part));
 }
 
-/// out[t, n] = Σ_k x[t, k]·w[n, k] for `x` of `tokens` rows of `k`, and `weight` of `n` rows of `k`.
-pub fn linear(arch: Arch, weight: Rows<'_>, k: usize, x: &[f32], out: &mut [f32], n: usize) {
-    let tokens = out.len().checked_div(n).unwrap_or(0);
-    if tokens <= 1 {
-        return over_rows(out, 1, k, |first, part| {
-            dispatch(arch, Linear { weight: weight.slice(first, first + part.len(), k), k, x, out: part, tokens });
-        });
-    }
-    let mut transposed = vec![0f32; out.len()];
-    over_rows(&mut transposed, tokens, k * tokens, |first, part| {
-        let rows = part.len() / tokens;
-        dispatch(arch, Linear { weight: weight.slice(first, first + rows, k), k, x, out: part, tokens });
+/// out[t, n] = Σ_k x[t, k]·w[n, k] over rows of `k` numbers; see [`super::plain::matmul`].
+pub fn matmul(arch: Arch, w: &[f32], k: usize, x: &[f32], out: &mut [f32], n: usize) {
+    over_rows(out, n, k * n, |first, part| {
+        let tokens = part.len().checked_div(n).unwrap_or(0);
+        dispatch(arch, Matmul { w, k, x: &x[first * k..(first + tokens) * k], out: part, n });
     });
-    for (t, row) in out.chunks_exact_mut(n).enumerate() {
-        for (i, o) in row.iter_mut().enumerate() {
-            *o = transposed[i * tokens + t];
-        }
-    }
 }
 
-/// Rows of outputs × tokens, `out` with the tokens innermost.
-struct Linear<'a> {
-    weight: Rows<'a>,
+struct Matmul<'a> {
+    w: &'a [f32],
     k: usize,
     x: &'a [f32],
     out: &'a mut [f32],
-    tokens: usize,
+    n: usize,
 }
 
-impl Kernel for Linear<'_> {
+impl Kernel for Matmul<'_> {
     type Output = ();
     #[inline(always)]
     fn run<L: Lanes>(self, lanes: L) {
-        if self.k == 0 {
-            return self.out.fill(0.0);
+        let Matmul { w, k, x, out, n } = self;
+        let tokens = out.len().checked_div(n).unwrap_or(0);
+        // Four rows of w stay in the first-level cache while all tokens pass.
+        for row in (0..n).step_by(4) {
+            for token in (0..tokens).step_by(4) {
+                let at = Block { k, row, token, n };
+                match (n - row >= 4, tokens - token >= 4) {
+                    (true, true) => block::<L, 4, 4>(lanes, w, x, out, at),
+                    (true, false) => (token..tokens).for_each(|token| block::<L, 4, 1>(lanes, w, x, out, Block { token, ..at })),
+                    (false, _) => {
+                        for row in row..n {
+                            (token..tokens.min(token + 4)).for_each(|token| block::<L, 1, 1>(lanes, w, x, out, Block { row, token, ..at }));
+                        }
+                    }
+                }
+            }
         }
-        match self.weight {
-            Rows::F32(w) => blocks(lanes, w, self.k, self.x, self.out, self.tokens, |v| v),
-            Rows::F16(w) => blocks(lanes, w, self.k, self.x, self.out, self.tokens, f16_to_f32),
-            Rows::BF16(w) => blocks(lanes, w, self.k, self.x, self.out, self.tokens, bf16_to_f32),
-        }
-    }
-}
-
-/// Blocks of four outputs and four tokens, then what is left.
-#[inline(always)]
-fn blocks<L: Lanes, W: Copy>(
-    lanes: L,
-    w: &[W],
-    k: usize,
-    x: &[f32],
-    out: &mut [f32],
-    tokens: usize,
-    widen: impl Fn(W) -> f32 + Copy,
-) {
-    let rows = w.len() / k;
-    let mut row = 0;
-    while row < rows {
-        let four = rows - row >= 4;
-        let mut token = 0;
-        while token < tokens {
-            let at = Block { k, row, token, tokens };
-            token += match (four, tokens - token >= 4) {
-                (true, true) => block::<L, W, 4, 4>(lanes, w, x, out, at, widen),
-                (true, false) => block::<L, W, 4, 1>(lanes, w, x, out, at, widen),
-                (false, _) => block::<L, W, 1, 1>(lanes, w, x, out, at, widen),
-            };
-        }
-        row += if four { 4 } else { 1 };
     }
 }
 
@@ -100,29 +67,19 @@ struct Block {
     k: usize,
     row: usize,
     token: usize,
-    tokens: usize,
+    n: usize,
 }
 
-/// `R` outputs × `T` tokens: each of the R·T sums has its own sixteen lanes. Returns `T`.
+/// `R` rows of w × `T` tokens: each of the R·T sums has its own sixteen lanes.
 #[inline(always)]
-fn block<L: Lanes, W: Copy, const R: usize, const T: usize>(
-    lanes: L,
-    w: &[W],
-    x: &[f32],
-    out: &mut [f32],
-    at: Block,
-    widen: impl Fn(W) -> f32 + Copy,
-) -> usize {
-    let weights: [(&[[W; 16]], &[W]); R] =
-        std::array::from_fn(|r| w[(at.row + r) * at.k..(at.row + r + 1) * at.k].as_chunks());
-    let inputs: [(&[[f32; 16]], &[f32]); T] =
-        std::array::from_fn(|t| x[(at.token + t) * at.k..(at.token + t + 1) * at.k].as_chunks());
+fn block<L: Lanes, const R: usize, const T: usize>(lanes: L, w: &[f32], x: &[f32], out: &mut [f32], at: Block) {
+    let weights: [(&[[f32; 16]], &[f32]); R] = std::array::from_fn(|r| w[(at.row + r) * at.k..(at.row + r + 1) * at.k].as_chunks());
+    let inputs: [(&[[f32; 16]], &[f32]); T] = std::array::from_fn(|t| x[(at.token + t) * at.k..(at.token + t + 1) * at.k].as_chunks());
     let mut sums = [[lanes.splat(0.0); T]; R];
     for i in 0..at.k / 16 {
         let xs: [L::V; T] = std::array::from_fn(|t| lanes.load(&inputs[t].0[i]));
         for r in 0..R {
-            let wide: [f32; 16] = std::array::from_fn(|l| widen(weights[r].0[i][l]));
-            let wv = lanes.load(&wide);
+            let wv = lanes.load(&weights[r].0[i]);
             for t in 0..T {
                 sums[r][t] = lanes.mul_add(xs[t], wv, sums[r][t]);
             }
@@ -131,14 +88,13 @@ fn block<L: Lanes, W: Copy, const R: usize, const T: usize>(
     for r in 0..R {
         for t in 0..T {
             let mut partial = lanes.array(sums[r][t]);
-            // The ragged end only reaches its own lanes: adding 0·w elsewhere could turn −0 into +0 or meet a NaN.
+            // The ragged end only reaches its own lanes: adding 0·w elsewhere could meet a NaN.
             for (l, (wv, xv)) in weights[r].1.iter().zip(inputs[t].1).enumerate() {
-                partial[l] += xv * widen(*wv);
+                partial[l] += xv * wv;
             }
-            out[(at.row + r) * at.tokens + at.token + t] = canonical_f32(tree(partial));
+            out[(at.token + t) * at.n + at.row + r] = canonical_f32(tree(partial));
         }
     }
-    T
 }
 
 /// Σ a[i]·b[i].

@@ -67,8 +67,14 @@ pub trait Lanes: Copy {
     fn mul_add(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V {
         self.add(self.mul(a, b), c)
     }
-    /// Lane i = table[low four bits of keys[i]]; the other bits of a key are ignored.
-    fn lookup(self, table: Self::V, keys: &[u32; 16]) -> Self::V;
+    /// Sixteen 32-bit words in vector registers.
+    type Words: Copy;
+    /// Words from little-endian bytes.
+    fn words(self, from: &[u8; 64]) -> Self::Words;
+    /// Each word shifted right by four bits.
+    fn next_nibble(self, words: Self::Words) -> Self::Words;
+    /// Lane i = table[low four bits of words[i]]; the other bits of a word are ignored.
+    fn lookup(self, table: Self::V, words: Self::Words) -> Self::V;
 }
 
 /// The binary tree over sixteen partial sums: lane i + lane i+8, then +4, +2, +1.
@@ -109,9 +115,19 @@ impl Lanes for Portable {
     fn mul(self, a: Self::V, b: Self::V) -> Self::V {
         std::array::from_fn(|i| a[i] * b[i])
     }
+    type Words = [u32; 16];
     #[inline(always)]
-    fn lookup(self, table: Self::V, keys: &[u32; 16]) -> Self::V {
-        std::array::from_fn(|i| table[(keys[i] & 15) as usize])
+    fn words(self, from: &[u8; 64]) -> [u32; 16] {
+        let chunks = from.as_chunks::<4>().0;
+        std::array::from_fn(|i| u32::from_le_bytes(chunks[i]))
+    }
+    #[inline(always)]
+    fn next_nibble(self, words: [u32; 16]) -> [u32; 16] {
+        words.map(|word| word >> 4)
+    }
+    #[inline(always)]
+    fn lookup(self, table: Self::V, words: [u32; 16]) -> Self::V {
+        words.map(|word| table[(word & 15) as usize])
     }
 }
 
@@ -138,9 +154,18 @@ impl Lanes for V4 {
     fn mul(self, a: Self::V, b: Self::V) -> Self::V {
         self.mul_f32x16(a, b)
     }
+    type Words = pulp::u32x16;
     #[inline(always)]
-    fn lookup(self, table: Self::V, keys: &[u32; 16]) -> Self::V {
-        pulp::cast(self.avx512f._mm512_permutexvar_ps(pulp::cast(*keys), pulp::cast(table)))
+    fn words(self, from: &[u8; 64]) -> pulp::u32x16 {
+        pulp::cast(*from)
+    }
+    #[inline(always)]
+    fn next_nibble(self, words: pulp::u32x16) -> pulp::u32x16 {
+        pulp::cast(self.avx512f._mm512_srli_epi32::<4>(pulp::cast(words)))
+    }
+    #[inline(always)]
+    fn lookup(self, table: Self::V, words: pulp::u32x16) -> Self::V {
+        pulp::cast(self.avx512f._mm512_permutexvar_ps(pulp::cast(words), pulp::cast(table)))
     }
 }
 
@@ -167,16 +192,29 @@ impl Lanes for V3 {
     fn mul(self, a: Self::V, b: Self::V) -> Self::V {
         [self.mul_f32x8(a[0], b[0]), self.mul_f32x8(a[1], b[1])]
     }
+    type Words = [pulp::u32x8; 2];
     #[inline(always)]
-    fn lookup(self, table: Self::V, keys: &[u32; 16]) -> Self::V {
-        let half = |from: usize| {
-            let keys: [u32; 8] = std::array::from_fn(|i| keys[from + i]);
-            let low = self.avx2._mm256_permutevar8x32_ps(pulp::cast(table[0]), pulp::cast(keys));
-            let high = self.avx2._mm256_permutevar8x32_ps(pulp::cast(table[1]), pulp::cast(keys));
-            // Bit 3 of the key, moved into the sign bit, selects the upper half of the table.
-            let select: [u32; 8] = std::array::from_fn(|i| keys[i] << 28);
-            pulp::cast(self.avx._mm256_blendv_ps(low, high, pulp::cast(select)))
-        };
-        [half(0), half(8)]
+    fn words(self, from: &[u8; 64]) -> [pulp::u32x8; 2] {
+        pulp::cast(*from)
+    }
+    #[inline(always)]
+    fn next_nibble(self, words: [pulp::u32x8; 2]) -> [pulp::u32x8; 2] {
+        words.map(
+            #[inline(always)]
+            |half| pulp::cast(self.avx2._mm256_srli_epi32::<4>(pulp::cast(half))),
+        )
+    }
+    #[inline(always)]
+    fn lookup(self, table: Self::V, words: [pulp::u32x8; 2]) -> Self::V {
+        words.map(
+            #[inline(always)]
+            |half| {
+                let low = self.avx2._mm256_permutevar8x32_ps(pulp::cast(table[0]), pulp::cast(half));
+                let high = self.avx2._mm256_permutevar8x32_ps(pulp::cast(table[1]), pulp::cast(half));
+                // Bit 3 of the key, moved into the sign bit, selects the upper half of the table.
+                let select = self.avx2._mm256_slli_epi32::<28>(pulp::cast(half));
+                pulp::cast(self.avx._mm256_blendv_ps(low, high, pulp::cast(select)))
+            },
+        )
     }
 }

@@ -7,40 +7,9 @@
 pub mod attention;
 pub mod fast;
 pub mod lanes;
+pub mod linear;
+pub mod lut;
 pub mod plain;
-
-/// Rows of f32, f16 or bf16 numbers, as stored (little-endian bits).
-#[derive(Clone, Copy, Debug)]
-pub enum Rows<'a> {
-    /// IEEE binary32.
-    F32(&'a [f32]),
-    /// IEEE binary16, as bits.
-    F16(&'a [u16]),
-    /// The upper half of binary32, as bits.
-    BF16(&'a [u16]),
-}
-
-impl<'a> Rows<'a> {
-    /// The rows `from .. to` of rows of `k` elements.
-    #[inline(always)]
-    pub fn slice(self, from: usize, to: usize, k: usize) -> Rows<'a> {
-        match self {
-            Rows::F32(rows) => Rows::F32(&rows[from * k..to * k]),
-            Rows::F16(rows) => Rows::F16(&rows[from * k..to * k]),
-            Rows::BF16(rows) => Rows::BF16(&rows[from * k..to * k]),
-        }
-    }
-
-    /// One element as f32, exactly.
-    #[inline(always)]
-    pub fn get(self, index: usize) -> f32 {
-        match self {
-            Rows::F32(rows) => rows[index],
-            Rows::F16(rows) => f16_to_f32(rows[index]),
-            Rows::BF16(rows) => bf16_to_f32(rows[index]),
-        }
-    }
-}
 
 /// binary16 to binary32, exactly: the exponent is moved by a multiplication, which also normalises subnormals.
 #[inline(always)]

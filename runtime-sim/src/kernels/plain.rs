@@ -2,7 +2,7 @@
 //!
 //! In: dense slices. Out: dense slices. This is the definition that `fast` and `attention` are tested against, bit for bit.
 
-use super::{Rows, lanes};
+use super::lanes;
 use narae_isa::numerics::{canonical_f32, exp, f32_of};
 
 /// Σ a[i]·b[i]: partial sum i mod 16 takes the rounded product of each i, ascending, from +0; then the binary tree.
@@ -23,12 +23,11 @@ pub fn sum(a: &[f32]) -> f32 {
     lanes::tree(partial)
 }
 
-/// out[t, n] = Σ_k x[t, k]·w[n, k].
-pub fn linear(weight: Rows<'_>, k: usize, x: &[f32], out: &mut [f32], n: usize) {
+/// out[t, n] = Σ_k x[t, k]·w[n, k] over rows of `k` numbers.
+pub fn matmul(w: &[f32], k: usize, x: &[f32], out: &mut [f32], n: usize) {
     for (t, row) in out.chunks_exact_mut(n).enumerate() {
         for (i, o) in row.iter_mut().enumerate() {
-            let w: Vec<f32> = (0..k).map(|j| weight.get(i * k + j)).collect();
-            *o = canonical_f32(dot(&x[t * k..(t + 1) * k], &w));
+            *o = canonical_f32(dot(&x[t * k..(t + 1) * k], &w[i * k..(i + 1) * k]));
         }
     }
 }
