@@ -50,10 +50,13 @@ impl Kernel for Matmul<'_> {
                 let at = Block { k, row, token, n };
                 match (n - row >= 4, tokens - token >= 4) {
                     (true, true) => block::<L, 4, 4>(lanes, w, x, out, at),
-                    (true, false) => (token..tokens).for_each(|token| block::<L, 4, 1>(lanes, w, x, out, Block { token, ..at })),
+                    (true, false) => {
+                        (token..tokens).for_each(|token| block::<L, 4, 1>(lanes, w, x, out, Block { token, ..at }))
+                    }
                     (false, _) => {
                         for row in row..n {
-                            (token..tokens.min(token + 4)).for_each(|token| block::<L, 1, 1>(lanes, w, x, out, Block { row, token, ..at }));
+                            (token..tokens.min(token + 4))
+                                .for_each(|token| block::<L, 1, 1>(lanes, w, x, out, Block { row, token, ..at }));
                         }
                     }
                 }
@@ -73,8 +76,10 @@ struct Block {
 /// `R` rows of w × `T` tokens: each of the R·T sums has its own sixteen lanes.
 #[inline(always)]
 fn block<L: Lanes, const R: usize, const T: usize>(lanes: L, w: &[f32], x: &[f32], out: &mut [f32], at: Block) {
-    let weights: [(&[[f32; 16]], &[f32]); R] = std::array::from_fn(|r| w[(at.row + r) * at.k..(at.row + r + 1) * at.k].as_chunks());
-    let inputs: [(&[[f32; 16]], &[f32]); T] = std::array::from_fn(|t| x[(at.token + t) * at.k..(at.token + t + 1) * at.k].as_chunks());
+    let weights: [(&[[f32; 16]], &[f32]); R] =
+        std::array::from_fn(|r| w[(at.row + r) * at.k..(at.row + r + 1) * at.k].as_chunks());
+    let inputs: [(&[[f32; 16]], &[f32]); T] =
+        std::array::from_fn(|t| x[(at.token + t) * at.k..(at.token + t + 1) * at.k].as_chunks());
     let mut sums = [[lanes.splat(0.0); T]; R];
     for i in 0..at.k / 16 {
         let xs: [L::V; T] = std::array::from_fn(|t| lanes.load(&inputs[t].0[i]));

@@ -49,7 +49,9 @@ fn element(kind: FloatKind, bytes: &[u8], index: usize) -> f32 {
 
 /// The same on lanes and threads.
 pub fn fast(arch: Arch, kind: FloatKind, weight: Packed<'_>, x: &[f32], out: &mut [f32]) {
-    over_slices(weight, out, |slice, tokens, part| dispatch(arch, Slice { kind, bytes: slice, k: weight.inputs, x, tokens, out: part }));
+    over_slices(weight, out, |slice, tokens, part| {
+        dispatch(arch, Slice { kind, bytes: slice, k: weight.inputs, x, tokens, out: part })
+    });
 }
 
 /// Calls `body` with the bytes of each slice and a buffer [token][32] for its outputs, on several threads, and puts the outputs in place.
@@ -60,7 +62,9 @@ pub(super) fn over_slices(weight: Packed<'_>, out: &mut [f32], body: impl Fn(&[u
         return;
     }
     let slice_bytes = weight.format.slice_bytes(weight.inputs as u64) as usize;
-    let one_slice = |index: usize, part: &mut [f32]| body(&weight.bytes[index * slice_bytes..(index + 1) * slice_bytes], tokens, part);
+    let one_slice = |index: usize, part: &mut [f32]| {
+        body(&weight.bytes[index * slice_bytes..(index + 1) * slice_bytes], tokens, part)
+    };
     if tokens == 1 {
         let full = n / WIDTH * WIDTH;
         let (head, tail) = out.split_at_mut(full);
@@ -146,7 +150,13 @@ impl Slice<'_> {
 
 /// One token: for each half of the slice the sixteen partial sums are sixteen registers, and the weights are read once.
 #[inline(always)]
-fn one<L: Lanes, const B: usize>(lanes: L, weights: &[[u8; B]], x: &[f32], out: &mut [f32], widen: impl Fn(&[u8; B]) -> [f32; 16] + Copy) {
+fn one<L: Lanes, const B: usize>(
+    lanes: L,
+    weights: &[[u8; B]],
+    x: &[f32],
+    out: &mut [f32],
+    widen: impl Fn(&[u8; B]) -> [f32; 16] + Copy,
+) {
     for half in 0..2 {
         let mut partial = [lanes.splat(0.0); 16];
         let (chunks, tail) = x.as_chunks::<16>();

@@ -39,7 +39,11 @@ impl Tile {
     fn at(codes: Codes, inputs: usize, from: usize) -> Tile {
         let length = codes.group.length(inputs as u64) as usize;
         let covered = (inputs - from).min(codes.group.tile(inputs as u64) as usize);
-        Tile { groups: covered.div_ceil(length), blocks: covered.div_ceil(BLOCK_INPUTS), scale_bytes: codes.scale.bytes() as usize }
+        Tile {
+            groups: covered.div_ceil(length),
+            blocks: covered.div_ceil(BLOCK_INPUTS),
+            scale_bytes: codes.scale.bytes() as usize,
+        }
     }
 
     fn zeros(&self) -> usize {
@@ -161,7 +165,8 @@ impl Kernel for Tables<'_> {
     #[inline(always)]
     fn run<L: Lanes>(self, lanes: L) {
         // Multiplying by ±1 is exact, so each entry is the written sum.
-        let signs: [L::V; QUAD] = std::array::from_fn(|i| lanes.load(&std::array::from_fn(|key| if key >> i & 1 == 1 { 1.0 } else { -1.0 })));
+        let signs: [L::V; QUAD] =
+            std::array::from_fn(|i| lanes.load(&std::array::from_fn(|key| if key >> i & 1 == 1 { 1.0 } else { -1.0 })));
         let per_token = self.k.div_ceil(QUAD);
         for (x, tables) in self.x.chunks_exact(self.k).zip(self.tables.chunks_exact_mut(per_token)) {
             for (q, table) in tables.iter_mut().enumerate() {
@@ -194,7 +199,14 @@ impl<const P: usize> Kernel for Slice<'_, P> {
 }
 
 #[inline(always)]
-fn token<L: Lanes, const P: usize>(lanes: L, codes: Codes, bytes: &[u8], k: usize, tables: &[[f32; 16]], out: &mut [f32]) {
+fn token<L: Lanes, const P: usize>(
+    lanes: L,
+    codes: Codes,
+    bytes: &[u8],
+    k: usize,
+    tables: &[[f32; 16]],
+    out: &mut [f32],
+) {
     let (length, tile_inputs) = (codes.group.length(k as u64) as usize, codes.group.tile(k as u64) as usize);
     let mut acc = [lanes.splat(0.0); 2];
     let (mut start, mut at) = (0, 0);
@@ -204,7 +216,8 @@ fn token<L: Lanes, const P: usize>(lanes: L, codes: Codes, bytes: &[u8], k: usiz
         let (blocks, _) = bytes[tile.planes()..].as_chunks::<64>();
         for group in 0..tile.groups {
             let (from, to) = (start + group * length, k.min(start + (group + 1) * length));
-            let (sums, all) = planes::<L, P>(lanes, blocks, &tables[from / QUAD..to.div_ceil(QUAD)], (from - start) / QUAD);
+            let (sums, all) =
+                planes::<L, P>(lanes, blocks, &tables[from / QUAD..to.div_ceil(QUAD)], (from - start) / QUAD);
             for half in 0..2 {
                 let index = group * WIDTH + 16 * half;
                 let mut t = lanes.mul(lanes.splat(plane_factor(0)), sums[0][half]);
@@ -228,7 +241,12 @@ fn token<L: Lanes, const P: usize>(lanes: L, codes: Codes, bytes: &[u8], k: usiz
 /// The sums of all planes over the quads of one group, for both halves of the slice, and the sum with all signs plus.
 /// `first` is the position of the first quad in the tile.
 #[inline(always)]
-fn planes<L: Lanes, const P: usize>(lanes: L, blocks: &[[u8; 64]], tables: &[[f32; 16]], first: usize) -> ([[L::V; 2]; P], f32) {
+fn planes<L: Lanes, const P: usize>(
+    lanes: L,
+    blocks: &[[u8; 64]],
+    tables: &[[f32; 16]],
+    first: usize,
+) -> ([[L::V; 2]; P], f32) {
     const QUADS: usize = BLOCK_INPUTS / QUAD;
     let mut sums = [[lanes.splat(0.0); 2]; P];
     let mut all = 0.0;
@@ -236,8 +254,9 @@ fn planes<L: Lanes, const P: usize>(lanes: L, blocks: &[[u8; 64]], tables: &[[f3
     while done < tables.len() {
         let (block, skip) = ((first + done) / QUADS, (first + done) % QUADS);
         let count = (QUADS - skip).min(tables.len() - done);
-        let mut words: [[L::Words; 2]; P] =
-            std::array::from_fn(|plane| std::array::from_fn(|half| lanes.words(&blocks[(block * P + plane) * 2 + half])));
+        let mut words: [[L::Words; 2]; P] = std::array::from_fn(|plane| {
+            std::array::from_fn(|half| lanes.words(&blocks[(block * P + plane) * 2 + half]))
+        });
         for _ in 0..skip {
             words = words.map(|pair| pair.map(|word| lanes.next_nibble(word)));
         }

@@ -2,7 +2,9 @@
 
 use super::attention::{Query, Rule, Scratch, Source, attend};
 use super::lanes::all_archs;
+use super::linear::Packed;
 use super::*;
+use narae_isa::format::{FloatKind, Group, ScaleType, UniformKind, WeightFormat};
 use std::ops::Range;
 
 /// A small generator of test numbers; not random enough for anything else.
@@ -13,10 +15,6 @@ impl Numbers {
         self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
         let x = self.0 ^ (self.0 >> 29);
         x.wrapping_mul(0xBF58_476D_1CE4_E5B9) ^ (x >> 32)
-    }
-
-    pub fn below(&mut self, n: usize) -> usize {
-        (self.next_u64() % n as u64) as usize
     }
 
     pub fn f32s(&mut self, n: usize) -> Vec<f32> {
@@ -40,25 +38,92 @@ fn half_conversion_is_exact() {
 }
 
 #[test]
-fn linear_is_the_plain_one_for_all_shapes_and_types() {
+fn matmul_is_the_plain_one_for_all_shapes() {
     let mut numbers = Numbers(1);
-    for (n, k, t) in
-        [(1, 1, 1), (3, 17, 2), (5, 16, 1), (64, 48, 4), (33, 100, 7), (2048, 512, 1), (700, 512, 5), (2, 0, 3)]
-    {
-        let w = numbers.f32s(n * k);
-        let half_bits: Vec<u16> = w.iter().map(|v| half::f16::from_f32(*v).to_bits()).collect();
-        let brain_bits: Vec<u16> = w.iter().map(|v| half::bf16::from_f32(*v).to_bits()).collect();
-        let x = numbers.f32s(t * k);
-        for weight in [Rows::F32(&w), Rows::F16(&half_bits), Rows::BF16(&brain_bits)] {
+    for (n, k, t) in [(1, 1, 1), (3, 17, 2), (5, 16, 1), (64, 48, 4), (33, 100, 7), (700, 512, 5), (2, 0, 3)] {
+        let (w, x) = (numbers.f32s(n * k), numbers.f32s(t * k));
+        let mut want = vec![0.0; t * n];
+        plain::matmul(&w, k, &x, &mut want, n);
+        for arch in all_archs() {
+            let mut got = vec![f32::NAN; t * n];
+            fast::matmul(arch, &w, k, &x, &mut got, n);
+            assert_eq!(bits(&got), bits(&want), "{n} {k} {t} {arch:?}");
+        }
+    }
+}
+
+#[test]
+fn packed_floats_are_the_plain_ones() {
+    let mut numbers = Numbers(4);
+    for kind in FloatKind::ALL {
+        let format = WeightFormat::Float(kind);
+        for (n, k, t) in [(1, 1, 1), (40, 17, 1), (32, 16, 2), (64, 100, 7), (2048, 256, 1), (100, 3, 5)] {
+            let mut bytes: Vec<u8> =
+                (0..format.packed_bytes(n as u64, k as u64)).map(|_| numbers.next_u64() as u8).collect();
+            // Keep the exponents small: sums of random bit patterns are infinite.
+            let size = kind.bytes() as usize;
+            bytes.chunks_exact_mut(size).for_each(|number| number[size - 1] &= 0xBF);
+            let weight = Packed { format, outputs: n, inputs: k, bytes: &bytes };
+            let x = numbers.f32s(t * k);
             let mut want = vec![0.0; t * n];
-            plain::linear(weight, k, &x, &mut want, n);
+            linear::plain(kind, weight, &x, &mut want);
             for arch in all_archs() {
                 let mut got = vec![f32::NAN; t * n];
-                fast::linear(arch, weight, k, &x, &mut got, n);
-                assert_eq!(bits(&got), bits(&want), "{n} {k} {t} {arch:?}");
+                linear::fast(arch, kind, weight, &x, &mut got);
+                assert_eq!(bits(&got), bits(&want), "{kind:?} {n} {k} {t} {arch:?}");
             }
         }
     }
+}
+
+#[test]
+fn look_up_tables_are_the_plain_sums() {
+    let mut numbers = Numbers(5);
+    for kind in UniformKind::ALL {
+        for group in Group::ALL {
+            for (scale, n, k, t) in [
+                (ScaleType::F32, 40, 48, 1),
+                (ScaleType::F16, 64, 70, 3),
+                (ScaleType::BF16, 5, 300, 2),
+                (ScaleType::F16, 700, 512, 1),
+            ] {
+                let format = WeightFormat::Uniform { kind, group, scale };
+                let mut bytes: Vec<u8> =
+                    (0..format.packed_bytes(n as u64, k as u64)).map(|_| numbers.next_u64() as u8).collect();
+                bytes.iter_mut().for_each(|b| *b &= 0xBF);
+                let weight = Packed { format, outputs: n, inputs: k, bytes: &bytes };
+                let x = numbers.f32s(t * k);
+                let codes = lut::Codes { kind, group, scale };
+                let mut want = vec![0.0; t * n];
+                lut::plain(codes, weight, &x, &mut want);
+                for arch in all_archs() {
+                    let mut got = vec![f32::NAN; t * n];
+                    lut::fast(arch, codes, weight, &x, &mut got);
+                    assert_eq!(bits(&got), bits(&want), "{format} {n} {k} {t} {arch:?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn look_up_tables_give_the_value_of_the_format() {
+    // w = s · (q − z) with s = 2, z = 3 and q = 5 everywhere: every output is 4 · Σ x.
+    let format = WeightFormat::Uniform { kind: UniformKind::U4, group: Group::G32, scale: ScaleType::F16 };
+    let mut bytes = Vec::new();
+    for _tile in 0..2 {
+        bytes.extend(std::iter::repeat_n(half::f16::from_f32(2.0).to_le_bytes(), 32).flatten());
+        bytes.extend([3u8; 32]);
+        for plane in 0..4 {
+            bytes.extend([if 5 >> plane & 1 == 1 { 0xFF } else { 0 }; 128]);
+        }
+    }
+    let weight = Packed { format, outputs: 32, inputs: 64, bytes: &bytes };
+    let x: Vec<f32> = (0..64).map(|i| i as f32).collect();
+    let mut out = vec![0.0; 32];
+    let codes = lut::Codes { kind: UniformKind::U4, group: Group::G32, scale: ScaleType::F16 };
+    lut::fast(pulp::Arch::new(), codes, weight, &x, &mut out);
+    assert_eq!(out, [4.0 * 63.0 * 32.0; 32]);
 }
 
 #[test]
