@@ -86,6 +86,14 @@ codes! {
     E0705 1 "a value of the chip sheet is out of range or of the wrong type" "The message names the key and what is accepted.";
     E0706 1 "values of the chip sheet contradict each other" "The message names the keys.";
 
+    E0711 1 "the DRAM sheet or trace cannot be read" "The operating system refused; or the name is not that of a built-in DRAM sheet, which the message lists.";
+    E0712 1 "the DRAM sheet is not TOML, or a line of the trace is malformed" "A trace line is `t_ck,op,addr_hex,bytes` with op R or W; lines that start with # are comments.";
+    E0713 1 "unknown key in the DRAM sheet" "Keys are checked strictly, so that a typing error cannot silently keep a default.";
+    E0714 1 "missing key in the DRAM sheet" "Every key must be given, here or in the sheet that `base` names.";
+    E0715 1 "a value of the DRAM sheet or trace is out of range or of the wrong type" "The message names the key and what is accepted.";
+    E0716 1 "values of the DRAM sheet contradict each other" "For example tRC must be at least tRAS + tRP. The message names the key that has to give way.";
+    E0717 1 "an address of the DRAM trace is unaligned or outside the memory" "Addresses are multiples of the burst (32 bytes), and address + bytes stays inside the memory that the mapping describes.";
+
     // E08xx: command line, npz files, tokenizers.
     E0801 2 "wrong usage" "See --help of the subcommand.";
     E0802 1 "an npz or npy file cannot be read" "The message names the file and the reason.";

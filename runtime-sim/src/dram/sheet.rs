@@ -1,0 +1,548 @@
+//! The data sheet of a memory and of its controller.
+//!
+//! In: a TOML file or the name of a built-in sheet (`configs/*.toml`); a sheet may say `base = "name"` and then only
+//! give what differs. Out: [`Sheet`], or every problem in it with file, line and key.
+//! Always holds: a [`Sheet`] is consistent: tRC ≥ tRAS + tRP, the mapping addresses exactly the organisation, the queues
+//! are not empty, the watermarks are ordered; so nothing later has to check again.
+//!
+//! All times are in clocks of the command clock (CK) unless a name ends in `_ps`.
+
+use super::mapping::{Field, Mapping};
+use super::reader::{Problem, ProblemKind, Reader};
+
+/// The family of standards; decides which of the timing formulas apply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standard {
+    /// LPDDR4: no bank groups, no WCK.
+    Lpddr4,
+    /// LPDDR5 and LPDDR5X in bank-group mode.
+    Lpddr5,
+    /// LPDDR6, one ×12 sub-channel, bursts of 24.
+    Lpddr6,
+}
+
+/// How many of everything one channel has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Organization {
+    /// Ranks on the channel.
+    pub ranks: u32,
+    /// Bank groups of a rank.
+    pub bank_groups: u32,
+    /// Banks of a bank group.
+    pub banks: u32,
+    /// Rows of a bank.
+    pub rows: u32,
+    /// Bursts of a row.
+    pub columns: u32,
+    /// Payload bytes of a burst.
+    pub burst_bytes: u32,
+}
+
+/// The timing parameters, in clocks; names as in JESD209 without the leading t.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names are those of the standard; the meaning of each is in the sheets")]
+pub struct Timing {
+    pub clock_ps: u64,
+    pub burst_min: u64,
+    pub burst_max: u64,
+    pub rl: u64,
+    pub wl: u64,
+    pub rcd_read: u64,
+    pub rcd_write: u64,
+    pub rp_bank: u64,
+    pub rp_all: u64,
+    pub ras: u64,
+    pub rc: u64,
+    pub wr: u64,
+    pub rtp: u64,
+    pub ppd: u64,
+    pub ccd_short: u64,
+    pub ccd_long: u64,
+    pub rrd: u64,
+    pub faw: u64,
+    pub wtr_short: u64,
+    pub wtr_long: u64,
+    pub rtw_short: u64,
+    pub rtw_long: u64,
+    pub wck_post: u64,
+    pub cas_to_access: u64,
+    pub act1_to_act2: u64,
+    pub rank_switch: u64,
+    pub rfc_all: u64,
+    pub rfc_bank: u64,
+    pub refi: u64,
+    pub refi_bank: u64,
+    pub refresh_to_refresh: u64,
+    pub refresh_to_activate: u64,
+    pub command_clocks: u64,
+    pub power_down_exit: u64,
+}
+
+/// Whose behaviour the controller has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Setting {
+    /// Ramulator 2.1's: a due refresh stops all other traffic, single-bank refresh, writes are done when issued.
+    Compat,
+    /// What the standard allows and real controllers do: a refresh stops only its banks and may be postponed.
+    Jedec,
+}
+
+/// Which refresh commands are sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RefreshMode {
+    /// None (for experiments).
+    None,
+    /// REFab every tREFI.
+    AllBank,
+    /// REFpb to one bank every tREFIpb, round robin.
+    PerBank,
+    /// REFpb to a pair of banks every tREFIpb, in any order within a round.
+    BankPairs,
+}
+
+/// What the controller does with an open row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PagePolicy {
+    /// Leaves it open until another row is wanted.
+    Open,
+    /// Closes it after this many accesses, by auto-precharge where possible.
+    Cap(u32),
+}
+
+/// The controller's side.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Controller {
+    /// Whose behaviour.
+    pub setting: Setting,
+    /// A row conflict may not close a row that an older request still wants.
+    pub protects_row_hits: bool,
+    /// What happens to open rows.
+    pub page: PagePolicy,
+    /// Entries of the read queue.
+    pub read_queue: u32,
+    /// Entries of the write queue.
+    pub write_queue: u32,
+    /// Writes are drained when the queue is fuller than this part …
+    pub write_high: f64,
+    /// … until it is emptier than this part.
+    pub write_low: f64,
+    /// WCK never stops, so no CAS is needed.
+    pub wck_always_on: bool,
+    /// Which refresh commands.
+    pub refresh: RefreshMode,
+    /// How many refresh commands may be owed before they are forced.
+    pub refresh_postpone: u64,
+    /// Idle clocks after which the channel powers down.
+    pub power_down_after: u64,
+}
+
+/// Energy by command class and state, one channel.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Energy {
+    /// ACT1 + ACT2 + the precharge that follows, pJ.
+    pub activate_pj: f64,
+    /// Array and on-die path of a read burst, pJ.
+    pub read_pj: f64,
+    /// Array and on-die path of a write burst, pJ.
+    pub write_pj: f64,
+    /// Pins, PHY and controller of a read burst, pJ.
+    pub read_io_pj: f64,
+    /// Pins, PHY and controller of a write burst, pJ.
+    pub write_io_pj: f64,
+    /// One WCK synchronisation, pJ.
+    pub wck_sync_pj: f64,
+    /// One REFab, pJ.
+    pub refresh_all_pj: f64,
+    /// One REFpb (per refreshed bank), pJ.
+    pub refresh_bank_pj: f64,
+    /// Background with a row open, mW.
+    pub active_standby_mw: f64,
+    /// Background with all banks closed, mW.
+    pub precharge_standby_mw: f64,
+    /// Background in power-down, mW.
+    pub power_down_mw: f64,
+    /// What a sequential read stream costs in all, pJ per bit.
+    pub stream_pj_per_bit: f64,
+    /// Lower end of the published band, pJ per bit.
+    pub band_low_pj_per_bit: f64,
+    /// Upper end of the published band, pJ per bit.
+    pub band_high_pj_per_bit: f64,
+}
+
+/// Everything about a memory: see the module documentation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sheet {
+    /// Its name.
+    pub name: String,
+    /// Where the figures come from and what is not certain about them.
+    pub remark: String,
+    /// The family.
+    pub standard: Standard,
+    /// How many of everything.
+    pub organization: Organization,
+    /// The address mapping, channels included.
+    pub mapping: Mapping,
+    /// The timing.
+    pub timing: Timing,
+    /// The controller.
+    pub controller: Controller,
+    /// The energy table.
+    pub energy: Energy,
+}
+
+const BUILT_IN: [(&str, &str); 14] = [
+    ("lpddr5x-8533", include_str!("configs/lpddr5x-8533.toml")),
+    ("lpddr5-6400", include_str!("configs/lpddr5-6400.toml")),
+    ("lpddr6-10667", include_str!("configs/lpddr6-10667.toml")),
+    ("lpddr4-3200", include_str!("configs/lpddr4-3200.toml")),
+    ("compat-lpddr5-6400", include_str!("configs/compat-lpddr5-6400.toml")),
+    ("compat-lpddr5x-8533", include_str!("configs/compat-lpddr5x-8533.toml")),
+    ("compat-lpddr6-10667", include_str!("configs/compat-lpddr6-10667.toml")),
+    ("compat-allbank", include_str!("configs/compat-allbank.toml")),
+    ("compat-noref", include_str!("configs/compat-noref.toml")),
+    ("compat-wckon", include_str!("configs/compat-wckon.toml")),
+    ("compat-frfcfs", include_str!("configs/compat-frfcfs.toml")),
+    ("compat-cap4", include_str!("configs/compat-cap4.toml")),
+    ("compat-q64", include_str!("configs/compat-q64.toml")),
+    ("compat-q8", include_str!("configs/compat-q8.toml")),
+];
+
+const COMPAT_RANK2: (&str, &str) = ("compat-rank2", include_str!("configs/compat-rank2.toml"));
+
+impl Sheet {
+    /// The names of the built-in sheets.
+    pub fn built_in_names() -> impl Iterator<Item = &'static str> {
+        BUILT_IN.iter().chain([&COMPAT_RANK2]).map(|(name, _)| *name)
+    }
+
+    /// A built-in sheet.
+    #[must_use]
+    pub fn built_in(name: &str) -> Option<Sheet> {
+        let text = built_in_text(name)?;
+        let sheet =
+            Sheet::parse(name, text).unwrap_or_else(|problems| panic!("built-in sheet {name} is wrong: {problems:?}"));
+        Some(sheet)
+    }
+
+    /// Reads a sheet from text; `file` is used in messages.
+    ///
+    /// # Errors
+    /// All problems of the sheet.
+    pub fn parse(file: &str, text: &str) -> Result<Sheet, Vec<Problem>> {
+        let mut reader = Reader::new(file, text).map_err(|problem| vec![problem])?;
+        let mut depth = 0;
+        while let Some(base) = reader.peek_text("base").map(str::to_owned) {
+            reader.forget("base");
+            depth += 1;
+            let Some(parent) = built_in_text(&base).filter(|_| depth < 8) else {
+                reader.complain(ProblemKind::Value, "base", format!("`{base}` is not a built-in sheet"));
+                break;
+            };
+            reader.inherit(Reader::new(&base, parent).map_err(|problem| vec![problem])?);
+        }
+        let sheet = read_sheet(&mut reader);
+        if reader.is_clean()
+            && let Some(sheet) = &sheet
+        {
+            check(sheet, &mut reader);
+        }
+        let problems = reader.finish();
+        match sheet {
+            Some(sheet) if problems.is_empty() => Ok(sheet),
+            _ => Err(problems),
+        }
+    }
+
+    /// Reads a file, or takes a built-in sheet when `path` is the name of one.
+    ///
+    /// # Errors
+    /// The file cannot be read, or its problems.
+    pub fn load(path: &str) -> Result<Sheet, Vec<Problem>> {
+        if let Some(sheet) = Sheet::built_in(path) {
+            return Ok(sheet);
+        }
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            vec![Problem {
+                kind: ProblemKind::Unreadable,
+                file: path.to_owned(),
+                line: 0,
+                key: String::new(),
+                message: format!("cannot read the DRAM sheet: {error}; built-in sheets: {}", names()),
+            }]
+        })?;
+        Sheet::parse(path, &text)
+    }
+
+    /// The same sheet with another mapping (and so, another number of channels).
+    ///
+    /// # Errors
+    /// The mapping is malformed or does not address this organisation.
+    pub fn with_mapping(mut self, text: &str) -> Result<Sheet, String> {
+        self.mapping = Mapping::parse(text)?;
+        match mismatch(&self) {
+            None => Ok(self),
+            Some(message) => Err(message),
+        }
+    }
+
+    /// The same memory with this many channels (a power of two), interleaved every eight bursts: two in each of four
+    /// bank groups, 256 bytes.
+    ///
+    /// # Errors
+    /// The number of channels is not a power of two up to 1024.
+    pub fn with_channels(self, channels: u32) -> Result<Sheet, String> {
+        if !channels.is_power_of_two() || channels > 1024 {
+            return Err(format!("{channels} channels; expected a power of two up to 1024"));
+        }
+        let mapping = self.mapping.clone().with_channel_bits(channels.trailing_zeros(), 3)?;
+        Ok(Sheet { mapping, ..self })
+    }
+
+    /// Banks of a channel over all ranks.
+    #[must_use]
+    pub fn banks_in_all(&self) -> u32 {
+        self.organization.ranks * self.organization.bank_groups * self.organization.banks
+    }
+
+    /// The largest data rate of one channel in bytes per second.
+    #[must_use]
+    pub fn peak_bytes_per_second(&self) -> f64 {
+        f64::from(self.organization.burst_bytes) / (self.timing.burst_min as f64 * self.timing.clock_ps as f64 * 1e-12)
+    }
+
+    /// Bytes of the whole memory.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.mapping.bursts() * u64::from(self.organization.burst_bytes)
+    }
+}
+
+fn built_in_text(name: &str) -> Option<&'static str> {
+    BUILT_IN.iter().chain([&COMPAT_RANK2]).find(|(n, _)| *n == name).map(|(_, text)| *text)
+}
+
+fn names() -> String {
+    Sheet::built_in_names().collect::<Vec<_>>().join(", ")
+}
+
+fn read_sheet(r: &mut Reader) -> Option<Sheet> {
+    let name = r.text("name");
+    let remark = r.text("remark");
+    let standard = r.choice(
+        "standard",
+        &[("LPDDR4", Standard::Lpddr4), ("LPDDR5", Standard::Lpddr5), ("LPDDR6", Standard::Lpddr6)],
+    );
+    let organization = read_organization(r);
+    let timing = read_timing(r);
+    let controller = read_controller(r);
+    let energy = read_energy(r);
+    let text = r.text("mapping.bits");
+    let mapping = match Mapping::parse(&text) {
+        Ok(mapping) => mapping,
+        Err(message) => {
+            if !text.is_empty() {
+                r.complain(ProblemKind::Value, "mapping.bits", message);
+            }
+            return None;
+        }
+    };
+    Some(Sheet { name, remark, standard, organization, mapping, timing, controller, energy })
+}
+
+fn read_organization(r: &mut Reader) -> Organization {
+    let mut integer = |key: &str, high| r.integer(&format!("organization.{key}"), 1, high) as u32;
+    Organization {
+        ranks: integer("ranks", 4),
+        bank_groups: integer("bank_groups", 8),
+        banks: integer("banks", 16),
+        rows: integer("rows", 1 << 24),
+        columns: integer("columns", 1 << 12),
+        burst_bytes: integer("burst_bytes", 64),
+    }
+}
+
+fn read_timing(r: &mut Reader) -> Timing {
+    let clock_ps = r.integer("timing.clock_ps", 50, 100_000);
+    let mut clocks = |key: &str, low| r.integer(&format!("timing.{key}"), low, 1 << 20);
+    Timing {
+        clock_ps,
+        burst_min: clocks("burst_min", 1),
+        burst_max: clocks("burst_max", 1),
+        rl: clocks("rl", 1),
+        wl: clocks("wl", 1),
+        rcd_read: clocks("rcd_read", 1),
+        rcd_write: clocks("rcd_write", 1),
+        rp_bank: clocks("rp_bank", 1),
+        rp_all: clocks("rp_all", 1),
+        ras: clocks("ras", 1),
+        rc: clocks("rc", 1),
+        wr: clocks("wr", 1),
+        rtp: clocks("rtp", 1),
+        ppd: clocks("ppd", 1),
+        ccd_short: clocks("ccd_short", 1),
+        ccd_long: clocks("ccd_long", 1),
+        rrd: clocks("rrd", 1),
+        faw: clocks("faw", 1),
+        wtr_short: clocks("wtr_short", 1),
+        wtr_long: clocks("wtr_long", 1),
+        rtw_short: clocks("rtw_short", 1),
+        rtw_long: clocks("rtw_long", 1),
+        wck_post: clocks("wck_post", 0),
+        cas_to_access: clocks("cas_to_access", 0),
+        act1_to_act2: clocks("act1_to_act2", 1),
+        rank_switch: clocks("rank_switch", 0),
+        rfc_all: clocks("rfc_all", 1),
+        rfc_bank: clocks("rfc_bank", 1),
+        refi: clocks("refi", 1),
+        refi_bank: clocks("refi_bank", 1),
+        refresh_to_refresh: clocks("refresh_to_refresh", 1),
+        refresh_to_activate: clocks("refresh_to_activate", 1),
+        command_clocks: clocks("command_clocks", 1),
+        power_down_exit: clocks("power_down_exit", 0),
+    }
+}
+
+fn read_controller(r: &mut Reader) -> Controller {
+    let cap = r.integer("controller.page_cap", 0, 1 << 16) as u32;
+    Controller {
+        setting: r.choice("controller.setting", &[("jedec", Setting::Jedec), ("compat", Setting::Compat)]),
+        protects_row_hits: r.choice("controller.scheduler", &[("frfcfs-row-hit", true), ("frfcfs", false)]),
+        page: if cap == 0 { PagePolicy::Open } else { PagePolicy::Cap(cap) },
+        read_queue: r.integer("controller.read_queue", 1, 4096) as u32,
+        write_queue: r.integer("controller.write_queue", 1, 4096) as u32,
+        write_high: r.number("controller.write_high", 0.0, 1.0),
+        write_low: r.number("controller.write_low", 0.0, 1.0),
+        wck_always_on: r.choice("controller.wck", &[("on-demand", false), ("always-on", true)]),
+        refresh: r.choice(
+            "controller.refresh",
+            &[
+                ("none", RefreshMode::None),
+                ("all-bank", RefreshMode::AllBank),
+                ("per-bank", RefreshMode::PerBank),
+                ("bank-pairs", RefreshMode::BankPairs),
+            ],
+        ),
+        refresh_postpone: r.integer("controller.refresh_postpone", 0, 64),
+        power_down_after: r.integer("controller.power_down_after", 1, 1 << 30),
+    }
+}
+
+fn read_energy(r: &mut Reader) -> Energy {
+    let mut number = |key: &str| r.number(&format!("energy.{key}"), 0.0, 1e6);
+    Energy {
+        activate_pj: number("activate_pj"),
+        read_pj: number("read_pj"),
+        write_pj: number("write_pj"),
+        read_io_pj: number("read_io_pj"),
+        write_io_pj: number("write_io_pj"),
+        wck_sync_pj: number("wck_sync_pj"),
+        refresh_all_pj: number("refresh_all_pj"),
+        refresh_bank_pj: number("refresh_bank_pj"),
+        active_standby_mw: number("active_standby_mw"),
+        precharge_standby_mw: number("precharge_standby_mw"),
+        power_down_mw: number("power_down_mw"),
+        stream_pj_per_bit: number("stream_pj_per_bit"),
+        band_low_pj_per_bit: number("band_low_pj_per_bit"),
+        band_high_pj_per_bit: number("band_high_pj_per_bit"),
+    }
+}
+
+/// The laws between values; each names the key that has to give way.
+fn check(sheet: &Sheet, r: &mut Reader) {
+    let t = &sheet.timing;
+    let c = &sheet.controller;
+    let laws = [
+        (
+            "timing.rc",
+            t.rc >= t.ras + t.rp_bank,
+            format!("tRC {} is less than tRAS {} + tRP {}", t.rc, t.ras, t.rp_bank),
+        ),
+        ("timing.rp_all", t.rp_all >= t.rp_bank, format!("tRPab {} is less than tRPpb {}", t.rp_all, t.rp_bank)),
+        ("timing.ras", t.ras >= t.rcd_read, format!("tRAS {} is less than tRCD {}", t.ras, t.rcd_read)),
+        (
+            "timing.burst_max",
+            t.burst_max >= t.burst_min,
+            format!("BL/n_max {} is less than BL/n_min {}", t.burst_max, t.burst_min),
+        ),
+        (
+            "timing.ccd_short",
+            t.ccd_short >= t.burst_min,
+            format!("tCCD_S {} is less than a burst of {}", t.ccd_short, t.burst_min),
+        ),
+        (
+            "timing.ccd_long",
+            t.ccd_long >= t.ccd_short,
+            format!("tCCD_L {} is less than tCCD_S {}", t.ccd_long, t.ccd_short),
+        ),
+        ("timing.faw", t.faw >= t.rrd, format!("tFAW {} is less than tRRD {}", t.faw, t.rrd)),
+        (
+            "timing.wtr_long",
+            t.wtr_long >= t.wtr_short,
+            format!("tWTR_L {} is less than tWTR_S {}", t.wtr_long, t.wtr_short),
+        ),
+        (
+            "timing.rtw_long",
+            t.rtw_long >= t.rtw_short,
+            format!("tRTW_L {} is less than tRTW_S {}", t.rtw_long, t.rtw_short),
+        ),
+        ("timing.refi", t.refi > t.rfc_all, format!("tREFI {} leaves no time beside tRFCab {}", t.refi, t.rfc_all)),
+        (
+            "timing.rfc_bank",
+            t.rfc_bank <= t.rfc_all,
+            format!("tRFCpb {} is more than tRFCab {}", t.rfc_bank, t.rfc_all),
+        ),
+        ("timing.refi_bank", t.refi_bank <= t.refi, format!("tREFIpb {} is more than tREFI {}", t.refi_bank, t.refi)),
+        (
+            "timing.refresh_to_refresh",
+            t.refresh_to_refresh < t.refi_bank,
+            format!("tpbR2pbR {} leaves no room in tREFIpb {}", t.refresh_to_refresh, t.refi_bank),
+        ),
+        (
+            "controller.write_low",
+            c.write_low <= c.write_high,
+            format!("write_low {} is above write_high {}", c.write_low, c.write_high),
+        ),
+        (
+            "controller.refresh",
+            c.setting == Setting::Jedec || c.refresh != RefreshMode::BankPairs,
+            "the compat setting has no bank pairs".to_owned(),
+        ),
+        (
+            "controller.refresh",
+            c.refresh != RefreshMode::BankPairs || sheet.organization.bank_groups * sheet.organization.banks % 2 == 0,
+            "bank pairs need an even number of banks".to_owned(),
+        ),
+        (
+            "energy.stream_pj_per_bit",
+            sheet.energy.band_low_pj_per_bit <= sheet.energy.stream_pj_per_bit
+                && sheet.energy.stream_pj_per_bit <= sheet.energy.band_high_pj_per_bit,
+            "the energy of a stream lies outside its own band".to_owned(),
+        ),
+        ("organization.banks", sheet.banks_in_all() <= 64, "more than 64 banks on a channel".to_owned()),
+    ];
+    for (key, holds, message) in laws {
+        if !holds {
+            r.complain(ProblemKind::Inconsistent, key, message);
+        }
+    }
+    if let Some(message) = mismatch(sheet) {
+        r.complain(ProblemKind::Inconsistent, "mapping.bits", message);
+    }
+}
+
+/// Says how the mapping fails to address the organisation.
+fn mismatch(sheet: &Sheet) -> Option<String> {
+    let o = &sheet.organization;
+    let fields = [
+        (Field::Row, o.rows, "rows"),
+        (Field::Bank, o.banks, "banks"),
+        (Field::Group, o.bank_groups, "bank groups"),
+        (Field::Column, o.columns, "columns"),
+        (Field::Rank, o.ranks, "ranks"),
+    ];
+    fields.into_iter().find_map(|(field, count, name)| {
+        let bits = sheet.mapping.width(field);
+        (1u64 << bits != u64::from(count))
+            .then(|| format!("the mapping `{}` has {bits} bits for {count} {name}", sheet.mapping))
+    })
+}
