@@ -307,7 +307,7 @@ isa! {
     /// j < T_b (T_b = keys\[b\] if given, else min(T, past_b + S) if `past` is given, else T); and, with `causal`, j ≤ p; and, with a
     /// window w, j > p − w and (unless causal) j < p + w. score = scale · (q·k by the strided sum over d), then
     /// cap · tanh(score / cap) with a soft-cap, then + bias (a bool bias: false makes the key invisible); `bias_first` adds the bias
-    /// before the cap. Invisible keys take no part. Numbers: keys in blocks of 64 (j / 64), ascending; blocks without a visible key
+    /// before the cap. A score of −∞ makes the key invisible (and the cap leaves −∞ alone). Invisible keys take no part. Numbers: keys in blocks of 64 (j / 64), ascending; blocks without a visible key
     /// are skipped. m = −∞, l = 0, o = +0 (with sinks: m = sink\[h\], l = 1). Per block: m′ = max(m, scores); c = exp(m − m′);
     /// e_j = exp(score_j − m′), 0 for invisible keys; l = l·c + (strided sum of e over the 64 places); o = o·c + Σ_j e_j · v_j, j ascending from +0.
     /// At the end o / l; a query that sees no key gives 0. f32, nothing fused.

@@ -10,8 +10,14 @@
 //!   points, 32 per group; then for each block of 32 inputs and each plane b = 0 … bits − 1 the 32 words of 32 bits in which
 //!   bit i of word n is bit b of q\[n, k + i\] (0 beyond K).
 //!
-//! The exact meaning of a product with a packed weight stands at the instruction `linear`.
+//! The exact meaning of a product with a packed weight stands in words at the instruction `linear` and as code in [`product`].
 //! Always: sizes follow from format and dims alone; bits per weight count everything that is stored.
+
+mod meaning;
+mod pack;
+
+pub use meaning::{product, strided_dot};
+pub use pack::{SliceLayout, UniformRows, Unpacked, element_of, pack_float_slice, pack_uniform_slice, unpack, values};
 
 use std::fmt;
 
