@@ -5,6 +5,7 @@
 
 pub mod dim;
 mod dim_text;
+mod dim_expr;
 pub mod entities;
 mod polynomial;
 pub mod symbols;

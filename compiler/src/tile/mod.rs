@@ -69,6 +69,8 @@ pub struct BufferData {
     pub capacity: u64,
     /// The type of its elements; views may read it as another type of the same width.
     pub element: Element,
+    /// Its extents as a dense tensor.
+    pub dims: Vec<Dim>,
     /// For reports: the value or tensor it holds.
     pub name: String,
 }

@@ -143,7 +143,7 @@ impl Lowering {
         }
         let name = self.program.buffers[buffers[0]].name.clone();
         let home = Home::Table { index, members: buffers };
-        let buffer = self.program.buffers.push(BufferData { home, capacity, element: first.element, name });
+        let buffer = self.program.buffers.push(BufferData { home, capacity, element: first.element, dims: first.dims.clone(), name });
         Ok(View::dense(buffer, first.element, &first.dims))
     }
 
@@ -173,7 +173,7 @@ impl Lowering {
         let capacity = weights.iter().map(|weight| self.program.buffers[weight.buffer].capacity).max().unwrap_or(0);
         let name = self.program.buffers[view.buffer].name.clone();
         let home = Home::Table { index, members: weights.iter().map(|weight| weight.buffer).collect() };
-        let buffer = self.program.buffers.push(BufferData { home, capacity, element: first.element, name });
+        let buffer = self.program.buffers.push(BufferData { home, capacity, element: first.element, dims: first.dims.clone(), name });
         Some(View { buffer, ..first })
     }
 }

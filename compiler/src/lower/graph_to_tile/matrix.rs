@@ -101,7 +101,7 @@ impl Lowering {
             let capacity = format.packed_bytes(recipe.dims()[0], recipe.dims()[1]);
             let name = self.provenance.origins().first().map_or(String::from("weight"), |origin| origin.name.clone());
             let home = Home::Weight(Weight { recipe: stored, format });
-            self.program.buffers.push(BufferData { home, capacity, element: recipe.element(), name })
+            self.program.buffers.push(BufferData { home, capacity, element: recipe.element(), dims: dims.clone(), name })
         });
         View::dense(buffer, recipe.element(), &dims)
     }

@@ -142,7 +142,7 @@ impl Lowering {
                     .help("lower the maxima of the dynamic dims with --dim or --max-…")
             })?;
         }
-        let data = BufferData { home, capacity, element, name: name.to_string() };
+        let data = BufferData { home, capacity, element, dims: dims.to_vec(), name: name.to_string() };
         let buffer = self.program.buffers.push(data);
         Ok(View::dense(buffer, element, dims))
     }
@@ -238,7 +238,7 @@ impl Lowering {
         let buffer = *self.constants.entry(recipe.clone()).or_insert_with(|| {
             let name = provenance.origins().first().map_or(String::from("constant"), |origin| origin.name.clone());
             let home = Home::Constant(recipe.clone());
-            program.buffers.push(BufferData { home, capacity: recipe.bytes() as u64, element, name })
+            program.buffers.push(BufferData { home, capacity: recipe.bytes() as u64, element, dims: dims.clone(), name })
         });
         View::dense(buffer, element, &dims)
     }

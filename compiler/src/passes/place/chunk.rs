@@ -1,0 +1,127 @@
+//! Which axes of an instruction are independent: cutting all named views along one of these groups and running the
+//! pieces one after the other gives bit for bit the same result.
+
+use narae_isa::instructions::Inst;
+use narae_isa::operand::AxisSet;
+
+use crate::tile::View;
+
+/// Axes that are cut together: (view, axis) pairs. The first one is an axis of full extent, never a repeated one.
+pub type Group = Vec<(usize, usize)>;
+
+/// The groups, outermost axis of the result first.
+pub fn independent_axes(inst: &Inst, views: &[View]) -> Vec<Group> {
+    match inst {
+        Inst::Unary(_)
+        | Inst::Binary(_)
+        | Inst::Compare(_)
+        | Inst::Select(_)
+        | Inst::Convert(_)
+        | Inst::Fill(_)
+        | Inst::FillInteger(_)
+        | Inst::Copy(_)
+        | Inst::Quantize(_)
+        | Inst::Dequantize(_) => same_axes(views, AxisSet::default()),
+        Inst::Reduce(row) => same_axes(views, row.axes),
+        Inst::Softmax(row) => same_axes(views, row.axes),
+        Inst::Norm(row) => same_axes(views, row.axes),
+        Inst::ArgReduce(row) => same_axes(views, one(row.axis.index())),
+        Inst::Cumulate(row) => same_axes(views, one(row.axis.index())),
+        Inst::TopK(row) => same_axes(views, one(row.axis.index())),
+        Inst::GatherElements(row) => same_axes(views, one(row.axis.index())),
+        Inst::Rope(_) => same_axes(views, one(views[0].rank() - 1)),
+        Inst::Iota(row) => same_axes(views, one(row.axis.index())),
+        Inst::Linear(_) => (0..views[0].rank() - 1).map(|axis| vec![(0, axis), (1, axis)]).collect(),
+        Inst::Matmul(row) => product(views, row.bias.is_some()),
+        Inst::MatmulInteger(row) => product_with_zeros(views, row.a_zero.is_some(), row.b_zero.is_some()),
+        Inst::Convolution(_) => vec![vec![(0, 0), (1, 0)]],
+        Inst::Attend(_) => {
+            let mut group = vec![(0, 0), (1, 0), (2, 0), (3, 0)];
+            // Bias, lengths and key counts are by batch as well; sinks are not.
+            group.extend((4..views.len()).filter(|&view| views[view].dims[0] == views[0].dims[0]).map(|view| (view, 0)));
+            let complete = group.len() == views.len();
+            if complete { vec![group] } else { vec![] }
+        }
+        Inst::Gather(row) => gather(views, row.axis.index()),
+        Inst::GatherNd(row) => {
+            (0..row.batch.index()).map(|axis| vec![(0, axis), (1, axis), (2, axis)]).collect()
+        }
+        Inst::Pool(row) if row.indices.is_none() => vec![vec![(0, 0), (1, 0)], vec![(0, 1), (1, 1)]],
+        Inst::Pool(_)
+        | Inst::Resize(_)
+        | Inst::ScatterElements(_)
+        | Inst::ScatterNd(_)
+        | Inst::NonZero(_)
+        | Inst::Halt(_)
+        | Inst::Fence(_)
+        | Inst::QueueSync(_)
+        | Inst::LoadImmediate(_)
+        | Inst::MoveScalar(_)
+        | Inst::Alu(_)
+        | Inst::AluImmediate(_)
+        | Inst::Jump(_)
+        | Inst::Branch(_)
+        | Inst::BranchImmediate(_)
+        | Inst::LoadScalar(_)
+        | Inst::StoreScalar(_)
+        | Inst::LoadDescriptor(_)
+        | Inst::Mark(_)
+        | Inst::LoadWeight(_)
+        | Inst::Transfer(_)
+        | Inst::GatherRows(_)
+        | Inst::ScatterRows(_)
+        | Inst::Append(_) => vec![],
+    }
+}
+
+fn one(axis: usize) -> AxisSet {
+    AxisSet::of(&[axis]).unwrap_or_default()
+}
+
+/// Every axis outside of `except`, in all views of that rank.
+fn same_axes(views: &[View], except: AxisSet) -> Vec<Group> {
+    let rank = views.iter().map(View::rank).max().unwrap_or(0);
+    let free = (0..rank).filter(|&axis| !except.contains(axis));
+    free.map(|axis| (0..views.len()).map(|view| (view, axis)).collect()).collect()
+}
+
+/// `out a b [bias]`: batch axes, rows, columns.
+fn product(views: &[View], bias: bool) -> Vec<Group> {
+    let rank = views[0].rank();
+    let mut groups: Vec<Group> = (0..rank - 2).map(|axis| (0..views.len()).map(|view| (view, axis)).collect()).collect();
+    let mut rows = vec![(0, rank - 2), (1, rank - 2)];
+    let mut columns = vec![(0, rank - 1), (2, rank - 1)];
+    if bias {
+        rows.push((3, rank - 2));
+        columns.push((3, rank - 1));
+    }
+    groups.push(rows);
+    groups.push(columns);
+    groups
+}
+
+/// `out a b [a_zero] [b_zero]`.
+fn product_with_zeros(views: &[View], a_zero: bool, b_zero: bool) -> Vec<Group> {
+    let rank = views[0].rank();
+    let mut groups: Vec<Group> = (0..rank - 2).map(|axis| (0..views.len()).map(|view| (view, axis)).collect()).collect();
+    let mut rows = vec![(0, rank - 2), (1, rank - 2)];
+    let mut columns = vec![(0, rank - 1), (2, rank - 1)];
+    if a_zero {
+        rows.push((3, rank - 2));
+    }
+    if b_zero {
+        columns.push((if a_zero { 4 } else { 3 }, rank - 1));
+    }
+    groups.push(rows);
+    groups.push(columns);
+    groups
+}
+
+/// `out a index`: axes of `a` before and behind the gathered one, and the axes of the index.
+fn gather(views: &[View], axis: usize) -> Vec<Group> {
+    let (a, index) = (views[1].rank(), views[2].rank());
+    let before = (0..axis).map(|at| vec![(0, at), (1, at)]);
+    let indices = (0..index).map(|at| vec![(0, axis + at), (2, at)]);
+    let behind = (axis + 1..a).map(|at| vec![(0, at + index - 1), (1, at)]);
+    before.chain(indices).chain(behind).collect()
+}

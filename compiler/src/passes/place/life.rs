@@ -1,0 +1,110 @@
+//! Lifetimes: from where to where in the program each buffer holds data.
+//!
+//! Positions number the ops in program order, bodies included. A buffer that is used inside of a loop and also outside
+//! of it lives for the whole loop, because the loop comes back to its start.
+
+use std::collections::BTreeMap;
+
+use crate::tile::{Buffer, Op, Program};
+
+/// An inclusive range of positions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Life {
+    /// The first op that touches the buffer.
+    pub first: usize,
+    /// The last op that touches the buffer.
+    pub last: usize,
+}
+
+impl Life {
+    fn join(&mut self, other: Life) {
+        self.first = self.first.min(other.first);
+        self.last = self.last.max(other.last);
+    }
+}
+
+#[derive(Default)]
+struct Walk {
+    position: usize,
+    loops: Vec<Life>,
+    touches: BTreeMap<Buffer, Vec<usize>>,
+}
+
+/// The lives of all buffers that are touched, by buffer.
+pub fn lives(program: &Program) -> BTreeMap<Buffer, Life> {
+    let mut walk = Walk::default();
+    walk.block(&program.body);
+    walk.touches.iter().map(|(buffer, touches)| (*buffer, walk.life(touches))).collect()
+}
+
+impl Walk {
+    fn block(&mut self, ops: &[Op]) {
+        for op in ops {
+            let here = self.position;
+            self.position += 1;
+            for view in op.views() {
+                self.touches.entry(view.buffer).or_default().push(here);
+            }
+            let first = self.position;
+            op.bodies().into_iter().for_each(|body| self.block(body));
+            if matches!(op, Op::For { .. }) && self.position > first {
+                self.loops.push(Life { first, last: self.position - 1 });
+            }
+        }
+    }
+
+    fn life(&self, touches: &[usize]) -> Life {
+        let first = touches[0];
+        let mut life = Life { first, last: first };
+        touches.iter().for_each(|&touch| life.join(Life { first: touch, last: touch }));
+        let own = life;
+        for range in &self.loops {
+            let inside = touches.iter().any(|touch| (range.first..=range.last).contains(touch));
+            let outside = own.first < range.first || own.last > range.last;
+            if inside && outside {
+                life.join(*range);
+            }
+        }
+        life
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::Provenance;
+    use crate::ir::Dim;
+    use crate::tile::{BufferData, Home, View};
+    use narae_isa::Element;
+
+    #[test]
+    fn what_crosses_a_loop_lives_for_all_of_it() {
+        let mut program = Program::default();
+        let mut view = || {
+            let data = BufferData {
+                home: Home::Sram,
+                capacity: 4,
+                element: Element::F32,
+                dims: vec![Dim::ONE],
+                name: String::new(),
+            };
+            View::dense(program.buffers.push(data), Element::F32, &[Dim::ONE])
+        };
+        let (outside, carried, inside) = (view(), view(), view());
+        let copy = |to: &View, from: &View| Op::Copy { to: to.clone(), from: from.clone(), provenance: Provenance::none() };
+        let index = program.symbols.add("i", crate::ir::SymbolDefinition::Undefined);
+        program.body = vec![
+            copy(&carried, &outside),
+            Op::For {
+                index,
+                trip: 3.into(),
+                body: vec![copy(&inside, &carried), copy(&carried, &inside)],
+                layers: true,
+            },
+        ];
+        let lives = lives(&program);
+        assert_eq!(lives[&outside.buffer], Life { first: 0, last: 0 });
+        assert_eq!(lives[&carried.buffer], Life { first: 0, last: 3 });
+        assert_eq!(lives[&inside.buffer], Life { first: 2, last: 3 });
+    }
+}
