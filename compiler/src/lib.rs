@@ -4,3 +4,5 @@ pub mod compress;
 pub mod graph;
 pub mod ir;
 pub mod passes;
+pub mod lower;
+pub mod tile;

@@ -2,4 +2,5 @@
 
 pub mod arena;
 pub mod hazards;
+pub mod place;
 pub mod synchronize;

@@ -319,7 +319,7 @@ impl Placer<'_> {
             Some(i64::try_from(bound).unwrap_or(i64::MAX).saturating_sub(1).max(0)),
         );
         let start = &Dim::from(index) * &step;
-        let length = (&whole - &start).min(&step);
+        let length = self.program.symbols.minimum(&(&whole - &start), &step);
         let mut piece = compute.clone();
         for &(view, axis) in group {
             piece.views[view] = piece.views[view].slice(axis, &start, &length, 1);

@@ -57,7 +57,7 @@ pub struct Weight {
     /// The elements.
     pub recipe: Recipe,
     /// How they are stored.
-    pub format: narae_isa::format::Format,
+    pub format: narae_isa::format::WeightFormat,
 }
 
 /// A row of the table of buffers.

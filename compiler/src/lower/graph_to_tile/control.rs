@@ -17,7 +17,8 @@ impl Lowering {
     pub(super) fn control(&mut self, scope: &mut Scope<'_>, node: &NodeData) -> Lowered {
         match &node.op {
             Op::Loop { trip, carried, invariant, symbols, body } => {
-                self.layers(scope, node, *trip, *carried, *invariant, &scope.dims(symbols), body)
+                let passed = scope.dims(symbols);
+                self.layers(scope, node, *trip, *carried, *invariant, &passed, body)
             }
             other => Err(Diagnostic::new(&codes::E0201, format!("`{}` has no lowering to instructions", other.name()))),
         }
@@ -165,7 +166,8 @@ impl Lowering {
                 _ => None,
             })
             .collect();
-        let weights: Vec<View> = recipes?.iter().map(|recipe| self.weight_of(recipe)).collect();
+        let weights: Option<Vec<View>> = recipes?.iter().map(|recipe| self.weight_of(recipe)).collect();
+        let weights = weights?;
         let first = weights[0].clone();
         if weights.iter().all(|weight| weight.buffer == first.buffer) {
             return Some(first);

@@ -85,7 +85,7 @@ impl Lowering {
         for index in 0..blocks {
             let start = Dim::from(index * block);
             let rest = &out.dims[axis] - &start;
-            let extent = rest.min(&Dim::from(block));
+            let extent = self.program.symbols.minimum(&rest, &Dim::from(block));
             let cut = |view: &View| view.slice(axis, &start, &extent, 1);
             let mut parts = vec![cut(&operands[0])];
             parts.extend(operands[1..].iter().map(|view| view.slice(axis, &Dim::from(index), &Dim::ONE, 1)));

@@ -1,7 +1,7 @@
 //! Matrix products and attention.
 
 use narae_isa::element::Element;
-use narae_isa::format::Format;
+use narae_isa::format::{FloatKind, WeightFormat};
 use narae_isa::instructions as isa;
 use narae_isa::operand::Float32;
 use narae_isa::{Diagnostic, codes};
@@ -84,26 +84,31 @@ impl Lowering {
             Home::Constant(_) => {}
             Home::Sram | Home::Dram | Home::Scratch | Home::Input(_) | Home::Output(_) | Home::State(_) => return None,
         }
-        let recipe = scope.graph.recipe(value)?;
-        Some(self.weight_of(recipe))
+        self.weight_of(scope.graph.recipe(value)?)
     }
 
-    /// The weight view of a recipe `[outputs, inputs]`; equal recipes share their bytes.
-    pub(super) fn weight_of(&mut self, recipe: &Recipe) -> View {
+    /// The weight view of a recipe `[outputs, inputs]`; equal recipes share their bytes. `None` for elements that the
+    /// matrix unit does not stream.
+    pub(super) fn weight_of(&mut self, recipe: &Recipe) -> Option<View> {
         let stored = stored_recipe(recipe);
-        let format = Format::plain(stored.element());
+        let format = match stored.element() {
+            Element::F32 => WeightFormat::Float(FloatKind::F32),
+            Element::F16 => WeightFormat::Float(FloatKind::F16),
+            Element::BF16 => WeightFormat::Float(FloatKind::BF16),
+            _ => return None,
+        };
         let dims: Vec<Dim> = recipe.dims().iter().map(|&dim| Dim::from(dim)).collect();
         let found = self.program.buffers.iter().find_map(|(buffer, data)| match &data.home {
             Home::Weight(weight) if weight.recipe == stored && weight.format == format => Some(buffer),
             _ => None,
         });
         let buffer = found.unwrap_or_else(|| {
-            let capacity = format.packed_bytes(recipe.dims()[0], recipe.dims()[1]);
+            let capacity = format.packed_bytes(recipe.dims()[0] as u64, recipe.dims()[1] as u64);
             let name = self.provenance.origins().first().map_or(String::from("weight"), |origin| origin.name.clone());
             let home = Home::Weight(Weight { recipe: stored, format });
             self.program.buffers.push(BufferData { home, capacity, element: recipe.element(), dims: dims.clone(), name })
         });
-        View::dense(buffer, recipe.element(), &dims)
+        Some(View::dense(buffer, recipe.element(), &dims))
     }
 
     fn attention(&mut self, scope: &mut Scope<'_>, node: &NodeData) -> Lowered {
@@ -176,7 +181,7 @@ impl Lowering {
 fn stored_recipe(recipe: &Recipe) -> Recipe {
     match recipe.step() {
         Step::Convert { source, .. }
-            if recipe.element() == Element::F32 && matches!(source.element(), Element::F16 | Element::Bf16) =>
+            if recipe.element() == Element::F32 && matches!(source.element(), Element::F16 | Element::BF16) =>
         {
             source.clone()
         }

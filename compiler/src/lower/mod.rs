@@ -1,0 +1,3 @@
+//! Lowering, one folder per edge of the road: graph to tile, tile to instructions.
+
+pub mod graph_to_tile;
