@@ -11,6 +11,7 @@ pub mod view;
 
 use cranelift_entity::{PrimaryMap, entity_impl};
 use narae_isa::Element;
+use narae_isa::descriptor::{ResizeParameters, WindowParameters};
 use narae_isa::instructions::Inst;
 
 pub use self::view::View;
@@ -134,8 +135,19 @@ pub struct Compute {
     pub views: Vec<View>,
     /// The values of register operands.
     pub scalars: Vec<Dim>,
+    /// What a parameters operand holds; its descriptor field is the number after the last view.
+    pub parameters: Option<Parameters>,
     /// Where it comes from in the model.
     pub provenance: Provenance,
+}
+
+/// Parameters that do not fit an instruction.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Parameters {
+    /// Windows of convolution and pooling; unused spatial axes hold the neutral value.
+    Window(WindowParameters<Dim>),
+    /// Choices of `resize`.
+    Resize(ResizeParameters),
 }
 
 /// What one entry does.

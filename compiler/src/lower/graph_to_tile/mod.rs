@@ -187,7 +187,7 @@ impl Lowering {
             return Err(Diagnostic::new(&codes::E0403, message));
         }
         let provenance = self.provenance.clone();
-        self.block.push(Op::Compute(Compute { inst: inst.into(), views, scalars, provenance }));
+        self.block.push(Op::Compute(Compute { inst: inst.into(), views, scalars, parameters: None, provenance }));
         Ok(())
     }
 

@@ -1,0 +1,150 @@
+//! Loops and conditionals: branches, and what registers hold across them.
+
+use narae_isa::instructions as isa;
+use narae_isa::operand::{Condition, MarkKind, ScalarFunction, ScalarRegister, Target};
+
+use super::scalars::scalar_register;
+use super::{Emitted, Emitter, Line, State, limit};
+use crate::ir::{Dim, Symbol};
+use crate::tile::{Op, View};
+
+/// How often a loop is emitted again because a register did not survive its body; every round drops one assumption.
+const ROUNDS: usize = 200;
+
+impl Emitter<'_> {
+    pub(super) fn for_loop(&mut self, index: Symbol, trip: &Dim, body: &[Op], layers: bool) -> Emitted {
+        if trip.is(0) {
+            return Ok(());
+        }
+        let bound = match trip.as_const() {
+            Some(_) => None,
+            None => Some(self.locked_scalar(trip)?),
+        };
+        self.push(Line::LoopBegin);
+        let counter = self.counter(index)?;
+        let exit = self.label();
+        if let Some(rb) = bound {
+            self.inst(isa::Branch { condition: Condition::Ge, ra: counter, rb, target: Target(exit) }, vec![]);
+        }
+        let known_to_run = bound.is_none();
+        let before = self.state.clone();
+        self.rounds(index, counter, bound, trip, body, layers)?;
+        self.push(Line::Label(exit));
+        self.push(Line::LoopEnd);
+        if !known_to_run {
+            self.state = meet(&self.state, &before);
+        }
+        self.state.scalars.unpin(counter.index());
+        self.forget(index);
+        self.state.scalars.set(counter.index(), None);
+        if let Some(rb) = bound {
+            self.state.scalars.unlock(rb.index());
+        }
+        Ok(())
+    }
+
+    /// A pinned register for the loop's index, set to 0.
+    fn counter(&mut self, index: Symbol) -> Result<ScalarRegister, narae_isa::Diagnostic> {
+        self.forget(index);
+        let register = self.state.scalars.claim(Dim::from(index));
+        let Some(register) = register.map(scalar_register) else {
+            return Err(limit("loops are nested deeper than there are registers".to_string()));
+        };
+        self.state.scalars.pin(register.index());
+        self.inst(isa::LoadImmediate { rd: register, value: 0 }, vec![]);
+        Ok(register)
+    }
+
+    /// Emits the body until what it assumes of registers at its start holds at its end as well.
+    fn rounds(
+        &mut self,
+        index: Symbol,
+        counter: ScalarRegister,
+        bound: Option<ScalarRegister>,
+        trip: &Dim,
+        body: &[Op],
+        layers: bool,
+    ) -> Emitted {
+        let (lines, labels, rows, origins) = (self.lines.len(), self.labels, self.rows.len(), self.origin_table.len());
+        let (origin, tile_op) = (self.origin, self.tile_op);
+        let mut assumed = self.state.clone();
+        for _ in 0..ROUNDS {
+            self.state = assumed.clone();
+            let top = self.label();
+            self.push(Line::Label(top));
+            if layers {
+                self.inst(isa::Mark { kind: MarkKind::Layer, value: 0, ri: Some(counter) }, vec![]);
+            }
+            self.block(body)?;
+            // What depends on the index is wrong in the next iteration.
+            self.forget_but(index, counter);
+            let next = isa::AluImmediate { function: ScalarFunction::Add, rd: counter, ra: counter, value: 1 };
+            self.inst(next, vec![]);
+            match bound {
+                Some(rb) => {
+                    self.inst(isa::Branch { condition: Condition::Lt, ra: counter, rb, target: Target(top) }, vec![]);
+                }
+                None => {
+                    let value = i32::try_from(trip.as_const().unwrap_or(0));
+                    let value = value.map_err(|_| limit("a loop runs more often than 2^31 times".to_string()))?;
+                    let condition = Condition::Lt;
+                    self.inst(isa::BranchImmediate { condition, ra: counter, value, target: Target(top) }, vec![]);
+                }
+            }
+            let met = meet(&assumed, &self.state);
+            if same(&met, &assumed) {
+                return Ok(());
+            }
+            assumed = met;
+            self.lines.truncate(lines);
+            self.labels = labels;
+            self.rows.truncate(rows);
+            self.origin_table.truncate(origins);
+            (self.origin, self.tile_op) = (origin, tile_op);
+        }
+        unreachable!("every round drops at least one of at most 95 assumptions")
+    }
+
+    fn forget_but(&mut self, index: Symbol, counter: ScalarRegister) {
+        self.forget(index);
+        self.state.scalars.set(counter.index(), Some(Dim::from(index)));
+    }
+
+    pub(super) fn conditional(&mut self, condition: &View, then_body: &[Op], else_body: &[Op]) -> Emitted {
+        let mut touches = Vec::new();
+        self.touches(condition.buffer, false, &mut touches);
+        let source = self.view(condition)?;
+        let Some(flag) = self.state.scalars.claim_temporary().map(scalar_register) else {
+            return Err(limit("no scalar register is free for a condition".to_string()));
+        };
+        self.inst(isa::LoadScalar { rd: flag, source, ri: None, index: 0 }, touches);
+        let (otherwise, end) = (self.label(), self.label());
+        self.push(Line::Barrier);
+        let value = 0;
+        self.inst(isa::BranchImmediate { condition: Condition::Eq, ra: flag, value, target: Target(otherwise) }, vec![]);
+        let start = self.state.clone();
+        self.block(then_body)?;
+        self.push(Line::Barrier);
+        self.inst(isa::Jump { target: Target(end) }, vec![]);
+        let after_then = std::mem::replace(&mut self.state, start);
+        self.push(Line::Label(otherwise));
+        self.block(else_body)?;
+        self.push(Line::Barrier);
+        self.push(Line::Label(end));
+        self.state = meet(&self.state, &after_then);
+        Ok(())
+    }
+}
+
+/// What both states know.
+fn meet(a: &State, b: &State) -> State {
+    let mut met = a.clone();
+    let (scalars, descriptors) = (b.scalars.contents(), b.descriptors.contents());
+    met.scalars.retain(|index, key| scalars[index].as_ref() == Some(key));
+    met.descriptors.retain(|index, key| descriptors[index].as_ref() == Some(key));
+    met
+}
+
+fn same(a: &State, b: &State) -> bool {
+    a.scalars.contents() == b.scalars.contents() && a.descriptors.contents() == b.descriptors.contents()
+}
