@@ -100,7 +100,7 @@ impl Lowering {
 
     /// Copies `x` into `out` so that its first element stands at `before`; parts that fall outside (negative padding)
     /// are left away.
-    fn place(&mut self, out: &View, x: &View, before: &[Dim]) {
+    pub(super) fn place(&mut self, out: &View, x: &View, before: &[Dim]) {
         let (mut to, mut from) = (out.clone(), x.clone());
         let symbols = &self.program.symbols;
         for (axis, before) in before.iter().enumerate() {
