@@ -149,9 +149,10 @@ impl Placer<'_> {
     fn op(&mut self, op: &Op, out: &mut Vec<Op>) -> Result<(), Diagnostic> {
         match op {
             Op::Compute(compute) => self.compute(compute, out),
-            Op::For { index, trip, body, layers } => {
+            Op::For { index, trip, condition, body, layers } => {
                 let body = self.block(body, Some(*index))?;
-                out.push(Op::For { index: *index, trip: trip.clone(), body, layers: *layers });
+                let condition = condition.clone();
+                out.push(Op::For { index: *index, trip: trip.clone(), condition, body, layers: *layers });
                 Ok(())
             }
             Op::If { condition, then_body, else_body } => {
@@ -160,7 +161,7 @@ impl Placer<'_> {
                 out.push(Op::If { condition: condition.clone(), then_body, else_body });
                 Ok(())
             }
-            Op::Copy { .. } | Op::Read { .. } | Op::Write { .. } => {
+            Op::Copy { .. } | Op::Read { .. } | Op::Write { .. } | Op::Let { .. } => {
                 out.push(op.clone());
                 Ok(())
             }
@@ -333,7 +334,7 @@ impl Placer<'_> {
         }
         ops.push(Op::Compute(piece));
         let body = self.block(&ops, Some(index))?;
-        out.push(Op::For { index, trip, body, layers: false });
+        out.push(Op::For { index, trip, condition: None, body, layers: false });
         Ok(())
     }
 }
@@ -379,7 +380,7 @@ fn written_buffers(program: &Program) -> BTreeSet<Buffer> {
                 Op::Copy { to, .. } | Op::Write { to, .. } => {
                     written.insert(to.buffer);
                 }
-                Op::For { .. } | Op::If { .. } | Op::Read { .. } => {}
+                Op::For { .. } | Op::If { .. } | Op::Read { .. } | Op::Let { .. } => {}
             }
             op.bodies().into_iter().for_each(|body| visit(body, written));
         }

@@ -96,6 +96,8 @@ pub enum Op {
         index: Symbol,
         /// How often.
         trip: Dim,
+        /// Checked before every iteration: a one-element tensor that must not be zero.
+        condition: Option<View>,
         /// What.
         body: Vec<Op>,
         /// Whether the iterations are alike layers (for reports) rather than pieces of one tensor.
@@ -116,6 +118,13 @@ pub enum Op {
         symbol: Symbol,
         /// One integer element.
         from: View,
+    },
+    /// Sets a symbol to a number that other symbols give.
+    Let {
+        /// The symbol.
+        symbol: Symbol,
+        /// Its value from here on.
+        value: Dim,
     },
     /// Writes integers to the elements of a view, row-major.
     Write {
@@ -169,7 +178,7 @@ impl Op {
         match self {
             Op::For { body, .. } => vec![body],
             Op::If { then_body, else_body, .. } => vec![then_body, else_body],
-            Op::Compute(_) | Op::Copy { .. } | Op::Read { .. } | Op::Write { .. } => vec![],
+            Op::Compute(_) | Op::Copy { .. } | Op::Read { .. } | Op::Write { .. } | Op::Let { .. } => vec![],
         }
     }
 
@@ -181,7 +190,8 @@ impl Op {
             Op::If { condition, .. } => vec![condition],
             Op::Read { from, .. } => vec![from],
             Op::Write { to, .. } => vec![to],
-            Op::For { .. } => vec![],
+            Op::For { condition, .. } => condition.iter().collect(),
+            Op::Let { .. } => vec![],
         }
     }
 }

@@ -39,6 +39,11 @@ impl View {
         View { buffer, element, dims: dims.to_vec(), strides: dense_strides(dims), offset: Dim::ZERO }
     }
 
+    /// The buffer of another view, from its start, as a dense tensor of these dims.
+    pub fn dense_like(other: &View, dims: &[Dim]) -> View {
+        View::dense(other.buffer, other.element, dims)
+    }
+
     /// Number of axes.
     pub fn rank(&self) -> usize {
         self.dims.len()

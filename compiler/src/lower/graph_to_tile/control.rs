@@ -5,9 +5,10 @@
 
 use std::sync::Arc;
 
-use narae_isa::{Diagnostic, codes};
+use narae_isa::Diagnostic;
 
 use super::scope::Scope;
+use super::stateful::WhileFrame;
 use super::{Lowered, Lowering};
 use crate::graph::{Graph, NodeData, Op};
 use crate::ir::{Dim, Symbol, SymbolDefinition, Value};
@@ -20,7 +21,21 @@ impl Lowering {
                 let passed = scope.dims(symbols);
                 self.layers(scope, node, *trip, *carried, *invariant, &passed, body)
             }
-            other => Err(Diagnostic::new(&codes::E0201, format!("`{}` has no lowering to instructions", other.name()))),
+            Op::While { trip, conditional, carried, symbols, body } => {
+                let frame = WhileFrame {
+                    trip: scope.dim(trip),
+                    conditional: *conditional,
+                    carried: *carried,
+                    passed: scope.dims(symbols),
+                    body,
+                };
+                self.while_loop(scope, node, &frame)
+            }
+            Op::If { symbols, then_body, else_body } => {
+                let passed = scope.dims(symbols);
+                self.conditional(scope, node, &passed, [then_body, else_body])
+            }
+            other => unreachable!("`{}` has no body", other.name()),
         }
     }
 
@@ -79,7 +94,7 @@ impl Lowering {
         self.carry(&inner, body, carried)?;
         let block = std::mem::replace(&mut self.block, outer);
         let trip_dim = Dim::from(trip);
-        self.block.push(tile::Op::For { index, trip: trip_dim, body: block, layers: true });
+        self.block.push(tile::Op::For { index, trip: trip_dim, condition: None, body: block, layers: true });
         for (port, &value) in inputs[..carried].iter().zip(&node.results) {
             scope.set_view(value, inner.view(port.value));
         }

@@ -13,6 +13,7 @@ mod layout;
 mod matrix;
 mod reduction;
 mod scope;
+mod stateful;
 mod windows;
 
 use std::collections::BTreeMap;

@@ -65,6 +65,11 @@ impl<'g> Scope<'g> {
         self.dims(self.graph.dims(value))
     }
 
+    /// The program's symbol for one of this graph's own symbols.
+    pub fn own(&self, symbol: Symbol) -> Option<Symbol> {
+        self.symbols[symbol].as_ref().and_then(Dim::as_symbol)
+    }
+
     /// Symbols whose values are elements of `value`: program symbol and position.
     pub fn readers(&self, value: Value) -> Vec<(Symbol, u64)> {
         let program = |&(symbol, index): &(Symbol, u64)| {

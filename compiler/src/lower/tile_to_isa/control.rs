@@ -3,6 +3,8 @@
 use narae_isa::instructions as isa;
 use narae_isa::operand::{Condition, MarkKind, ScalarFunction, ScalarRegister, Target};
 
+use narae_isa::Diagnostic;
+
 use super::scalars::scalar_register;
 use super::{Emitted, Emitter, Line, State, limit};
 use crate::ir::{Dim, Symbol};
@@ -11,8 +13,27 @@ use crate::tile::{Op, View};
 /// How often a loop is emitted again because a register did not survive its body; every round drops one assumption.
 const ROUNDS: usize = 200;
 
+/// One loop while its code is emitted.
+struct Frame<'a> {
+    index: Symbol,
+    counter: ScalarRegister,
+    /// The register with the trip count, if that is not a number.
+    bound: Option<ScalarRegister>,
+    trip: &'a Dim,
+    condition: Option<&'a View>,
+    exit: u32,
+    layers: bool,
+}
+
 impl Emitter<'_> {
-    pub(super) fn for_loop(&mut self, index: Symbol, trip: &Dim, body: &[Op], layers: bool) -> Emitted {
+    pub(super) fn for_loop(
+        &mut self,
+        index: Symbol,
+        trip: &Dim,
+        condition: Option<&View>,
+        body: &[Op],
+        layers: bool,
+    ) -> Emitted {
         if trip.is(0) {
             return Ok(());
         }
@@ -26,13 +47,14 @@ impl Emitter<'_> {
         if let Some(rb) = bound {
             self.inst(isa::Branch { condition: Condition::Ge, ra: counter, rb, target: Target(exit) }, vec![]);
         }
-        let known_to_run = bound.is_none();
+        let known_to_run = bound.is_none() && condition.is_none();
         let before = self.state.clone();
-        self.rounds(index, counter, bound, trip, body, layers)?;
+        let frame = Frame { index, counter, bound, trip, condition, exit, layers };
+        let top = self.rounds(&frame, body)?;
         self.push(Line::Label(exit));
         self.push(Line::LoopEnd);
         if !known_to_run {
-            self.state = meet(&self.state, &before);
+            self.state = meet(&meet(&self.state, &before), &top);
         }
         self.state.scalars.unpin(counter.index());
         self.forget(index);
@@ -44,7 +66,7 @@ impl Emitter<'_> {
     }
 
     /// A pinned register for the loop's index, set to 0.
-    fn counter(&mut self, index: Symbol) -> Result<ScalarRegister, narae_isa::Diagnostic> {
+    fn counter(&mut self, index: Symbol) -> Result<ScalarRegister, Diagnostic> {
         self.forget(index);
         let register = self.state.scalars.claim(Dim::from(index));
         let Some(register) = register.map(scalar_register) else {
@@ -56,15 +78,9 @@ impl Emitter<'_> {
     }
 
     /// Emits the body until what it assumes of registers at its start holds at its end as well.
-    fn rounds(
-        &mut self,
-        index: Symbol,
-        counter: ScalarRegister,
-        bound: Option<ScalarRegister>,
-        trip: &Dim,
-        body: &[Op],
-        layers: bool,
-    ) -> Emitted {
+    /// Returns what registers hold at the start of every iteration.
+    fn rounds(&mut self, frame: &Frame<'_>, body: &[Op]) -> Result<State, Diagnostic> {
+        let (index, counter, trip) = (frame.index, frame.counter, frame.trip);
         let (lines, labels, rows, origins) = (self.lines.len(), self.labels, self.rows.len(), self.origin_table.len());
         let (origin, tile_op) = (self.origin, self.tile_op);
         let mut assumed = self.state.clone();
@@ -72,7 +88,8 @@ impl Emitter<'_> {
             self.state = assumed.clone();
             let top = self.label();
             self.push(Line::Label(top));
-            if layers {
+            self.leave_unless(frame)?;
+            if frame.layers {
                 self.inst(isa::Mark { kind: MarkKind::Layer, value: 0, ri: Some(counter) }, vec![]);
             }
             self.block(body)?;
@@ -80,7 +97,7 @@ impl Emitter<'_> {
             self.forget_but(index, counter);
             let next = isa::AluImmediate { function: ScalarFunction::Add, rd: counter, ra: counter, value: 1 };
             self.inst(next, vec![]);
-            match bound {
+            match frame.bound {
                 Some(rb) => {
                     self.inst(isa::Branch { condition: Condition::Lt, ra: counter, rb, target: Target(top) }, vec![]);
                 }
@@ -93,7 +110,7 @@ impl Emitter<'_> {
             }
             let met = meet(&assumed, &self.state);
             if same(&met, &assumed) {
-                return Ok(());
+                return Ok(assumed);
             }
             assumed = met;
             self.lines.truncate(lines);
@@ -105,19 +122,35 @@ impl Emitter<'_> {
         unreachable!("every round drops at least one of at most 95 assumptions")
     }
 
+    /// Leaves the loop when its condition does not hold.
+    fn leave_unless(&mut self, frame: &Frame<'_>) -> Emitted {
+        let Some(condition) = frame.condition else { return Ok(()) };
+        let flag = self.flag(condition)?;
+        self.push(Line::Barrier);
+        let target = Target(frame.exit);
+        self.inst(isa::BranchImmediate { condition: Condition::Eq, ra: flag, value: 0, target }, vec![]);
+        Ok(())
+    }
+
+    /// A register with a one-element tensor's value.
+    fn flag(&mut self, view: &View) -> Result<ScalarRegister, Diagnostic> {
+        let mut touches = Vec::new();
+        self.touches(view.buffer, false, &mut touches);
+        let source = self.view(view)?;
+        let Some(flag) = self.state.scalars.claim_temporary().map(scalar_register) else {
+            return Err(limit("no scalar register is free for a condition".to_string()));
+        };
+        self.inst(isa::LoadScalar { rd: flag, source, ri: None, index: 0 }, touches);
+        Ok(flag)
+    }
+
     fn forget_but(&mut self, index: Symbol, counter: ScalarRegister) {
         self.forget(index);
         self.state.scalars.set(counter.index(), Some(Dim::from(index)));
     }
 
     pub(super) fn conditional(&mut self, condition: &View, then_body: &[Op], else_body: &[Op]) -> Emitted {
-        let mut touches = Vec::new();
-        self.touches(condition.buffer, false, &mut touches);
-        let source = self.view(condition)?;
-        let Some(flag) = self.state.scalars.claim_temporary().map(scalar_register) else {
-            return Err(limit("no scalar register is free for a condition".to_string()));
-        };
-        self.inst(isa::LoadScalar { rd: flag, source, ri: None, index: 0 }, touches);
+        let flag = self.flag(condition)?;
         let (otherwise, end) = (self.label(), self.label());
         self.push(Line::Barrier);
         let value = 0;

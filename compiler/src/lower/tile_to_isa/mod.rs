@@ -173,9 +173,12 @@ impl Emitter<'_> {
                 self.comes_from(provenance);
                 self.copy(to, from, provenance).map_err(|problem| provenance.locate(problem))
             }
-            Op::For { index, trip, body, layers } => self.for_loop(*index, trip, body, *layers),
+            Op::For { index, trip, condition, body, layers } => {
+                self.for_loop(*index, trip, condition.as_ref(), body, *layers)
+            }
             Op::If { condition, then_body, else_body } => self.conditional(condition, then_body, else_body),
             Op::Read { symbol, from } => self.read(*symbol, from),
+            Op::Let { symbol, value } => self.set(*symbol, value),
             Op::Write { to, values } => self.write(to, values),
         }
     }

@@ -130,6 +130,17 @@ impl Emitter<'_> {
         Ok(())
     }
 
+    /// Sets a symbol to a number; the old value may be part of the new one.
+    pub(super) fn set(&mut self, symbol: Symbol, value: &Dim) -> Emitted {
+        let rs = self.locked_scalar(value)?;
+        let slot = self.slot(symbol);
+        let to = self.slots()?;
+        self.inst(isa::StoreScalar { to, ri: None, index: slot, rs }, vec![self.slot_touch(slot, true)]);
+        self.forget(symbol);
+        self.state.scalars.unlock(rs.index());
+        Ok(())
+    }
+
     /// Writes numbers to the elements of a dense view.
     pub(super) fn write(&mut self, view: &View, values: &[Dim]) -> Emitted {
         let mut touches = Vec::new();

@@ -98,6 +98,7 @@ mod tests {
             Op::For {
                 index,
                 trip: 3.into(),
+                condition: None,
                 body: vec![copy(&inside, &carried), copy(&carried, &inside)],
                 layers: true,
             },

@@ -1,0 +1,232 @@
+//! Loops with state and conditionals: bodies whose run, and whose results' extents, only the data decides.
+//!
+//! A result's extent that is not known outside is a symbol; the program sets it where it becomes known: at the end of a
+//! branch, or after a loop.
+
+use std::sync::Arc;
+
+use narae_isa::instructions as isa;
+use narae_isa::{Diagnostic, Element};
+
+use super::scope::Scope;
+use super::{Lowered, Lowering, d, r};
+use crate::graph::{Graph, NodeData};
+use crate::ir::{Dim, Symbol, SymbolDefinition, Value};
+use crate::tile::{Op, View};
+
+/// The fields of a loop with state, dims in the program's symbols.
+pub(super) struct WhileFrame<'a> {
+    pub trip: Dim,
+    pub conditional: bool,
+    pub carried: usize,
+    pub passed: Vec<Dim>,
+    pub body: &'a Arc<Graph>,
+}
+
+impl Lowering {
+    /// Both branches are lowered, then the results get room for the larger one, and each branch delivers into it.
+    pub(super) fn conditional(
+        &mut self,
+        scope: &mut Scope<'_>,
+        node: &NodeData,
+        passed: &[Dim],
+        bodies: [&Arc<Graph>; 2],
+    ) -> Lowered {
+        let condition = scope.view(node.operands[0]);
+        let operands: Vec<View> = node.operands[1..].iter().map(|&value| scope.view(value)).collect();
+        let mut lowered = Vec::new();
+        for body in bodies {
+            let mut inner = Scope::new(body, passed, &mut |symbol| self.own_symbol(body, symbol).into());
+            for (port, view) in body.inputs().iter().zip(&operands) {
+                inner.set_view(port.value, view.clone());
+                self.input_extents(&inner, port.value, &view.dims);
+            }
+            let outer = std::mem::take(&mut self.block);
+            let problems = self.nodes(&mut inner);
+            let block = std::mem::replace(&mut self.block, outer);
+            if let Some(first) = problems.into_iter().next() {
+                return Err(first);
+            }
+            let outputs: Vec<View> = body.outputs().iter().map(|port| inner.view(port.value)).collect();
+            lowered.push((block, outputs));
+        }
+        let branches: Vec<&Vec<View>> = lowered.iter().map(|branch| &branch.1).collect();
+        let mut results = Vec::new();
+        for (index, &value) in node.results.iter().enumerate() {
+            for (axis, symbol) in self.extents(scope, value) {
+                let bounds = branches.iter().map(|views| self.upper_bound(&views[index].dims[axis], "a branch"));
+                let bounds: Result<Vec<u64>, Diagnostic> = bounds.collect();
+                self.limit(symbol, bounds?.into_iter().max().unwrap_or(0));
+            }
+            results.push(self.result(scope, value)?);
+        }
+        let mut blocks = Vec::new();
+        for (block, outputs) in lowered {
+            let outer = std::mem::replace(&mut self.block, block);
+            for ((&value, result), output) in node.results.iter().zip(&results).zip(outputs) {
+                for (axis, symbol) in self.extents(scope, value) {
+                    self.block.push(Op::Let { symbol, value: output.dims[axis].clone() });
+                }
+                self.copy(result.clone(), output);
+            }
+            blocks.push(std::mem::replace(&mut self.block, outer));
+        }
+        let else_body = blocks.pop().expect("there are two branches");
+        let then_body = blocks.pop().expect("there are two branches");
+        self.block.push(Op::If { condition, then_body, else_body });
+        Ok(())
+    }
+
+    /// Carried values live in buffers that every iteration updates; stacked results are written at the loop's index.
+    pub(super) fn while_loop(&mut self, scope: &mut Scope<'_>, node: &NodeData, frame: &WhileFrame<'_>) -> Lowered {
+        let (body, first) = (frame.body, usize::from(frame.conditional));
+        let most = self.upper_bound(&frame.trip, "a loop")?;
+        let index = self.program.symbols.add_bounded(
+            "iteration",
+            SymbolDefinition::Undefined,
+            Some(0),
+            Some(i64::try_from(most).unwrap_or(i64::MAX).saturating_sub(1)),
+        );
+        let mut inner = Scope::new(body, &frame.passed, &mut |symbol| self.own_symbol(body, symbol).into());
+        let counter = self.scratch(Element::I64, &[])?;
+        inner.set_view(body.inputs()[0].value, counter.clone());
+        let mut homes = Vec::new();
+        for (position, port) in body.inputs()[1..].iter().enumerate() {
+            let from = scope.view(node.operands[first + position]);
+            if position >= frame.carried {
+                inner.set_view(port.value, from.clone());
+                self.input_extents(&inner, port.value, &from.dims);
+                continue;
+            }
+            self.input_extents(&inner, port.value, &from.dims);
+            let home = self.scratch(from.element, &inner.value_dims(port.value))?;
+            self.copy(View::dense_like(&home, &from.dims), from);
+            inner.set_view(port.value, home.clone());
+            homes.push((port.value, home));
+        }
+        let condition = if frame.conditional {
+            let flag = self.scratch(Element::Bool, &[])?;
+            self.copy(flag.clone(), scope.view(node.operands[0]));
+            Some(flag)
+        } else {
+            None
+        };
+        let mut stacks = Vec::new();
+        for &value in &node.results[frame.carried..] {
+            for (axis, symbol) in self.extents(scope, value) {
+                if axis == 0 {
+                    self.limit(symbol, most);
+                    self.block.push(Op::Let { symbol, value: Dim::ZERO });
+                }
+            }
+            let dims = scope.value_dims(value);
+            let mut room = dims.clone();
+            room[0] = Dim::from(i64::try_from(most).unwrap_or(i64::MAX));
+            let all = self.scratch(scope.graph.element(value), &room)?;
+            scope.set_view(value, all.slice(0, &Dim::ZERO, &dims[0], 1));
+            stacks.push(all);
+        }
+        let outer = std::mem::take(&mut self.block);
+        let fill = isa::FillInteger { out: d(0), value: 0, rs: Some(r(0)) };
+        let row = counter.reshape(&[Dim::ONE]).expect("a scalar is dense");
+        self.compute(fill, vec![row], vec![index.into()])?;
+        for port in body.inputs() {
+            self.read_symbols(&inner, port.value);
+        }
+        let problems = self.nodes(&mut inner);
+        let finished = match problems.into_iter().next() {
+            Some(problem) => Err(problem),
+            None => self.end_iteration(scope, node, frame, &inner, index, &homes, &stacks, condition.as_ref()),
+        };
+        let block = std::mem::replace(&mut self.block, outer);
+        finished?;
+        self.block.push(Op::For { index, trip: frame.trip.clone(), condition, body: block, layers: false });
+        for (&value, (port, home)) in node.results[..frame.carried].iter().zip(&homes) {
+            let dims = inner.value_dims(*port);
+            for (axis, symbol) in self.extents(scope, value) {
+                let bound = self.upper_bound(&dims[axis], "a carried value")?;
+                self.limit(symbol, bound);
+                self.block.push(Op::Let { symbol, value: dims[axis].clone() });
+            }
+            scope.set_view(value, View::dense_like(home, &scope.value_dims(value)));
+        }
+        Ok(())
+    }
+
+    /// Stores stacked results, then moves the new carried values, their extents and the condition.
+    #[allow(clippy::too_many_arguments, reason = "the state of one loop, used in one place")]
+    fn end_iteration(
+        &mut self,
+        scope: &Scope<'_>,
+        node: &NodeData,
+        frame: &WhileFrame<'_>,
+        inner: &Scope<'_>,
+        index: Symbol,
+        homes: &[(Value, View)],
+        stacks: &[View],
+        condition: Option<&View>,
+    ) -> Lowered {
+        let outputs: Vec<View> = frame.body.outputs().iter().map(|port| inner.view(port.value)).collect();
+        let first = usize::from(frame.conditional);
+        let carried = first + frame.carried;
+        let index = Dim::from(index);
+        for ((stack, from), &value) in stacks.iter().zip(&outputs[carried..]).zip(&node.results[frame.carried..]) {
+            self.copy(stack.select(0, &index), from.clone());
+            for (axis, symbol) in self.extents(scope, value) {
+                let value = if axis == 0 { &index + &Dim::ONE } else { from.dims[axis - 1].clone() };
+                self.block.push(Op::Let { symbol, value });
+            }
+        }
+        // New values first to working memory: one may be the old value of another.
+        let mut news = Vec::new();
+        for from in &outputs[first..carried] {
+            let copy = self.scratch(from.element, &from.dims)?;
+            self.copy(copy.clone(), from.clone());
+            news.push(copy);
+        }
+        if let Some(flag) = condition {
+            self.copy(flag.clone(), outputs[0].clone());
+        }
+        for ((port, home), new) in homes.iter().zip(news) {
+            self.copy(View::dense_like(home, &new.dims), new.clone());
+            self.input_extents(inner, *port, &new.dims);
+        }
+        Ok(())
+    }
+
+    /// Sets the symbols that a body's input defines by its own extents.
+    fn input_extents(&mut self, inner: &Scope<'_>, value: Value, dims: &[Dim]) {
+        let body = inner.graph;
+        for (axis, dim) in body.dims(value).iter().enumerate() {
+            let Some(symbol) = dim.as_symbol() else { continue };
+            let own = matches!(body.symbols.data(symbol).definition, SymbolDefinition::Input { .. });
+            let Some(symbol) = inner.own(symbol).filter(|_| own) else { continue };
+            if let (_, Some(bound)) = dims[axis].bounds(&self.program.symbols)
+                && self.program.symbols.data(symbol).upper.is_none()
+            {
+                self.program.symbols.bound(symbol, Some(0), Some(bound));
+            }
+            self.block.push(Op::Let { symbol, value: dims[axis].clone() });
+        }
+    }
+
+    /// The axes of a result whose extents are symbols that the op sets.
+    fn extents(&self, scope: &Scope<'_>, value: Value) -> Vec<(usize, Symbol)> {
+        let graph = scope.graph;
+        let dims = graph.dims(value).iter().enumerate();
+        dims.filter_map(|(axis, dim)| {
+            let symbol = dim.as_symbol()?;
+            match graph.symbols.data(symbol).definition {
+                SymbolDefinition::Extent { value: of, axis: at } if of == value && at as usize == axis => {
+                    scope.own(symbol).map(|symbol| (axis, symbol))
+                }
+                _ => None,
+            }
+        })
+        .collect()
+    }
+
+    fn limit(&mut self, symbol: Symbol, bound: u64) {
+        self.program.symbols.bound(symbol, Some(0), Some(i64::try_from(bound).unwrap_or(i64::MAX)));
+    }
+}
