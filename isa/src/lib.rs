@@ -9,6 +9,7 @@
 //! file or a user can provide.
 #![deny(unsafe_code)]
 
+pub mod chip;
 pub mod codes;
 pub mod descriptor;
 pub mod diagnostic;
@@ -25,6 +26,7 @@ pub mod table;
 pub mod tensor;
 pub mod text;
 
+pub use chip::Chip;
 pub use descriptor::{Descriptor, Memory, Row, TensorRow, View, WeightRow, WeightView};
 pub use diagnostic::{Code, Diagnostic, Diagnostics, Place};
 pub use dim::DimExpr;
