@@ -15,6 +15,7 @@ pub mod attribute;
 pub mod contents;
 pub mod infer;
 pub mod ops;
+pub mod retype;
 mod recipe_text;
 
 use std::sync::Arc;

@@ -18,6 +18,10 @@ impl Lowering {
             Op::Binary { function } => isa::Binary { function: *function, out: d(0), a: d(1), b: d(2) }.into(),
             Op::Compare { function } => isa::Compare { function: *function, out: d(0), a: d(1), b: d(2) }.into(),
             Op::Select {} => isa::Select { out: d(0), c: d(1), a: d(2), b: d(3) }.into(),
+            Op::Convert { to, .. } if scope.graph.element(node.operands[0]) == *to => {
+                scope.set_view(node.results[0], scope.view(node.operands[0]));
+                return Ok(());
+            }
             Op::Convert { saturate, .. } => {
                 isa::Convert { out: d(0), a: d(1), rounding: ScaleRounding::Up, saturate: *saturate }.into()
             }
