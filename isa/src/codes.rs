@@ -48,6 +48,7 @@ codes! {
     E0301 1 "shapes contradict each other" "Two facts about one dim cannot both hold. The message names both.";
     E0302 1 "a dynamic dim has no bound" "Memory is planned for a maximum of every length. Give it with --dim NAME=N or the --max-… flag that the message names.";
     E0303 1 "operands do not fit the operator" "Number, types or ranks of the operands are not what the operator demands.";
+    E0304 1 "IR text is not valid" "The text form of `graph` or `tile` does not parse; the message names the line and what was expected.";
 
     // E04xx: options, memory planning, limits.
     E0401 2 "an option has a wrong value" "The message says what was given and what is accepted.";

@@ -11,6 +11,7 @@ pub mod choose;
 pub mod policy;
 pub mod quantize;
 pub mod recipe;
+mod recipe_read;
 pub mod sources;
 
 pub use recipe::{Recipe, Step};

@@ -13,10 +13,17 @@
 
 pub mod attribute;
 pub mod contents;
+pub mod eval;
 pub mod infer;
 pub mod ops;
 pub mod retype;
 mod recipe_text;
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
+pub mod text;
+pub mod verify;
 
 use std::sync::Arc;
 
@@ -206,7 +213,8 @@ impl Graph {
         for &operand in operands {
             assert!(self.values.is_valid(operand), "operand {operand} of `{}` is not defined before it", op.name());
         }
-        let inferred = infer::infer(&op, operands, self).map_err(|diagnostic| provenance.locate(diagnostic))?;
+        let types = operands.iter().map(|&value| self.values[value].ty.clone()).collect();
+        let inferred = infer::infer(&op, types, &mut self.symbols).map_err(|problem| provenance.locate(problem))?;
         let node = self.nodes.next_key();
         let mut results = Vec::with_capacity(inferred.types.len());
         for (index, ty) in (0u32..).zip(inferred.types) {
@@ -237,6 +245,33 @@ impl Graph {
         }
         self.nodes.push(data);
         Ok(results)
+    }
+
+    /// Appends a node whose result types the caller knows, and whose symbols exist: what the text form's parser does. The
+    /// verifier judges it.
+    pub(crate) fn push(
+        &mut self,
+        op: Op,
+        operands: Vec<Value>,
+        types: Vec<TensorType>,
+        provenance: Provenance,
+    ) -> Vec<Value> {
+        let node = self.nodes.next_key();
+        let value = |(index, ty)| ValueData { ty, definition: Definition::Result { node, index } };
+        let results: Vec<Value> = (0u32..).zip(types).map(|pair| self.values.push(value(pair))).collect();
+        let data = NodeData { op, operands, results: results.clone(), provenance };
+        self.learn_contents(&data);
+        self.nodes.push(data);
+        results
+    }
+
+    fn learn_contents(&mut self, node: &NodeData) {
+        let known = contents::of_node(self, node);
+        for (&value, contents) in node.results.iter().zip(known) {
+            if contents.is_some() {
+                self.contents[value] = contents;
+            }
+        }
     }
 
     /// Appends a node with one result.

@@ -307,6 +307,18 @@ impl Dim {
         super::symbols::bounds(self, symbols)
     }
 
+    /// The one symbol of a dim `c * symbol + rest` with known `c` and `rest`, and its value where the dim is `target`.
+    /// `None` if the dim is not of that form or the value would not be an integer.
+    pub fn solve(&self, target: i64) -> Option<(Symbol, i64)> {
+        let polynomial = self.polynomial()?;
+        let rest = polynomial.constant_term();
+        let others: Vec<_> = polynomial.terms.iter().filter(|(monomial, _)| !monomial.is_empty()).collect();
+        let [(monomial, coefficient)] = others.as_slice() else { return None };
+        let [(Atom::Symbol(symbol), 1)] = monomial.as_slice() else { return None };
+        let difference = target.checked_sub(rest)?;
+        (difference.checked_rem(*coefficient)? == 0).then(|| (*symbol, difference / coefficient))
+    }
+
     /// The product of many dims.
     pub fn product<'a>(dims: impl IntoIterator<Item = &'a Dim>) -> Dim {
         dims.into_iter().fold(Dim::ONE, |product, dim| &product * dim)

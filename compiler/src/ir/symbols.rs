@@ -172,6 +172,11 @@ impl Symbols {
         self.assumptions.iter()
     }
 
+    /// Adds an equation that is checked when the program runs.
+    pub fn assume(&mut self, left: &Dim, right: &Dim) {
+        self.assumptions.insert((left.clone(), right.clone()));
+    }
+
     /// The dim with everything that was learnt put in.
     pub fn resolve(&self, dim: &Dim) -> Dim {
         if self.replaced == 0 || dim.as_const().is_some() {
@@ -198,6 +203,18 @@ impl Symbols {
     /// Declares a symbol to be a dim: `--dim name=N`, or a fact found by a pass.
     pub fn replace(&mut self, symbol: Symbol, dim: &Dim) -> Result<(), Contradiction> {
         self.unify(&symbol.into(), dim)
+    }
+
+    /// Declares what a symbol is, as it was written down before. Refused where it would make a cycle.
+    pub fn restore(&mut self, symbol: Symbol, dim: &Dim) -> bool {
+        let resolved = self.resolve(dim);
+        let cycle = resolved.any_symbol(&mut |other| other == symbol);
+        let fits = !cycle && !resolved.is_invalid() && self.table[symbol].replacement.is_none();
+        if fits {
+            self.table[symbol].replacement = Some(dim.clone());
+            self.replaced += 1;
+        }
+        fits
     }
 
     /// Makes two dims equal, or says that they cannot be.

@@ -13,8 +13,8 @@ mod windows;
 use narae_isa::{Code, Diagnostic, Element, codes};
 
 use super::attribute::Real;
-use super::{Graph, Op, TensorType};
-use crate::ir::{Dim, Symbol, SymbolDefinition, Symbols, Value};
+use super::{Op, TensorType};
+use crate::ir::{Dim, Symbol, SymbolDefinition, Symbols};
 
 /// What an op's results are.
 pub struct Inferred {
@@ -51,16 +51,16 @@ pub(super) struct Context<'a> {
 
 type Type = Result<TensorType, Diagnostic>;
 
-/// The types of the results of `op` on `operands`.
-pub fn infer(op: &Op, operands: &[Value], graph: &mut Graph) -> Result<Inferred, Diagnostic> {
+/// The types of the results of `op` on operands of these types.
+pub fn infer(op: &Op, operands: Vec<TensorType>, symbols: &mut Symbols) -> Result<Inferred, Diagnostic> {
     if !op.arity().allows(operands.len()) {
         let message =
             format!("`{}` takes the operands ({}), {} were given", op.name(), op.operand_names(), operands.len());
         return Err(Diagnostic::new(&codes::E0303, message));
     }
-    let mut types: Vec<TensorType> = operands.iter().map(|&value| graph.ty(value).clone()).collect();
-    types.iter_mut().for_each(|ty| graph.symbols.resolve_all(&mut ty.dims));
-    let cx = &mut Context { name: op.name(), types, symbols: &mut graph.symbols };
+    let mut types = operands;
+    types.iter_mut().for_each(|ty| symbols.resolve_all(&mut ty.dims));
+    let cx = &mut Context { name: op.name(), types, symbols };
     let one = |ty: TensorType| vec![ty];
     let types = match op {
         Op::Constant { recipe } => {
