@@ -16,8 +16,8 @@ pub mod contents;
 pub mod eval;
 pub mod infer;
 pub mod ops;
-pub mod retype;
 mod recipe_text;
+pub mod retype;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]

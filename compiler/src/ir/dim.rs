@@ -37,6 +37,12 @@ struct Sum {
     size: u32,
 }
 
+impl From<i32> for Dim {
+    fn from(value: i32) -> Dim {
+        i64::from(value).into()
+    }
+}
+
 impl From<i64> for Dim {
     fn from(value: i64) -> Dim {
         Dim(Form::Constant(value))

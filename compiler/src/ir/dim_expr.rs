@@ -64,7 +64,7 @@ mod tests {
         let a = symbols.add("a", SymbolDefinition::Undefined);
         let b = symbols.add("b", SymbolDefinition::Undefined);
         let (x, y) = (Dim::from(a), Dim::from(b));
-        let dim = &(&(&x * &y) - &Dim::from(7i64)) + &(&x + &Dim::from(15i64)).floor_div(&16i64.into()).max(&y);
+        let dim = &(&(&x * &y) - &Dim::from(7i64)) + &(&x + &Dim::from(15i64)).floor_div(&16i64.into()).maximum(&y);
         let slot = |symbol: Symbol| Some(u16::from(symbol == b));
         let expression = dim.to_expression(&slot).expect("both symbols have slots");
         for (p, q) in [(1, 1), (5, 9), (100, 3)] {

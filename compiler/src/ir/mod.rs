@@ -4,8 +4,8 @@
 //! Nothing here knows an op, a file format or an instruction.
 
 pub mod dim;
-mod dim_text;
 mod dim_expr;
+mod dim_text;
 pub mod entities;
 mod polynomial;
 pub mod symbols;
