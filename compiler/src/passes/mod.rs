@@ -2,5 +2,6 @@
 
 pub mod arena;
 pub mod hazards;
+pub mod memory_map;
 pub mod place;
 pub mod synchronize;

@@ -172,6 +172,16 @@ pub struct Program {
     pub body: Vec<Op>,
 }
 
+impl Program {
+    /// The buffers behind a buffer: those of a table, or itself.
+    pub fn members(&self, buffer: Buffer) -> Vec<Buffer> {
+        match &self.buffers[buffer].home {
+            Home::Table { members, .. } => members.clone(),
+            _ => vec![buffer],
+        }
+    }
+}
+
 impl Op {
     /// The bodies inside.
     pub fn bodies(&self) -> Vec<&Vec<Op>> {

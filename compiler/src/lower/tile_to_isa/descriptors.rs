@@ -40,7 +40,7 @@ impl Emitter<'_> {
             Some(strides)
         };
         let memory = self.memory(view.buffer);
-        let rows = self.members(view.buffer).into_iter().map(|buffer| {
+        let rows = self.program.members(view.buffer).into_iter().map(|buffer| {
             let base = self.address(buffer).checked_add_signed(fixed);
             let row = TensorRow {
                 memory,
@@ -67,7 +67,7 @@ impl Emitter<'_> {
             return Ok(descriptor_register(index));
         }
         let mut rows = Vec::new();
-        for buffer in self.members(view.buffer) {
+        for buffer in self.program.members(view.buffer) {
             let Home::Weight(weight) = &self.program.buffers[buffer].home else {
                 unreachable!("a streamed operand is a weight")
             };
@@ -165,13 +165,6 @@ impl Emitter<'_> {
         Ok(register)
     }
 
-    /// The buffers behind a buffer: those of a table, or itself.
-    fn members(&self, buffer: Buffer) -> Vec<Buffer> {
-        match &self.program.buffers[buffer].home {
-            Home::Table { members, .. } => members.clone(),
-            _ => vec![buffer],
-        }
-    }
 }
 
 /// The constant term of a dim and the rest.

@@ -1,7 +1,7 @@
 //! Lifetimes: from where to where in the program each buffer holds data.
 //!
 //! Positions number the ops in program order, bodies included. A buffer that is used inside of a loop and also outside
-//! of it lives for the whole loop, because the loop comes back to its start.
+//! of it lives for the whole loop, because the loop comes back to its start. Touching a table touches all its members.
 
 use std::collections::BTreeMap;
 
@@ -33,20 +33,22 @@ struct Walk {
 /// The lives of all buffers that are touched, by buffer.
 pub fn lives(program: &Program) -> BTreeMap<Buffer, Life> {
     let mut walk = Walk::default();
-    walk.block(&program.body);
+    walk.block(program, &program.body);
     walk.touches.iter().map(|(buffer, touches)| (*buffer, walk.life(touches))).collect()
 }
 
 impl Walk {
-    fn block(&mut self, ops: &[Op]) {
+    fn block(&mut self, program: &Program, ops: &[Op]) {
         for op in ops {
             let here = self.position;
             self.position += 1;
             for view in op.views() {
-                self.touches.entry(view.buffer).or_default().push(here);
+                for buffer in program.members(view.buffer) {
+                    self.touches.entry(buffer).or_default().push(here);
+                }
             }
             let first = self.position;
-            op.bodies().into_iter().for_each(|body| self.block(body));
+            op.bodies().into_iter().for_each(|body| self.block(program, body));
             if matches!(op, Op::For { .. }) && self.position > first {
                 self.loops.push(Life { first, last: self.position - 1 });
             }

@@ -1,0 +1,237 @@
+//! The map of LPDDR: where constants, weights, inputs, outputs, state and scratch of all entries lie.
+//!
+//! In: placed programs. Out: an address for every buffer that a program uses. Constants and weights are shared by all
+//! entries; scratch of different entries shares its bytes, because only one entry runs at a time. Regions follow each other in
+//! the order of the enum [`Region`], each aligned to a page.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use narae_isa::{Diagnostic, codes};
+
+use super::arena::{self, Request};
+use super::place::{ALIGNMENT, Life, lives};
+use crate::compress::Recipe;
+use crate::ir::{SymbolDefinition, Symbol};
+use crate::lower::tile_to_isa::Addresses;
+use crate::tile::{Buffer, Home, Op, Program, Weight};
+
+/// Regions start at multiples of this many bytes.
+pub const PAGE: u64 = 4096;
+
+/// Bytes of the image that are not code: what stands where in the weight section.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Item {
+    /// Dense elements.
+    Constant(Recipe),
+    /// A packed weight.
+    Weight(Weight),
+}
+
+/// One item with its place.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PlacedItem {
+    /// What.
+    pub item: Item,
+    /// The name for reports.
+    pub name: String,
+    /// Offset from the start of the section.
+    pub offset: u64,
+    /// Its size.
+    pub bytes: u64,
+}
+
+/// A kept buffer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PlacedState {
+    /// Its name; equal names in several entries are one buffer.
+    pub name: String,
+    /// Byte address.
+    pub address: u64,
+    /// Its size.
+    pub bytes: u64,
+}
+
+/// The map. See the module's description.
+#[derive(Clone, Debug, Default)]
+pub struct MemoryMap {
+    /// Address of the first byte of the weight section.
+    pub items_start: u64,
+    /// What the weight section holds, by offset.
+    pub items: Vec<PlacedItem>,
+    /// Size of the weight section.
+    pub items_bytes: u64,
+    /// Kept buffers.
+    pub states: Vec<PlacedState>,
+    /// Per entry: where its buffers and slots are.
+    pub entries: Vec<Addresses>,
+    /// One past the last byte used.
+    pub end: u64,
+}
+
+/// Lays out LPDDR from `start` for these programs; `sram` are the SRAM offsets of each program's buffers.
+pub fn map(
+    programs: &[&Program],
+    sram: &[BTreeMap<Buffer, u64>],
+    start: u64,
+    capacity: u64,
+) -> Result<MemoryMap, Diagnostic> {
+    let mut map = MemoryMap { items_start: start.next_multiple_of(PAGE), ..MemoryMap::default() };
+    let used: Vec<BTreeSet<Buffer>> = programs.iter().map(|program| used_buffers(program)).collect();
+    let mut items = Items::default();
+    for (program, used) in programs.iter().zip(&used) {
+        for &buffer in used {
+            items.add(program, buffer);
+        }
+    }
+    (map.items, map.items_bytes) = (items.placed, items.end.next_multiple_of(PAGE));
+    let mut at = map.items_start + map.items_bytes;
+    for (program, used) in programs.iter().zip(&used) {
+        for &buffer in used {
+            let data = &program.buffers[buffer];
+            if let Home::State(name) = &data.home
+                && !map.states.iter().any(|state| state.name == *name)
+            {
+                map.states.push(PlacedState { name: name.clone(), address: at, bytes: data.capacity });
+                at = (at + data.capacity).next_multiple_of(ALIGNMENT);
+            }
+        }
+    }
+    at = at.next_multiple_of(PAGE);
+    let shared = at;
+    for ((program, used), sram) in programs.iter().zip(&used).zip(sram) {
+        let mut at = shared;
+        let mut addresses = Addresses::default();
+        for &buffer in used {
+            let data = &program.buffers[buffer];
+            let address = match &data.home {
+                Home::Sram => sram.get(&buffer).copied(),
+                Home::Constant(recipe) => items.found.get(&Key::Constant(recipe.clone())).map(|&at| map.items_start + at),
+                Home::Weight(weight) => {
+                    let key = Key::Weight(weight.recipe.clone(), weight.format);
+                    items.found.get(&key).map(|&at| map.items_start + at)
+                }
+                Home::State(name) => map.states.iter().find(|state| state.name == *name).map(|state| state.address),
+                Home::Input(_) | Home::Output(_) => {
+                    let address = at;
+                    at = (at + data.capacity).next_multiple_of(ALIGNMENT);
+                    Some(address)
+                }
+                Home::Dram | Home::Table { .. } | Home::Scratch => None,
+            };
+            if let Some(address) = address {
+                addresses.buffers.insert(buffer, address);
+            }
+        }
+        // Inputs and outputs that no op touches still have a place, so that the host can write and read them.
+        for (buffer, data) in &program.buffers {
+            if matches!(data.home, Home::Input(_) | Home::Output(_)) && !addresses.buffers.contains_key(&buffer) {
+                addresses.buffers.insert(buffer, at);
+                at = (at + data.capacity).next_multiple_of(ALIGNMENT);
+            }
+        }
+        addresses.slots = at;
+        addresses.slot_of = slots(program);
+        at = (at + 8 * addresses.slot_of.len() as u64).next_multiple_of(PAGE);
+        at = scratch(program, at, &mut addresses);
+        map.end = map.end.max(at.next_multiple_of(PAGE));
+        map.entries.push(addresses);
+    }
+    if map.end > capacity {
+        let message = format!("the model needs {} bytes of LPDDR, the chip has {capacity}", map.end);
+        return Err(Diagnostic::new(&codes::E0402, message)
+            .note(format!("constants and weights take {} bytes", map.items_bytes))
+            .help("choose a smaller weight format with --quant, or lower the maxima of the dynamic dims"));
+    }
+    Ok(map)
+}
+
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Key {
+    Constant(Recipe),
+    Weight(Recipe, narae_isa::format::WeightFormat),
+}
+
+#[derive(Default)]
+struct Items {
+    placed: Vec<PlacedItem>,
+    found: BTreeMap<Key, u64>,
+    end: u64,
+}
+
+impl Items {
+    fn add(&mut self, program: &Program, buffer: Buffer) {
+        let data = &program.buffers[buffer];
+        let (key, item) = match &data.home {
+            Home::Constant(recipe) => (Key::Constant(recipe.clone()), Item::Constant(recipe.clone())),
+            Home::Weight(weight) => {
+                (Key::Weight(weight.recipe.clone(), weight.format), Item::Weight(weight.clone()))
+            }
+            Home::Sram
+            | Home::Dram
+            | Home::Scratch
+            | Home::Input(_)
+            | Home::Output(_)
+            | Home::Table { .. }
+            | Home::State(_) => return,
+        };
+        if self.found.contains_key(&key) {
+            return;
+        }
+        // Streamed weights start at a page, so that they can be mapped and every stream starts at a row of LPDDR.
+        let alignment = if matches!(item, Item::Weight(_)) { PAGE } else { ALIGNMENT };
+        let offset = self.end.next_multiple_of(alignment);
+        self.end = offset + data.capacity;
+        self.found.insert(key, offset);
+        self.placed.push(PlacedItem { item, name: data.name.clone(), offset, bytes: data.capacity });
+    }
+}
+
+/// Scratch in LPDDR, by lifetime.
+fn scratch(program: &Program, start: u64, addresses: &mut Addresses) -> u64 {
+    let in_dram: Vec<(Buffer, Life)> =
+        lives(program).into_iter().filter(|(buffer, _)| program.buffers[*buffer].home == Home::Dram).collect();
+    let requests: Vec<Request> = in_dram
+        .iter()
+        .map(|(buffer, life)| Request { bytes: program.buffers[*buffer].capacity.max(1), first: life.first, last: life.last })
+        .collect();
+    let plan = arena::plan(&requests, ALIGNMENT);
+    for ((buffer, _), offset) in in_dram.iter().zip(plan.offsets) {
+        addresses.buffers.insert(*buffer, start + offset);
+    }
+    start + plan.bytes
+}
+
+/// Every buffer that an op touches, and the members of every table that is touched.
+fn used_buffers(program: &Program) -> BTreeSet<Buffer> {
+    fn visit(ops: &[Op], program: &Program, used: &mut BTreeSet<Buffer>) {
+        for op in ops {
+            for view in op.views() {
+                used.extend(program.members(view.buffer));
+            }
+            op.bodies().into_iter().for_each(|body| visit(body, program, used));
+        }
+    }
+    let mut used = BTreeSet::new();
+    visit(&program.body, program, &mut used);
+    used
+}
+
+/// Slots: one for each symbol that an input defines, and one for each that the program sets.
+fn slots(program: &Program) -> BTreeMap<Symbol, u32> {
+    fn visit(ops: &[Op], set: &mut BTreeSet<Symbol>) {
+        for op in ops {
+            if let Op::Read { symbol, .. } | Op::Let { symbol, .. } = op {
+                set.insert(*symbol);
+            }
+            op.bodies().into_iter().for_each(|body| visit(body, set));
+        }
+    }
+    let mut set = BTreeSet::new();
+    for (symbol, row) in program.symbols.iter() {
+        if row.replacement.is_none() && matches!(row.definition, SymbolDefinition::Input { .. }) {
+            set.insert(symbol);
+        }
+    }
+    visit(&program.body, &mut set);
+    (0u32..).zip(set).map(|(slot, symbol)| (symbol, slot)).collect()
+}
