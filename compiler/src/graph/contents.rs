@@ -114,6 +114,7 @@ fn compute(graph: &Graph, node: &NodeData, sizes: &[usize]) -> Option<Vec<Dim>> 
         | Op::LayerNorm { .. }
         | Op::Rope { .. }
         | Op::Attention { .. }
+        | Op::KvAppend {}
         | Op::Loop { .. }
         | Op::While { .. }
         | Op::If { .. } => None,

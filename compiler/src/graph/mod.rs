@@ -163,6 +163,17 @@ pub struct Port {
     pub value: Value,
 }
 
+/// An input that is kept between runs: the output of one run is the input of the next, and neither is seen outside.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct State {
+    /// Its name; equal names in several entries of a model are one state.
+    pub name: String,
+    /// Position among the inputs.
+    pub input: usize,
+    /// Position among the outputs.
+    pub output: usize,
+}
+
 /// A graph. See the module's description.
 #[derive(Clone, Default, Debug)]
 pub struct Graph {
@@ -177,6 +188,8 @@ pub struct Graph {
     contents: SecondaryMap<Value, Option<contents::Contents>>,
     inputs: Vec<Port>,
     outputs: Vec<Port>,
+    /// Which inputs and outputs are kept between runs.
+    pub states: Vec<State>,
 }
 
 impl Graph {
@@ -189,6 +202,7 @@ impl Graph {
     pub fn rebuild(&self) -> Graph {
         let mut graph = Graph::new(self.name.clone(), self.sources.clone());
         graph.symbols = self.symbols.clone();
+        graph.states = self.states.clone();
         for port in &self.inputs {
             graph.add_input(port.name.clone(), self.values[port.value].ty.clone());
         }

@@ -370,6 +370,10 @@ ops! {
         sinks: bool,
     }
 
+    /// `cache [B, G, T, D]` in which, for each batch `b`, the rows `past[b] ..` along the third axis are those of
+    /// `new [B, G, S, D]`; `past [B]` of `i64`, and `past[b] + S` must not exceed `T`. Types may differ: `new` is converted.
+    KvAppend = "kv_append" ("cache new past") {}
+
     // ---- Regions: bodies are graphs of their own, isolated; their symbols `passed(i)` are `symbols[i]` here ----
 
     /// `trip` alike layers. Operands: `carried` initial values, `invariant` values, then for each per-iteration input its `trip`

@@ -13,7 +13,7 @@ use super::place::{ALIGNMENT, Life, lives};
 use crate::compress::Recipe;
 use crate::ir::{SymbolDefinition, Symbol};
 use crate::lower::tile_to_isa::Addresses;
-use crate::tile::{Buffer, Home, Op, Program, Weight};
+use crate::tile::{Buffer, Home, Op, PAGE_TOKENS, Program, Weight};
 
 /// Regions start at multiples of this many bytes.
 pub const PAGE: u64 = 4096;
@@ -62,6 +62,8 @@ pub struct MemoryMap {
     pub items_bytes: u64,
     /// Kept buffers.
     pub states: Vec<PlacedState>,
+    /// The page table of all KV caches, if there are any.
+    pub page_table: Option<PageTable>,
     /// Per entry: where its buffers and slots are.
     pub entries: Vec<Addresses>,
     /// One past the last byte used.
@@ -96,11 +98,13 @@ pub fn map(
             }
         }
     }
-    at = at.next_multiple_of(PAGE);
+    map.page_table = page_table(programs, at)?;
+    let table = map.page_table;
+    at = table.map_or(at, |table| at + table.bytes()).next_multiple_of(PAGE);
     let shared = at;
     for ((program, used), sram) in programs.iter().zip(&used).zip(sram) {
         let mut at = shared;
-        let mut addresses = Addresses::default();
+        let mut addresses = Addresses { page_table: table.map_or(0, |table| table.address), ..Addresses::default() };
         for &buffer in used {
             let data = &program.buffers[buffer];
             let address = match &data.home {
@@ -143,6 +147,48 @@ pub fn map(
             .help("choose a smaller weight format with --quant, or lower the maxima of the dynamic dims"));
     }
     Ok(map)
+}
+
+/// The page table of all KV caches, which have one shape: entry (sequence, page) is a u32.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PageTable {
+    /// Byte address.
+    pub address: u64,
+    /// Sequences.
+    pub batches: u64,
+    /// Pages of one sequence.
+    pub pages_per_sequence: u64,
+}
+
+impl PageTable {
+    /// Its size.
+    pub fn bytes(&self) -> u64 {
+        4 * self.batches * self.pages_per_sequence
+    }
+}
+
+/// The page table that serves all states of all programs.
+fn page_table(programs: &[&Program], address: u64) -> Result<Option<PageTable>, Diagnostic> {
+    let mut found: Option<PageTable> = None;
+    for program in programs {
+        for (_, data) in &program.buffers {
+            if !matches!(data.home, Home::State(_)) {
+                continue;
+            }
+            let bound = |axis: usize| {
+                let (_, upper) = data.dims[axis].bounds(&program.symbols);
+                upper.and_then(|bound| u64::try_from(bound).ok()).unwrap_or(0)
+            };
+            let table = PageTable { address, batches: bound(0), pages_per_sequence: bound(2).div_ceil(PAGE_TOKENS as u64) };
+            if found.is_some_and(|other| other.pages_per_sequence != table.pages_per_sequence) {
+                let message = "KV caches of different lengths in one model are not supported";
+                return Err(Diagnostic::new(&codes::E0403, message));
+            }
+            let batches = found.map_or(0, |other| other.batches).max(table.batches);
+            found = Some(PageTable { batches, ..table });
+        }
+    }
+    Ok(found)
 }
 
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]

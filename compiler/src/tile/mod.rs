@@ -48,7 +48,7 @@ pub enum Home {
         /// The buffers, one per iteration.
         members: Vec<Buffer>,
     },
-    /// A buffer that is kept between runs, in LPDDR.
+    /// A KV cache that is kept between runs: a pool of pages in LPDDR, of this name.
     State(String),
 }
 
@@ -60,6 +60,9 @@ pub struct Weight {
     /// How they are stored.
     pub format: narae_isa::format::WeightFormat,
 }
+
+/// Tokens in one page of a KV cache: one block of the attention engine.
+pub const PAGE_TOKENS: usize = 64;
 
 /// A row of the table of buffers.
 #[derive(Clone, Debug)]

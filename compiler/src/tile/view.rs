@@ -39,6 +39,15 @@ impl View {
         View { buffer, element, dims: dims.to_vec(), strides: dense_strides(dims), offset: Dim::ZERO }
     }
 
+    /// A KV cache `[batch, groups, tokens, width]` in pages: the strides are those inside of the pool, where a page holds
+    /// its tokens for all groups.
+    pub fn paged(buffer: Buffer, element: Element, dims: &[Dim]) -> View {
+        let tokens = Dim::from(super::PAGE_TOKENS);
+        let head = &tokens * &dims[3];
+        let strides = vec![&dims[1] * &head, head, dims[3].clone(), Dim::ONE];
+        View { buffer, element, dims: dims.to_vec(), strides, offset: Dim::ZERO }
+    }
+
     /// The buffer of another view, from its start, as a dense tensor of these dims.
     pub fn dense_like(other: &View, dims: &[Dim]) -> View {
         View::dense(other.buffer, other.element, dims)

@@ -73,6 +73,33 @@ pub(super) fn rope(operands: [&HostTensor; 3], interleaved: bool) -> Result<Host
     Ok(HostTensor::from_f64_as(x.element, &x.dims, &values))
 }
 
+pub(super) fn kv_append(operands: [&HostTensor; 3]) -> Result<HostTensor, Failure> {
+    let [cache, new, past] = operands;
+    let [_, groups, room, width] = four(&cache.dims);
+    let [batches, _, count, _] = four(&new.dims);
+    let mut result = cache.clone();
+    for batch in 0..batches {
+        let start = usize::try_from(past.get_i64(batch)).unwrap_or(usize::MAX);
+        if start.saturating_add(count) > room {
+            return Err(failure(format!("{count} rows after {start} do not fit a cache of {room}")));
+        }
+        for group in 0..groups {
+            for row in 0..count {
+                for at in 0..width {
+                    let from = ((batch * groups + group) * count + row) * width + at;
+                    let to = ((batch * groups + group) * room + start + row) * width + at;
+                    result.set_f64(to, new.get_f64(from));
+                }
+            }
+        }
+    }
+    Ok(result)
+}
+
+fn four(dims: &[usize]) -> [usize; 4] {
+    dims.try_into().expect("inference has checked the rank")
+}
+
 /// The attributes of attention.
 pub(super) struct AttentionRule {
     pub(super) scale: f64,

@@ -384,6 +384,7 @@ pub fn evaluate_op(
         Op::LayerNorm { epsilon } => {
             one(fused::layer_norm(at(0), operands.get(1).copied(), operands.get(2).copied(), epsilon.get()))
         }
+        Op::KvAppend {} => one(fused::kv_append([at(0), at(1), at(2)])?),
         Op::Rope { interleaved } => one(fused::rope([at(0), at(1), at(2)], *interleaved)?),
         Op::Attention { scale, causal, window, softcap, bias, lengths, sinks } => {
             let mut rest = operands[3..].iter().copied();

@@ -123,3 +123,20 @@ pub(super) fn attention(cx: &mut Context, flags: [bool; 3]) -> Type {
         q.try_into().map_err(|_| cx.refuse(&narae_isa::codes::E0303, "rank"))?;
     Ok(TensorType::new(cx.element(0), vec![batch, heads, sequence, v[3].clone()]))
 }
+
+/// A cache with rows replaced keeps its type.
+pub(super) fn kv_append(cx: &mut Context) -> Type {
+    for operand in 0..2 {
+        cx.expect_float(operand)?;
+        cx.ensure(cx.rank(operand) == 4, "cache and new rows need four axes")?;
+    }
+    cx.expect_element(2, Element::I64)?;
+    cx.ensure(cx.rank(2) == 1, "past lengths need one axis")?;
+    let [cache, new] = [0, 1].map(|operand| cx.types[operand].dims.clone());
+    for axis in [0, 1, 3] {
+        cx.unify(&cache[axis], &new[axis])?;
+    }
+    let past = cx.dims(2)[0].clone();
+    cx.unify(&past, &cache[0])?;
+    Ok(TensorType::new(cx.element(0), cache))
+}

@@ -147,6 +147,7 @@ pub fn infer(op: &Op, operands: Vec<TensorType>, symbols: &mut Symbols) -> Resul
         Op::Linear {} => one(fused::linear(cx)?),
         Op::RmsNorm { epsilon } | Op::LayerNorm { epsilon } => one(fused::norm(cx, *epsilon)?),
         Op::Rope { interleaved: _ } => one(fused::rope(cx)?),
+        Op::KvAppend {} => one(fused::kv_append(cx)?),
         Op::Attention { bias, lengths, sinks, .. } => one(fused::attention(cx, [*bias, *lengths, *sinks])?),
         Op::Loop { trip, carried, invariant, symbols, body } => {
             control::repeat(cx, (*trip, *carried, *invariant), symbols, body)?

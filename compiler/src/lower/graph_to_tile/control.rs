@@ -76,6 +76,9 @@ impl Lowering {
         let mut stores = Vec::new();
         for (number, port) in body.outputs()[carried..].iter().enumerate() {
             let first = carried + number * trip;
+            if scope.is_state_output(node.results[first]) {
+                continue; // updated in place
+            }
             let members: Result<Vec<View>, Diagnostic> =
                 node.results[first..first + trip].iter().map(|&value| self.stored_result(scope, value)).collect();
             let view = self.table(index, members?)?;
@@ -146,7 +149,8 @@ impl Lowering {
         let mut buffers = Vec::with_capacity(members.len());
         let mut capacity = 0;
         for member in members {
-            let whole = member.is_dense() && member.offset.is(0) && self.lives_in_dram(&member);
+            let state = matches!(self.program.buffers[member.buffer].home, Home::State(_));
+            let whole = state || (member.is_dense() && member.offset.is(0) && self.lives_in_dram(&member));
             let view = if whole {
                 member
             } else {
@@ -160,7 +164,7 @@ impl Lowering {
         let name = self.program.buffers[buffers[0]].name.clone();
         let home = Home::Table { index, members: buffers };
         let buffer = self.program.buffers.push(BufferData { home, capacity, element: first.element, dims: first.dims.clone(), name });
-        Ok(View::dense(buffer, first.element, &first.dims))
+        Ok(View { buffer, ..first })
     }
 
     fn lives_in_dram(&self, view: &View) -> bool {

@@ -21,6 +21,7 @@ impl Lowering {
             Op::MatMulInteger {} => self.matmul_integer(scope, node),
             Op::Linear {} => self.linear(scope, node),
             Op::Attention { .. } => self.attention(scope, node),
+            Op::KvAppend {} => self.kv_append(scope, node),
             other => unreachable!("`{}` is not a matrix op", other.name()),
         }
     }
@@ -109,6 +110,13 @@ impl Lowering {
             self.program.buffers.push(BufferData { home, capacity, element: recipe.element(), dims: dims.clone(), name })
         });
         Some(View::dense(buffer, recipe.element(), &dims))
+    }
+
+    /// The cache is updated where it lies: a cache is kept between runs, so nothing else may use its old rows.
+    fn kv_append(&mut self, scope: &mut Scope<'_>, node: &NodeData) -> Lowered {
+        let views: Vec<View> = node.operands.iter().map(|&value| scope.view(value)).collect();
+        scope.set_view(node.results[0], views[0].clone());
+        self.compute(isa::Append { cache: d(0), new: d(1), past: Some(d(2)) }, views, vec![])
     }
 
     fn attention(&mut self, scope: &mut Scope<'_>, node: &NodeData) -> Lowered {

@@ -28,7 +28,7 @@ use crate::compress::Recipe;
 use crate::graph::retype::PortElements;
 use crate::graph::{Graph, NodeData, Op as GraphOp, Provenance};
 use crate::ir::{Dim, Symbol, Value};
-use crate::tile::{Buffer, BufferData, Compute, Home, Op, Program, View};
+use crate::tile::{Buffer, BufferData, Compute, Home, Op, PAGE_TOKENS, Program, View};
 
 /// The result of lowering one op.
 type Lowered = Result<(), Diagnostic>;
@@ -79,6 +79,13 @@ impl Lowering {
         let mut problems = Vec::new();
         let graph = scope.graph;
         for (index, port) in graph.inputs().iter().enumerate() {
+            if let Some(state) = graph.states.iter().find(|state| state.input == index) {
+                match self.state(scope, port.value, &state.name) {
+                    Ok(view) => scope.set_view(port.value, view),
+                    Err(problem) => problems.push(problem),
+                }
+                continue;
+            }
             let dims = scope.value_dims(port.value);
             let view = self.allocate(ports.inputs[index], &dims, Home::Input(index), &port.name);
             match view.and_then(|view| self.converted(view, graph.element(port.value))) {
@@ -88,6 +95,9 @@ impl Lowering {
         }
         let mut outputs = Vec::new();
         for (index, port) in graph.outputs().iter().enumerate() {
+            if graph.states.iter().any(|state| state.output == index) {
+                continue; // updated in place
+            }
             let dims = scope.value_dims(port.value);
             match self.allocate(ports.outputs[index], &dims, Home::Output(index), &port.name) {
                 Ok(view) => outputs.push((port.value, view)),
@@ -133,6 +143,17 @@ impl Lowering {
             }
         }
         problems
+    }
+
+    /// The pages of a KV cache.
+    fn state(&mut self, scope: &Scope<'_>, value: Value, name: &str) -> Result<View, Diagnostic> {
+        let dims = scope.value_dims(value);
+        let element = scope.graph.element(value);
+        let pages = self.upper_bound(&dims[2], name)?.div_ceil(PAGE_TOKENS as u64);
+        let mut room = dims.clone();
+        room[2] = Dim::from(i64::try_from(pages * PAGE_TOKENS as u64).unwrap_or(i64::MAX));
+        let dense = self.allocate(element, &room, Home::State(name.to_string()), name)?;
+        Ok(View::paged(dense.buffer, element, &dims))
     }
 
     /// A view in another element type: itself, or a conversion to working memory.
@@ -301,7 +322,8 @@ impl Lowering {
             GraphOp::MatMul {}
             | GraphOp::MatMulInteger {}
             | GraphOp::Linear {}
-            | GraphOp::Attention { .. } => self.matrix(scope, node),
+            | GraphOp::Attention { .. }
+            | GraphOp::KvAppend {} => self.matrix(scope, node),
             GraphOp::Conv { .. } | GraphOp::Pool { .. } | GraphOp::Window { .. } => self.windows(scope, node),
             GraphOp::Loop { .. } | GraphOp::While { .. } | GraphOp::If { .. } => self.control(scope, node),
         }

@@ -65,6 +65,12 @@ impl<'g> Scope<'g> {
         self.dims(self.graph.dims(value))
     }
 
+    /// Whether a value is the new contents of a buffer that is kept between runs.
+    pub fn is_state_output(&self, value: Value) -> bool {
+        let outputs = self.graph.outputs();
+        self.graph.states.iter().any(|state| outputs[state.output].value == value)
+    }
+
     /// The program's symbol for one of this graph's own symbols.
     pub fn own(&self, symbol: Symbol) -> Option<Symbol> {
         self.symbols[symbol].as_ref().and_then(Dim::as_symbol)

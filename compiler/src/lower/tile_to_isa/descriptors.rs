@@ -1,13 +1,13 @@
 //! Views in descriptor registers.
 
 use narae_isa::Diagnostic;
-use narae_isa::descriptor::{Memory, Number, ROW_BYTES, TensorRow, WeightRow, WindowParameters};
+use narae_isa::descriptor::{Memory, Number, Paging, ROW_BYTES, TensorRow, WeightRow, WindowParameters};
 use narae_isa::instructions as isa;
 use narae_isa::operand::{DescriptorRegister, RowIndex, ScalarRegister};
 
 use super::{Emitter, Key, limit};
 use crate::ir::{Dim, Symbol};
-use crate::tile::{Buffer, Home, Parameters, Program, View};
+use crate::tile::{Buffer, Home, PAGE_TOKENS, Parameters, Program, View};
 
 impl Emitter<'_> {
     /// A descriptor register that holds a view.
@@ -27,7 +27,8 @@ impl Emitter<'_> {
                 None => Number::Register(self.lock(dim, &mut locked)?),
             });
         }
-        let strides = if view.is_dense() {
+        let paging = self.paging(view);
+        let strides = if view.is_dense() && paging.is_none() {
             None
         } else {
             let mut strides = Vec::with_capacity(view.rank());
@@ -49,7 +50,7 @@ impl Emitter<'_> {
                 strides: strides.clone(),
                 base: base.unwrap_or_else(|| unreachable!("views stay inside of their buffers")),
                 base_register,
-                paging: None,
+                paging,
                 scaled_rows: false,
             };
             row.encode()
@@ -58,6 +59,22 @@ impl Emitter<'_> {
         let register = self.load(key, rows, view.buffer);
         locked.into_iter().for_each(|scalar: ScalarRegister| self.state.scalars.unlock(scalar.index()));
         register
+    }
+
+    /// The paging of a view on a KV cache.
+    fn paging(&self, view: &View) -> Option<Paging> {
+        let first = *self.program.members(view.buffer).first()?;
+        let data = &self.program.buffers[first];
+        if !matches!(data.home, Home::State(_)) {
+            return None;
+        }
+        let (_, most) = data.dims[2].bounds(&self.program.symbols);
+        let tokens = most.and_then(|most| usize::try_from(most).ok()).unwrap_or(0);
+        Some(Paging {
+            table: self.addresses.page_table,
+            tokens_per_page: u32::try_from(PAGE_TOKENS).unwrap_or(u32::MAX),
+            pages_per_sequence: u32::try_from(tokens.div_ceil(PAGE_TOKENS)).unwrap_or(u32::MAX),
+        })
     }
 
     /// A descriptor register that holds a packed weight.

@@ -34,6 +34,8 @@ pub struct Addresses {
     pub buffers: BTreeMap<Buffer, u64>,
     /// Address in LPDDR of the block of slots, eight bytes each.
     pub slots: u64,
+    /// Address in LPDDR of the page table of all KV caches.
+    pub page_table: u64,
     /// The slot of each symbol whose value the host or the program stores.
     pub slot_of: BTreeMap<Symbol, u32>,
 }
