@@ -60,6 +60,35 @@ fn the_instruction_manual() {
 }
 
 #[test]
+fn chips() {
+    insta::assert_snapshot!("chips", narae(&["chips"]).ok().stdout);
+    let folder = tempfile::tempdir().expect("a folder");
+    for name in ["narae-1", "narae-edge", "narae-fpga"] {
+        let sheet = narae(&["chips", name]).ok().stdout;
+        std::fs::write(folder.path().join("own.toml"), &sheet).expect("a sheet");
+        assert!(narae_in(folder.path(), &["chips", "own.toml"]).ok().stdout.contains(name), "a sheet is its own source");
+        std::fs::write(folder.path().join("own.toml"), sheet.replace("count = ", "cuont = ")).expect("a sheet");
+        let run = narae_in(folder.path(), &["chips", "own.toml"]);
+        assert!(run.code == 1 && run.stderr.contains("own.toml:") && run.stderr.contains("cuont"), "{}", run.stderr);
+    }
+    assert!(narae(&["chips", "narae-9"]).stderr.contains("error[E0701]"));
+}
+
+#[test]
+fn the_memory_alone() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let lines: String = (0..256).map(|i| format!("0,R,{:#x},2048\n", i * 2048)).collect();
+    std::fs::write(folder.path().join("trace.csv"), format!("t_ck,op,addr_hex,bytes\n{lines}")).expect("a trace");
+    let run = narae_in(folder.path(), &["dram", "trace.csv", "--json"]).ok();
+    let report: serde_json::Value = serde_json::from_str(&run.stdout).expect("JSON");
+    assert_eq!(report["bytes"], 256 * 2048);
+    assert!(report["part_of_peak"].as_f64().is_some_and(|part| part > 0.5 && part <= 1.0));
+    std::fs::write(folder.path().join("trace.csv"), "0,R,0x7,32\n").expect("a trace");
+    let run = narae_in(folder.path(), &["dram", "trace.csv"]);
+    assert!(run.code == 1 && run.stderr.contains("trace.csv:1"), "{}", run.stderr);
+}
+
+#[test]
 fn completions_and_manual_page() {
     for reader in ["bash", "zsh", "fish", "elvish", "powershell"] {
         assert!(narae(&["completions", reader]).ok().stdout.contains("narae"), "{reader}");

@@ -3,9 +3,10 @@
 use std::fmt::Write as _;
 
 use narae_isa::table::{FieldRow, HEADER_BITS, InstructionRow};
+use narae_isa::manual::manual;
 use narae_isa::{Diagnostic, Inst, codes};
 
-use super::{Outcome, Voice, output, render::wrap};
+use super::{Outcome, Voice, output};
 
 /// Which part of the manual.
 #[derive(clap::Args)]
@@ -26,24 +27,18 @@ pub fn run(arguments: Arguments, _voice: Voice) -> Outcome {
         return output::to_stdout(json().as_bytes());
     }
     let text = if arguments.all {
-        overview() + "\n" + &Inst::ROWS.iter().map(page).collect::<Vec<_>>().join("\n")
+        manual(None).unwrap_or_default()
     } else if arguments.mnemonics.is_empty() {
         overview() + "\n`narae isa MNEMONIC` prints a page, `narae isa --all` the whole manual.\n"
     } else {
         let mut pages = Vec::new();
         for mnemonic in &arguments.mnemonics {
-            let row = Inst::ROWS.iter().find(|row| row.mnemonic == mnemonic);
             let unknown = || Diagnostic::new(&codes::E0801, format!("there is no instruction `{mnemonic}`")).help("`narae isa` lists them");
-            pages.push(page(row.ok_or_else(unknown)?));
+            pages.push(manual(Some(mnemonic)).ok_or_else(unknown)?);
         }
         pages.join("\n")
     };
-    output::to_stdout(plain(&text).as_bytes())
-}
-
-/// The table's documentation is Markdown, where brackets are escaped.
-fn plain(text: &str) -> String {
-    text.replace("\\[", "[").replace("\\]", "]")
+    output::to_stdout(text.as_bytes())
 }
 
 /// One line an instruction.
@@ -55,7 +50,8 @@ fn overview() -> String {
     for row in Inst::ROWS {
         let first = row.doc.trim().split(". ").next().unwrap_or_default().replace('\n', " ");
         let first: String = first.split_whitespace().collect::<Vec<_>>().join(" ");
-        let _ = writeln!(out, "{:#04x}  {:4}  {:<34}  {}", row.opcode, row.engine.name(), usage(row), first.trim_end_matches('.'));
+        let first = first.trim_end_matches('.').replace("\\[", "[").replace("\\]", "]");
+        let _ = writeln!(out, "{:#04x}  {:4}  {:<34}  {}", row.opcode, row.engine.name(), usage(row), first);
     }
     out
 }
@@ -64,33 +60,6 @@ fn overview() -> String {
 fn usage(row: &InstructionRow) -> String {
     let operands = row.fields.iter().fold(row.mnemonic.to_string(), |text, field| text + " " + field.name);
     if operands.len() <= 34 { operands } else { format!("{} …", row.mnemonic) }
-}
-
-/// The page of one instruction.
-fn page(row: &InstructionRow) -> String {
-    let operands: Vec<&str> = row.fields.iter().map(|field| field.name).collect();
-    let mut out = format!("{} {}\n    opcode {:#04x}, engine {}\n", row.mnemonic, operands.join(", "), row.opcode, row.engine.name());
-    for paragraph in row.doc.trim().split("\n\n") {
-        let _ = writeln!(out, "\n{}", indent(&wrap(paragraph, 110)));
-    }
-    if !row.fields.is_empty() {
-        out.push('\n');
-    }
-    for field in row.fields {
-        out.push_str(&field_line(field));
-    }
-    out
-}
-
-fn field_line(field: &FieldRow) -> String {
-    let bits = format!("{}-{}", field.first_bit, field.first_bit + field.bits - 1);
-    let access = if field.access.is_empty() { String::new() } else { format!(" [{}]", field.access) };
-    let doc: String = field.doc.split_whitespace().collect::<Vec<_>>().join(" ");
-    format!("    {:<10} bits {:<8} {}{access}: {doc}\n", field.name, bits, field.kind)
-}
-
-fn indent(text: &str) -> String {
-    text.lines().map(|line| format!("    {line}")).collect::<Vec<_>>().join("\n")
 }
 
 fn json() -> String {

@@ -66,8 +66,12 @@ macro_rules! commands {
 commands! {
     /// Say what an error code means
     explain Explain;
+    /// Run a trace through the LPDDR model alone
+    dram Dram;
     /// Print the instruction manual
     isa Isa;
+    /// Print the built-in data sheets, or one of them
+    chips Chips;
     /// Print completions for a shell, or the manual page
     completions Completions;
 }
@@ -104,6 +108,11 @@ fn usage(error: &clap::Error) -> ExitCode {
             .errors(&Diagnostic::new(&codes::E0801, message).help("narae --help lists the subcommands").into());
     }
     ExitCode::from(error.exit_code().clamp(0, 255) as u8)
+}
+
+/// The error for an option whose value is not accepted.
+fn wrong_option(option: &str, value: &str, reason: &dyn std::fmt::Display) -> Diagnostics {
+    Diagnostic::new(&codes::E0401, format!("{option} `{value}`: {reason}")).into()
 }
 
 /// Where the last panic happened, on whatever thread; the payload does not say.

@@ -1,0 +1,84 @@
+//! `narae dram`: the LPDDR model alone. In: a trace of requests (`clock,R|W,address,bytes` a line) and a sheet. Out: bandwidth,
+//! latency, row hits, commands.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+use narae_isa::{Diagnostic, Diagnostics};
+use narae_sim::dram::sheet::Sheet;
+use narae_sim::dram::trace::Trace;
+use narae_sim::dram::{self, Problem, TraceReport};
+
+use super::{Outcome, Voice, output};
+
+/// How precisely.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Mode {
+    /// Every burst.
+    #[default]
+    Exact,
+    /// Rows and streams.
+    Fast,
+}
+
+/// The trace and the memory.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// The trace (.csv)
+    trace: PathBuf,
+    /// The memory: a built-in sheet or a TOML file
+    #[arg(long, value_name = "SHEET", default_value = "lpddr5x-8533")]
+    config: String,
+    /// The address mapping, from the most significant bit, instead of the sheet's
+    #[arg(long, value_name = "BITS")]
+    mapping: Option<String>,
+    /// exact (every burst) or fast (rows and streams)
+    #[arg(long, value_enum, default_value_t, value_name = "MODE", hide_possible_values = true)]
+    mode: Mode,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the trace.
+pub fn run(arguments: Arguments, _voice: Voice) -> Outcome {
+    let mut sheet = Sheet::load(&arguments.config).map_err(all)?;
+    if let Some(mapping) = &arguments.mapping {
+        sheet = sheet.with_mapping(mapping).map_err(|reason| super::wrong_option("--mapping", mapping, &reason))?;
+    }
+    let file = arguments.trace.display().to_string();
+    let trace = Trace::load(&file).map_err(all)?;
+    let mode = match arguments.mode {
+        Mode::Exact => dram::Mode::Exact,
+        Mode::Fast => dram::Mode::Fast,
+    };
+    let report = dram::run_trace(&sheet, &file, &trace, mode)?;
+    let text = if arguments.json { json(&report) } else { human(&report, trace.requests.len()) };
+    output::to_stdout(text.as_bytes())
+}
+
+fn all(problems: Vec<Problem>) -> Diagnostics {
+    Diagnostics(problems.into_iter().map(Diagnostic::from).collect())
+}
+
+fn human(report: &TraceReport, requests: usize) -> String {
+    let mut out = String::new();
+    let _ = writeln!(out, "{requests} requests, {} bytes, {} clocks", report.bytes, report.clocks);
+    let _ = writeln!(out, "bandwidth     {:.2} GB/s, {:.2} % of peak", report.bytes_per_second / 1e9, 100.0 * report.part_of_peak);
+    let _ = writeln!(out, "read latency  {:.1} ns on average", report.read_latency_ns);
+    for (name, count) in report.counts.named().into_iter().filter(|(_, count)| *count > 0) {
+        let _ = writeln!(out, "{name:<28} {count}");
+    }
+    out
+}
+
+fn json(report: &TraceReport) -> String {
+    let counts: serde_json::Map<String, serde_json::Value> =
+        report.counts.named().into_iter().map(|(name, count)| (name.to_string(), count.into())).collect();
+    let value = serde_json::json!({
+        "bytes": report.bytes, "clocks": report.clocks, "bytes_per_second": report.bytes_per_second,
+        "part_of_peak": report.part_of_peak, "read_latency_ns": report.read_latency_ns, "counts": counts,
+    });
+    format!("{value:#}\n")
+}
