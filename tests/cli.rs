@@ -78,7 +78,7 @@ fn chips() {
 fn the_memory_alone() {
     let folder = tempfile::tempdir().expect("a folder");
     let lines: String = (0..256).map(|i| format!("0,R,{:#x},2048\n", i * 2048)).collect();
-    std::fs::write(folder.path().join("trace.csv"), format!("t_ck,op,addr_hex,bytes\n{lines}")).expect("a trace");
+    std::fs::write(folder.path().join("trace.csv"), format!("# clock,operation,address,bytes\n{lines}")).expect("a trace");
     let run = narae_in(folder.path(), &["dram", "trace.csv", "--json"]).ok();
     let report: serde_json::Value = serde_json::from_str(&run.stdout).expect("JSON");
     assert_eq!(report["bytes"], 256 * 2048);
