@@ -1,0 +1,34 @@
+//! The laws, by theme. One law is one line: name, left side, right side, conditions, example.
+//!
+//! For authors: a law is an equality of values up to the order of rounding. It is directed: the right side is what the chip
+//! likes better, or a normal form on the way there. Never associativity of `add` or `mul` in general, never a law that applies
+//! to its own result; a law that makes a constant or an attribute must make finitely many. Every law has an example, and the test
+//! in `tests.rs` compares both sides on a hundred random shapes. Numbers in conditions are compared with a relative tolerance of
+//! 1e-3, because exporters round them to f16.
+
+mod activation;
+mod algebra;
+mod attention;
+mod layout;
+mod linear;
+mod norm;
+mod rope;
+
+use egg::Rewrite;
+
+use super::analysis::Region;
+use super::law::Law;
+use super::node::Term;
+
+/// All laws, in a fixed order.
+pub fn laws() -> Vec<Law> {
+    [algebra::laws(), layout::laws(), norm::laws(), activation::laws(), rope::laws(), linear::laws(), attention::laws()]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+/// All laws as rewrites.
+pub fn rewrites() -> Vec<Rewrite<Term, Region>> {
+    laws().into_iter().map(Law::rewrite).collect()
+}
