@@ -6,3 +6,4 @@ pub mod ir;
 pub mod passes;
 pub mod lower;
 pub mod tile;
+pub mod rewrite;

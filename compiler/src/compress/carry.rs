@@ -129,7 +129,7 @@ mod tests {
 
     #[test]
     fn packed_nibbles_come_low_first_and_blocks_are_padded() {
-        let mut codes = Codes::new(6, 4);
+        let mut codes = Codes::with_length(6, 4);
         // Two blocks of four codes, the second half padding.
         packed_row(&[0x21, 0x43, 0x65, 0x00], &[0.5, 2.0], Zeros::Packed(&[0x31]), 4, &mut codes).unwrap();
         assert_eq!(codes.codes, [1, 2, 3, 4, 5, 6]);
@@ -139,14 +139,14 @@ mod tests {
 
     #[test]
     fn an_absent_zero_point_is_the_middle() {
-        let mut codes = Codes::new(2, 2);
+        let mut codes = Codes::with_length(2, 2);
         packed_row(&[0x80], &[1.0], Zeros::Middle, 4, &mut codes).unwrap();
         assert_eq!(codes.weights(), [-8.0, 0.0]);
     }
 
     #[test]
     fn signed_codes_and_zero_points_shift_together() {
-        let mut codes = Codes::new(3, 3);
+        let mut codes = Codes::with_length(3, 3);
         integer_row(&[-8, 0, 7], &[0.25], &[-1], 4, true, &mut codes).unwrap();
         assert_eq!(codes.weights(), [-1.75, 0.25, 2.0]);
         assert_eq!(codes.codes, [0, 8, 15]);
@@ -154,7 +154,7 @@ mod tests {
 
     #[test]
     fn a_fractional_zero_point_is_refused() {
-        let mut codes = Codes::new(2, 2);
+        let mut codes = Codes::with_length(2, 2);
         let found = packed_row(&[0x80], &[1.0], Zeros::Float(&[7.5]), 4, &mut codes);
         assert_eq!(found, Err(CarryError::OutOfRange { value: "7.5".into(), bits: 4 }));
     }

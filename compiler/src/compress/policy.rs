@@ -7,27 +7,25 @@
 
 use std::fmt;
 
-use super::quantize::{Quantizer, Range, ScaleElement};
+use narae_isa::format::{FloatKind, Group, ScaleType, UniformKind, WeightFormat};
 
-/// How a weight is stored.
+use super::quantize::{Quantizer, Range};
+
+/// How a weight is stored, and how its codes come about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum WeightFormat {
-    /// IEEE single precision.
-    F32,
-    /// IEEE half precision.
-    F16,
-    /// bfloat16.
-    Bf16,
-    /// Uniform codes with scales and zero points.
-    Uniform(Quantizer),
+pub enum Storage {
+    /// Plain floats.
+    Float(FloatKind),
+    /// Codes chosen by a quantizer.
+    Quantized(Quantizer),
     /// Codes that the file already holds, carried over exactly.
     Carried {
-        /// Bits of a code.
-        bits: u32,
-        /// Length of a group, 0 for the row.
-        group: usize,
-        /// Element of the scales.
-        scale: ScaleElement,
+        /// The codes.
+        kind: UniformKind,
+        /// Weights that share a scale.
+        group: Group,
+        /// Type of the scales.
+        scale: ScaleType,
     },
 }
 
@@ -50,7 +48,7 @@ pub enum Policy {
     /// Chosen under the error budget.
     Auto,
     /// Chosen by hand; the first match wins, no match means the precision of the program.
-    Patterns(Vec<(String, WeightFormat)>),
+    Patterns(Vec<(String, Storage)>),
 }
 
 /// A `--quant` that cannot be read; the text says where and what was expected.
@@ -72,105 +70,72 @@ impl Role {
     }
 }
 
-impl WeightFormat {
-    /// Reads `u4:g64`, `u8:row`, `f16` …; a uniform format without a group has 64, u8 the row.
-    pub fn parse(text: &str) -> Result<WeightFormat, PolicyError> {
+impl Storage {
+    /// Reads `u4:g64`, `u8:row`, `f16`, `u4:g64:clip` …; a uniform format without a group has 128, u8 the row.
+    pub fn parse(text: &str) -> Result<Storage, PolicyError> {
         let bad = |what: &str| PolicyError(format!("'{what}' in '{text}' is no weight format; expected {FORMATS}"));
         let mut parts = text.split(':');
         let name = parts.next().unwrap_or_default();
-        let float = match name {
-            "f32" => Some(WeightFormat::F32),
-            "f16" => Some(WeightFormat::F16),
-            "bf16" => Some(WeightFormat::Bf16),
-            _ => None,
-        };
-        if let Some(float) = float {
-            return parts.next().map_or(Ok(float), |rest| Err(bad(rest)));
+        if let Some(float) = FloatKind::ALL.into_iter().find(|kind| kind.name() == name) {
+            return parts.next().map_or(Ok(Storage::Float(float)), |rest| Err(bad(rest)));
         }
-        let bits = match name {
-            "u8" => 8,
-            "u4" => 4,
-            "u3" => 3,
-            "u2" => 2,
-            _ => return Err(bad(name)),
-        };
-        let group = if bits == 8 { 0 } else { 64 };
-        let mut quantizer = Quantizer { bits, group, scale: ScaleElement::F16, range: Range::Asymmetric };
+        let kind = UniformKind::ALL.into_iter().find(|kind| kind.name() == name).ok_or_else(|| bad(name))?;
+        let group = if kind == UniformKind::U8 { Group::Row } else { Group::G128 };
+        let mut quantizer = Quantizer { kind, group, scale: ScaleType::F16, range: Range::Asymmetric };
         for part in parts {
             option(part, &mut quantizer).ok_or_else(|| bad(part))?;
         }
-        Ok(WeightFormat::Uniform(quantizer))
+        Ok(Storage::Quantized(quantizer))
     }
 
-    /// Stored bits per weight, everything counted.
-    pub fn bits_per_weight(&self, columns: usize) -> f64 {
+    /// The format in memory.
+    pub fn format(&self) -> WeightFormat {
         match self {
-            WeightFormat::F32 => 32.0,
-            WeightFormat::F16 | WeightFormat::Bf16 => 16.0,
-            WeightFormat::Uniform(quantizer) => quantizer.bits_per_weight(columns),
-            WeightFormat::Carried { bits, group, scale } => {
-                let range = Range::Asymmetric;
-                Quantizer { bits: *bits, group: *group, scale: *scale, range }.bits_per_weight(columns)
-            }
+            Storage::Float(kind) => WeightFormat::Float(*kind),
+            Storage::Quantized(quantizer) => quantizer.format(),
+            Storage::Carried { kind, group, scale } => WeightFormat::Uniform { kind: *kind, group: *group, scale: *scale },
         }
     }
 
     /// Planes that the matrix unit multiplies: the bits of a code, or 0 for plain floats.
     pub fn planes(&self) -> u32 {
         match self {
-            WeightFormat::F32 | WeightFormat::F16 | WeightFormat::Bf16 => 0,
-            WeightFormat::Uniform(quantizer) => quantizer.bits,
-            WeightFormat::Carried { bits, .. } => *bits,
+            Storage::Float(_) => 0,
+            Storage::Quantized(Quantizer { kind, .. }) | Storage::Carried { kind, .. } => kind.bits(),
         }
     }
 }
 
 /// One `:part` of a uniform format.
 fn option(part: &str, quantizer: &mut Quantizer) -> Option<()> {
-    match part {
-        "g16" | "g32" | "g64" | "g128" | "g256" => quantizer.group = part[1..].parse().ok()?,
-        "row" => quantizer.group = 0,
-        "f16" => quantizer.scale = ScaleElement::F16,
-        "bf16" => quantizer.scale = ScaleElement::BF16,
-        "f32" => quantizer.scale = ScaleElement::F32,
-        "asym" => {}
-        "sym" => quantizer.range = Range::Symmetric,
-        "clip" if quantizer.range == Range::Symmetric => quantizer.range = Range::SymmetricClipped,
-        "clip" => quantizer.range = Range::AsymmetricClipped,
-        _ => return None,
+    if let Some(group) = Group::ALL.into_iter().find(|group| group.name() == part) {
+        quantizer.group = group;
+    } else if let Some(scale) = ScaleType::ALL.into_iter().find(|scale| scale.name() == part) {
+        quantizer.scale = scale;
+    } else {
+        quantizer.range = match (part, quantizer.range) {
+            ("asym", _) => Range::Asymmetric,
+            ("sym", _) => Range::Symmetric,
+            ("clip", Range::Symmetric | Range::SymmetricClipped) => Range::SymmetricClipped,
+            ("clip", Range::Asymmetric | Range::AsymmetricClipped) => Range::AsymmetricClipped,
+            _ => return None,
+        };
     }
     Some(())
 }
 
-impl fmt::Display for WeightFormat {
+impl fmt::Display for Storage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let uniform = |f: &mut fmt::Formatter<'_>, bits: u32, group: usize, scale: ScaleElement| {
-            write!(f, "u{bits}")?;
-            if group == 0 {
-                f.write_str(":row")?
-            } else {
-                write!(f, ":g{group}")?
-            }
-            match scale {
-                ScaleElement::F16 => Ok(()),
-                ScaleElement::BF16 => f.write_str(":bf16"),
-                ScaleElement::F32 => f.write_str(":f32"),
-            }
-        };
+        self.format().fmt(f)?;
         match self {
-            WeightFormat::F32 => f.write_str("f32"),
-            WeightFormat::F16 => f.write_str("f16"),
-            WeightFormat::Bf16 => f.write_str("bf16"),
-            WeightFormat::Carried { bits, group, scale } => uniform(f, *bits, *group, *scale),
-            WeightFormat::Uniform(Quantizer { bits, group, scale, range }) => {
-                uniform(f, *bits, *group, *scale)?;
-                f.write_str(match range {
-                    Range::Asymmetric => "",
-                    Range::Symmetric => ":sym",
-                    Range::AsymmetricClipped => ":clip",
-                    Range::SymmetricClipped => ":sym:clip",
-                })
-            }
+            Storage::Float(_) => Ok(()),
+            Storage::Carried { .. } => f.write_str(" (as in the file)"),
+            Storage::Quantized(quantizer) => f.write_str(match quantizer.range {
+                Range::Asymmetric => "",
+                Range::Symmetric => ":sym",
+                Range::AsymmetricClipped => ":clip",
+                Range::SymmetricClipped => ":sym:clip",
+            }),
         }
     }
 }
@@ -190,22 +155,22 @@ impl Policy {
             _ => {}
         }
         if !text.contains('=') {
-            let format = WeightFormat::parse(text)?;
-            let head = WeightFormat::parse("u8")?;
-            let rows = [("embedding", WeightFormat::F16), ("lm_head", head), ("linear", format)];
+            let format = Storage::parse(text)?;
+            let head = Storage::parse("u8")?;
+            let rows = [("embedding", Storage::Float(FloatKind::F16)), ("lm_head", head), ("linear", format)];
             return Ok(Policy::Patterns(rows.map(|(pattern, format)| (pattern.to_owned(), format)).to_vec()));
         }
         text.split(',').map(Policy::row).collect::<Result<_, _>>().map(Policy::Patterns)
     }
 
-    fn row(text: &str) -> Result<(String, WeightFormat), PolicyError> {
+    fn row(text: &str) -> Result<(String, Storage), PolicyError> {
         let parts = text.rsplit_once('=');
         let (pattern, format) =
             parts.ok_or_else(|| PolicyError(format!("'{text}' in --quant has no '='; expected pattern=format")))?;
         if pattern.trim().is_empty() {
             return Err(PolicyError(format!("'{text}' in --quant has no pattern before the '='")));
         }
-        let format = WeightFormat::parse(format.trim())?;
+        let format = Storage::parse(format.trim())?;
         if pattern.trim() == Role::Embedding.name() && format.planes() > 0 {
             return Err(PolicyError("the embedding is read row by row and is stored as f32, f16 or bf16".to_owned()));
         }
@@ -213,7 +178,7 @@ impl Policy {
     }
 
     /// The pattern and format that a weight falls under, if any.
-    pub fn find(&self, role: Role, names: &[&str]) -> Option<(&str, WeightFormat)> {
+    pub fn find(&self, role: Role, names: &[&str]) -> Option<(&str, Storage)> {
         let Policy::Patterns(rows) = self else { return None };
         let hits = |pattern: &str| match role {
             // Codes cannot be gathered row by row, so only patterns that mean the embedding reach it.
@@ -258,8 +223,8 @@ mod tests {
 
     #[test]
     fn a_bare_format_is_for_the_blocks() {
-        assert_eq!(found("u4:g64", Role::Linear, "q").as_deref(), Some("u4:g64"));
-        assert_eq!(found("u4", Role::Head, "h").as_deref(), Some("u8:row"));
+        assert_eq!(found("u4:g64", Role::Linear, "q").as_deref(), Some("u4:g64:f16"));
+        assert_eq!(found("u4", Role::Head, "h").as_deref(), Some("u8:row:f16"));
         assert_eq!(found("u4", Role::Embedding, "e").as_deref(), Some("f16"));
     }
 
@@ -267,8 +232,8 @@ mod tests {
     fn the_first_pattern_wins() {
         let policy = "lm_head=f16,*down_proj*=u8:row:sym,*=u4:g64:clip";
         assert_eq!(found(policy, Role::Head, "/lm_head/MatMul").as_deref(), Some("f16"));
-        assert_eq!(found(policy, Role::Linear, "/layers.3/down_proj/MatMul").as_deref(), Some("u8:row:sym"));
-        assert_eq!(found(policy, Role::Linear, "/layers.3/up_proj/MatMul").as_deref(), Some("u4:g64:clip"));
+        assert_eq!(found(policy, Role::Linear, "/layers.3/down_proj/MatMul").as_deref(), Some("u8:row:f16:sym"));
+        assert_eq!(found(policy, Role::Linear, "/layers.3/up_proj/MatMul").as_deref(), Some("u4:g64:f16:clip"));
         assert_eq!(found(policy, Role::Embedding, "embed"), None);
     }
 
@@ -281,8 +246,8 @@ mod tests {
 
     #[test]
     fn formats_print_and_parse_back() {
-        for text in ["f16", "bf16", "u4:g64", "u8:row", "u3:g128:sym", "u2:g16:clip", "u4:g32:f32:sym:clip"] {
-            assert_eq!(WeightFormat::parse(text).unwrap().to_string(), text);
+        for text in ["f16", "bf16", "u4:g64:f16", "u8:row:bf16", "u3:g128:f16:sym", "u2:g16:f16:clip", "u4:g32:f32:sym:clip"] {
+            assert_eq!(Storage::parse(text).unwrap().to_string(), text);
         }
     }
 

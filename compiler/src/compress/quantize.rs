@@ -6,17 +6,7 @@
 //! the result depends on the row alone, never on threads or on how the rows were dealt out.
 
 use half::{bf16, f16};
-
-/// Element in which scales are stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum ScaleElement {
-    /// IEEE half precision.
-    F16,
-    /// bfloat16.
-    BF16,
-    /// IEEE single precision.
-    F32,
-}
+use narae_isa::format::{Group, ScaleType, UniformKind, WeightFormat};
 
 /// How the range of a group is chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -34,12 +24,12 @@ pub enum Range {
 /// A uniform quantizer: everything that decides the codes of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Quantizer {
-    /// Bits of a code, 2 to 8.
-    pub bits: u32,
-    /// Length of a group along K; 0 means the whole row.
-    pub group: usize,
-    /// Element of the stored scales.
-    pub scale: ScaleElement,
+    /// The codes.
+    pub kind: UniformKind,
+    /// Weights that share a scale.
+    pub group: Group,
+    /// Type of the stored scales.
+    pub scale: ScaleType,
     /// Choice of range.
     pub range: Range,
 }
@@ -83,8 +73,14 @@ const CLIP_STEPS: u32 = 24;
 
 impl Codes {
     /// An empty set of rows of this length.
-    pub fn new(columns: usize, group: usize) -> Codes {
-        let group = if group == 0 { columns.max(1) } else { group.min(columns.max(1)) };
+    pub fn new(columns: usize, group: Group) -> Codes {
+        let length = group.inputs().map_or(columns, |inputs| inputs as usize);
+        Codes::with_length(columns, length)
+    }
+
+    /// An empty set of rows with groups of any length.
+    pub fn with_length(columns: usize, group: usize) -> Codes {
+        let group = group.clamp(1, columns.max(1));
         Codes { columns, group, ..Codes::default() }
     }
 
@@ -114,36 +110,19 @@ impl Codes {
     }
 }
 
-impl ScaleElement {
-    /// Bits of one stored scale.
-    pub fn bits(self) -> u32 {
-        match self {
-            ScaleElement::F16 | ScaleElement::BF16 => 16,
-            ScaleElement::F32 => 32,
-        }
-    }
-
-    /// The nearest positive finite value of this element.
-    pub fn round(self, scale: f32) -> f32 {
-        match self {
-            ScaleElement::F16 => f16::from_f32(scale.min(f16::MAX.to_f32())).to_f32().max(f16::from_bits(1).to_f32()),
-            ScaleElement::BF16 => bf16::from_f32(scale.min(bf16::MAX.to_f32())).to_f32().max(f32::MIN_POSITIVE),
-            ScaleElement::F32 => scale.max(f32::MIN_POSITIVE),
-        }
+/// The nearest positive finite value that a stored scale can have.
+fn round_scale(scale: f32, to: ScaleType) -> f32 {
+    match to {
+        ScaleType::F16 => f16::from_f32(scale.min(f16::MAX.to_f32())).to_f32().max(f16::from_bits(1).to_f32()),
+        ScaleType::BF16 => bf16::from_f32(scale.min(bf16::MAX.to_f32())).to_f32().max(f32::MIN_POSITIVE),
+        ScaleType::F32 => scale.max(f32::MIN_POSITIVE),
     }
 }
 
 impl Quantizer {
-    /// Largest code.
-    pub fn top(&self) -> u8 {
-        u8::try_from((1_u32 << self.bits) - 1).unwrap_or(u8::MAX)
-    }
-
-    /// Stored bits per weight for rows of `columns` weights: codes, scales and zero points.
-    pub fn bits_per_weight(&self, columns: usize) -> f64 {
-        let group = if self.group == 0 { columns.max(1) } else { self.group };
-        let groups = columns.max(1).div_ceil(group) as f64;
-        f64::from(self.bits) + groups * f64::from(self.scale.bits() + self.bits) / columns.max(1) as f64
+    /// The format that the codes are stored in.
+    pub fn format(&self) -> WeightFormat {
+        WeightFormat::Uniform { kind: self.kind, group: self.group, scale: self.scale }
     }
 
     /// Quantises one row and appends it.
@@ -170,7 +149,7 @@ impl Quantizer {
 
     /// Sum of squared differences between the weights of a row and their codes.
     pub fn row_error(&self, weights: &[f32]) -> f64 {
-        let group = if self.group == 0 { weights.len().max(1) } else { self.group };
+        let group = Codes::new(weights.len(), self.group).group;
         weights.chunks(group).map(|group| self.error(group, self.grid(group))).sum()
     }
 
@@ -200,17 +179,17 @@ impl Quantizer {
 
     /// The grid that spans a range which includes zero.
     fn grid_of(&self, low: f32, high: f32) -> Grid {
-        let top = f32::from(self.top());
+        let top = f32::from(self.kind.greatest());
         match self.range {
             Range::Asymmetric | Range::AsymmetricClipped => {
                 // Halves first: high − low itself may overflow.
-                let scale = self.scale.round((high / top) - (low / top));
+                let scale = round_scale(high / top - low / top, self.scale);
                 let zero = (-low / scale).round_ties_even().clamp(0.0, top) as u8;
                 Grid { scale, zero }
             }
             Range::Symmetric | Range::SymmetricClipped => {
-                let middle = 1_u32 << (self.bits - 1);
-                let scale = self.scale.round(high.max(-low) / (middle - 1).max(1) as f32);
+                let middle = 1_u32 << (self.kind.bits() - 1);
+                let scale = round_scale(high.max(-low) / (middle - 1).max(1) as f32, self.scale);
                 Grid { scale, zero: middle as u8 }
             }
         }
@@ -219,7 +198,7 @@ impl Quantizer {
     /// The nearest code, saturated.
     fn code(&self, weight: f32, grid: Grid) -> u8 {
         let code = (weight / grid.scale).round_ties_even() + f32::from(grid.zero);
-        code.clamp(0.0, f32::from(self.top())) as u8
+        code.clamp(0.0, f32::from(self.kind.greatest())) as u8
     }
 
     /// Squared error of a group under a grid.
@@ -237,14 +216,18 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn quantizer(bits: u32, group: usize, range: Range) -> Quantizer {
-        Quantizer { bits, group, scale: ScaleElement::F16, range }
+    fn quantizer(kind: UniformKind, group: Group, range: Range) -> Quantizer {
+        Quantizer { kind, group, scale: ScaleType::F16, range }
+    }
+
+    fn kinds() -> impl Strategy<Value = UniformKind> {
+        prop::sample::select(UniformKind::ALL.to_vec())
     }
 
     proptest! {
         #[test]
-        fn a_weight_is_half_a_step_from_its_code(weights in prop::collection::vec(-3.0_f32..3.0, 1..70), bits in 2_u32..=8, group in 0_usize..40) {
-            let q = Quantizer { scale: ScaleElement::F32, ..quantizer(bits, group, Range::Asymmetric) };
+        fn a_weight_is_a_step_from_its_code(weights in prop::collection::vec(-3.0_f32..3.0, 1..70), kind in kinds(), group in prop::sample::select(Group::ALL.to_vec())) {
+            let q = Quantizer { scale: ScaleType::F32, ..quantizer(kind, group, Range::Asymmetric) };
             let codes = q.matrix(&weights, weights.len()).unwrap();
             for (column, w) in weights.iter().enumerate() {
                 let step = codes.scales[column / codes.group];
@@ -254,46 +237,41 @@ mod tests {
         }
 
         #[test]
-        fn zero_is_exact(weights in prop::collection::vec(-3.0_f32..3.0, 1..40), bits in 2_u32..=8) {
+        fn zero_is_exact(weights in prop::collection::vec(-3.0_f32..3.0, 1..40), kind in kinds()) {
             let mut weights = weights;
             weights[0] = 0.0;
             for range in [Range::Asymmetric, Range::Symmetric, Range::AsymmetricClipped, Range::SymmetricClipped] {
-                let codes = quantizer(bits, 16, range).matrix(&weights, weights.len()).unwrap();
+                let codes = quantizer(kind, Group::G16, range).matrix(&weights, weights.len()).unwrap();
                 prop_assert_eq!(codes.weight(0, 0), 0.0);
             }
         }
 
         #[test]
-        fn clipping_never_costs_error(weights in prop::collection::vec(-3.0_f32..3.0, 1..70), bits in 2_u32..=8) {
-            let wide = quantizer(bits, 32, Range::Asymmetric).row_error(&weights);
-            let clipped = quantizer(bits, 32, Range::AsymmetricClipped).row_error(&weights);
+        fn clipping_never_costs_error(weights in prop::collection::vec(-3.0_f32..3.0, 1..70), kind in kinds()) {
+            let wide = quantizer(kind, Group::G32, Range::Asymmetric).row_error(&weights);
+            let clipped = quantizer(kind, Group::G32, Range::AsymmetricClipped).row_error(&weights);
             prop_assert!(clipped <= wide);
         }
 
         #[test]
-        fn rows_do_not_know_each_other(weights in prop::collection::vec(-3.0_f32..3.0, 48)) {
-            let q = quantizer(4, 8, Range::Asymmetric);
-            let all = q.matrix(&weights, 16).unwrap();
-            let second = q.matrix(&weights[16..32], 16).unwrap();
-            prop_assert_eq!(&all.codes[16..32], &second.codes[..]);
+        fn rows_do_not_know_each_other(weights in prop::collection::vec(-3.0_f32..3.0, 96)) {
+            let q = quantizer(UniformKind::U4, Group::G16, Range::Asymmetric);
+            let all = q.matrix(&weights, 32).unwrap();
+            let second = q.matrix(&weights[32..64], 32).unwrap();
+            prop_assert_eq!(&all.codes[32..64], &second.codes[..]);
             prop_assert_eq!(&all.scales[2..4], &second.scales[..]);
         }
     }
 
     #[test]
     fn a_row_of_zeros_is_zeros() {
-        let codes = quantizer(4, 0, Range::Asymmetric).matrix(&[0.0; 8], 8).unwrap();
+        let codes = quantizer(UniformKind::U4, Group::Row, Range::Asymmetric).matrix(&[0.0; 8], 8).unwrap();
         assert_eq!(codes.weights(), vec![0.0; 8]);
     }
 
     #[test]
     fn what_is_not_finite_is_named() {
-        let found = quantizer(4, 0, Range::Symmetric).matrix(&[1.0, 2.0, 3.0, f32::NAN], 2);
+        let found = quantizer(UniformKind::U4, Group::Row, Range::Symmetric).matrix(&[1.0, 2.0, 3.0, f32::NAN], 2);
         assert_eq!(found, Err(NotFinite { row: 1, column: 1 }));
-    }
-
-    #[test]
-    fn bits_per_weight_count_everything_stored() {
-        assert_eq!(quantizer(4, 128, Range::Asymmetric).bits_per_weight(1024), 4.0 + 20.0 / 128.0);
     }
 }

@@ -91,7 +91,7 @@ impl Arity {
 }
 
 /// Names of operands: `a` required, `a?` optional at the end, `a...` any number.
-fn arity(operands: &str) -> Arity {
+pub fn arity(operands: &str) -> Arity {
     let mut arity = Arity { least: 0, most: 0 };
     for operand in operands.split_whitespace() {
         if operand.ends_with("...") {

@@ -1,0 +1,127 @@
+//! One term per class, so that the whole of the roots is cheap.
+//!
+//! Shared parts count once: each class carries the set of classes that its best term needs (a bit per class), and the price of a
+//! term is the sum over that set. The sweep repeats until nothing changes. Always holds: the chosen terms have no cycle, costs are whole
+//! numbers, ties go to the first term of the class, and equal e-graphs give equal choices.
+
+use std::collections::BTreeMap;
+
+use egg::{Id, Language};
+
+use super::analysis::{self, Data, Space};
+use super::cost::cost;
+use super::node::{Head, Term};
+
+/// The chosen term of each class that can be extracted.
+pub type Choice = BTreeMap<Id, Term>;
+
+/// A set of classes, one bit each.
+type Set = Vec<u64>;
+
+/// The state of a class during the sweep.
+#[derive(Clone)]
+struct Best {
+    term: Term,
+    own: u64,
+    total: u64,
+    set: Set,
+}
+
+/// Chooses terms among those that `allowed` lets pass.
+pub fn extract(space: &Space, allowed: &dyn Fn(Id, &Term) -> bool) -> Choice {
+    let mut classes: Vec<Id> = space.classes().map(|class| class.id).collect();
+    classes.sort_unstable();
+    let index: BTreeMap<Id, usize> = classes.iter().enumerate().map(|(at, id)| (*id, at)).collect();
+    let words = classes.len().div_ceil(64);
+    let mut best: Vec<Option<Best>> = vec![None; classes.len()];
+    // Each sweep settles at least one class or ends; improvements strictly lower a total.
+    loop {
+        let mut changed = false;
+        for (at, id) in classes.iter().enumerate() {
+            for term in &space[*id].nodes {
+                if !allowed(*id, term) {
+                    continue;
+                }
+                let Some(candidate) = price(space, *id, term, at, &index, &best, words) else { continue };
+                if best[at].as_ref().is_none_or(|known| candidate.total < known.total) {
+                    best[at] = Some(candidate);
+                    changed = true;
+                }
+            }
+        }
+        if !changed {
+            break;
+        }
+    }
+    classes.into_iter().zip(best).filter_map(|(id, best)| best.map(|best| (id, best.term))).collect()
+}
+
+/// The price of a term with what is known of its children.
+fn price(
+    space: &Space,
+    id: Id,
+    term: &Term,
+    at: usize,
+    index: &BTreeMap<Id, usize>,
+    best: &[Option<Best>],
+    words: usize,
+) -> Option<Best> {
+    let class = &space[id].data;
+    if matches!(class, Data::Nothing) {
+        return None;
+    }
+    let own = cost(space, id, term);
+    // Constants and attributes are free, so trees are enough for them: their depth is the price.
+    let free = match class {
+        Data::Attribute(_) => true,
+        Data::Tensor(facts) => facts.constant,
+        Data::Nothing => false,
+    };
+    let mut set = vec![0_u64; words];
+    let mut total = if free { 1 } else { own };
+    for child in term.children() {
+        let child = best[index[&space.find(*child)]].as_ref()?;
+        if free {
+            total += child.total;
+        } else {
+            set.iter_mut().zip(&child.set).for_each(|(word, other)| *word |= other);
+        }
+    }
+    if free {
+        return Some(Best { term: term.clone(), own: 0, total, set: vec![] });
+    }
+    let bit = (at / 64, 1_u64 << (at % 64));
+    if set[bit.0] & bit.1 != 0 {
+        return None;
+    }
+    for (word, bits) in set.iter().enumerate() {
+        let mut bits = *bits;
+        while bits != 0 {
+            let member = word * 64 + bits.trailing_zeros() as usize;
+            total += best[member].as_ref().map_or(0, |member| member.own);
+            bits &= bits - 1;
+        }
+    }
+    set[bit.0] |= bit.1;
+    Some(Best { term: term.clone(), own, total, set })
+}
+
+/// The total cost of what the roots need, each class once.
+pub fn total(space: &Space, choice: &Choice, roots: &[Id]) -> u64 {
+    let mut seen = std::collections::BTreeSet::new();
+    let mut pending: Vec<Id> = roots.iter().map(|root| space.find(*root)).collect();
+    let mut total = 0;
+    while let Some(id) = pending.pop() {
+        let Some(term) = choice.get(&id).filter(|_| seen.insert(id)) else { continue };
+        total += cost(space, id, term);
+        if analysis::facts(space, id).is_some_and(|facts| !facts.constant) {
+            pending.extend(term.operands().iter().map(|child| space.find(*child)));
+        }
+    }
+    total
+}
+
+/// Whether a term is a leaf of the region.
+pub fn is_leaf(term: &Term) -> bool {
+    matches!(term.head, Head::Attribute(_) | Head::Value(_) | Head::Constant(_))
+}
