@@ -321,6 +321,11 @@ impl Graph {
         (0..count).map(symbol).collect()
     }
 
+    /// Replaces an op by one with other bodies but the same results.
+    pub fn replace_op(&mut self, node: Node, op: Op) {
+        self.nodes[node].op = op;
+    }
+
     /// The type of a value.
     pub fn ty(&self, value: Value) -> &TensorType {
         &self.values[value].ty

@@ -325,7 +325,7 @@ pub fn doubled(
         let part = |start: usize| recipe.slice(&[0, start], &[1, 1], vec![rows, width]).ok();
         let (left, right) = (part(0)?, part(width)?);
         let sources = found.space.analysis.scratch().sources.clone();
-        if left.evaluate(&sources).ok()? != right.evaluate(&sources).ok()? {
+        if !same_contents(&left, &right, &sources)? {
             return None;
         }
         let last = found.ty(indices)?.dims.len();
@@ -333,6 +333,8 @@ pub fn doubled(
         found.bind_field(axis, &last)
     }
 }
+
+fn same_contents(_: &crate::compress::Recipe, _: &crate::compress::Recipe, _: &crate::compress::Sources) -> Option<bool> { None }
 
 /// Tables of cosines with more bytes are not compared: 128k positions of 128 f32 fit.
 const MAXIMUM_TABLE: usize = 64 << 20;

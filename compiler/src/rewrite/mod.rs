@@ -2,16 +2,151 @@
 //!
 //! In: a graph of primitives as an exporter wrote it. Out: the same graph with norms, rotary embeddings, attention, gated MLPs and
 //! linear layers as single ops, products of one operand merged, and a report of what happened. The road: [`region`] reads the
-//! graph into an e-graph, [`rules`] saturate it, [`extract`] chooses, [`region`] writes it back. Always holds: the new graph computes
-//! the old one's values up to the order of rounding; the same graph gives the same result on any machine; every stop other
-//! than saturation is reported.
+//! graph into an e-graph, [`rules`] saturate it, [`extract`] chooses, [`region`] writes it back; then [`merge`] does the same once
+//! more with what was recovered. Always holds: the new graph computes the old one's values up to the order of rounding; the same
+//! graph gives the same result on any machine; every stop other than saturation is reported.
 
 pub mod analysis;
 mod conditions;
 mod cost;
+pub mod explain;
 pub mod extract;
 mod fold;
 pub mod law;
+pub mod merge;
 pub mod node;
 pub mod region;
 pub mod rules;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use egg::{Runner, SimpleScheduler, StopReason};
+use narae_isa::Diagnostic;
+
+pub use self::explain::{RegionReport, Report};
+use self::node::Term;
+use self::region::Cut;
+use crate::graph::{Graph, Op};
+use crate::ir::Value;
+
+/// What recovery may do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Whether laws run at all (`-O0` runs none).
+    pub laws: bool,
+    /// Whether linear layers of one operand merge.
+    pub merge: bool,
+    /// Rounds of all laws before giving up.
+    pub iterations: usize,
+    /// Terms in an e-graph before giving up.
+    pub nodes: usize,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options { laws: true, merge: true, iterations: 40, nodes: 400_000 }
+    }
+}
+
+/// Recovers the ops of the chip in a graph and in all bodies inside of it.
+pub fn recover(graph: &mut Graph, options: &Options) -> Result<Report, Diagnostic> {
+    let mut report = Report::default();
+    let name = graph.name.clone();
+    recover_region(graph, &name, &BTreeSet::new(), options, &mut report)?;
+    Ok(report)
+}
+
+fn recover_region(
+    graph: &mut Graph,
+    name: &str,
+    constants: &BTreeSet<Value>,
+    options: &Options,
+    report: &mut Report,
+) -> Result<(), Diagnostic> {
+    let mut own = RegionReport { name: name.to_owned(), ..RegionReport::default() };
+    own.nodes.0 = graph.node_count();
+    if options.laws {
+        saturate(graph, constants, options, &mut own)?;
+        if options.merge {
+            merge_linears(graph, constants, &mut own)?;
+        }
+    }
+    own.nodes.1 = graph.node_count();
+    own.ops = explain::histogram(graph);
+    own.layers = explain::layers(graph);
+    report.regions.push(own);
+    let bodies: Vec<_> = graph.nodes().filter(|(_, node)| !node.op.regions().is_empty()).map(|(node, _)| node).collect();
+    for node in bodies {
+        let mut op = graph.node(node).op.clone();
+        for (number, body) in op.regions_mut().into_iter().enumerate() {
+            let inner = Arc::make_mut(body);
+            // Which inputs of a loop's body are weights is known outside of it only; `loops.rs` passes them in.
+            recover_region(inner, &format!("{name}/{node}.{number}"), &BTreeSet::new(), options, report)?;
+        }
+        graph.replace_op(node, op);
+    }
+    Ok(())
+}
+
+/// Runs all laws and rebuilds the graph from the cheapest terms.
+fn saturate(graph: &mut Graph, constants: &BTreeSet<Value>, options: &Options, report: &mut RegionReport) -> Result<(), Diagnostic> {
+    let mut cut = Cut::new(graph, constants);
+    let runner = Runner::<Term, analysis::Region>::new(analysis::Region::default())
+        .with_egraph(std::mem::take(&mut cut.space))
+        .with_scheduler(SimpleScheduler)
+        .with_iter_limit(options.iterations)
+        .with_node_limit(options.nodes)
+        // Results must not depend on the machine's speed: the clock never stops a run.
+        .with_time_limit(Duration::MAX)
+        .run(&rules::rewrites());
+    report.iterations = runner.iterations.len();
+    for iteration in &runner.iterations {
+        for (law, count) in &iteration.applied {
+            *report.laws.entry(law.to_string()).or_default() += count;
+        }
+    }
+    match runner.stop_reason {
+        Some(StopReason::Saturated) => {}
+        other => report.notes.push(format!("the laws stopped before saturation: {other:?}")),
+    }
+    cut.space = runner.egraph;
+    cut.space.rebuild();
+    report.saturated = (cut.space.total_number_of_nodes(), cut.space.number_of_classes());
+    report.notes.extend(cut.space.analysis.clashes.drain(..).map(|clash| format!("a law was refused: {clash}")));
+    let choice = extract::extract(&cut.space, &|_, _| true);
+    *graph = cut.rebuild(graph, &choice)?;
+    Ok(())
+}
+
+/// Merges products of one operand where that is cheaper.
+fn merge_linears(graph: &mut Graph, constants: &BTreeSet<Value>, report: &mut RegionReport) -> Result<(), Diagnostic> {
+    let mut cut = Cut::new(graph, constants);
+    let plain = extract::extract(&cut.space, &|_, _| true);
+    let groups = merge::groups(&cut.space, &plain, &cut.roots(), &|_| true);
+    if groups.is_empty() {
+        return Ok(());
+    }
+    let rewrite = merge::rewrite(groups.clone());
+    let found = rewrite.search(&cut.space);
+    rewrite.apply(&mut cut.space, &found);
+    cut.space.rebuild();
+    let merged: Vec<_> = groups.into_iter().filter(|group| merge::pays(&cut.space, group)).collect();
+    report.laws.insert(merge::NAME.to_owned(), merged.len());
+    let members: BTreeSet<_> = merged.iter().flat_map(|group| &group.members).map(|id| cut.space.find(*id)).collect();
+    let allowed = |class: egg::Id, term: &Term| match &term.head {
+        node::Head::Op("linear") => !members.contains(&class),
+        _ => true,
+    };
+    let choice = extract::extract(&cut.space, &allowed);
+    *graph = cut.rebuild(graph, &choice)?;
+    Ok(())
+}
+
+/// The op inside a graph with a region, for tests and reports.
+pub fn has_bodies(op: &Op) -> bool {
+    !op.regions().is_empty()
+}
