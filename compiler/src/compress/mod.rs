@@ -8,11 +8,14 @@
 
 pub mod carry;
 pub mod choose;
+pub mod decide;
 pub mod policy;
 pub mod quantize;
 pub mod recipe;
 mod recipe_read;
+pub mod sites;
 pub mod sources;
+pub mod stored;
 
 pub use recipe::{Recipe, Step};
 pub use sources::{FileId, Sources};

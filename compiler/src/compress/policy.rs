@@ -82,10 +82,15 @@ impl Storage {
         let kind = UniformKind::ALL.into_iter().find(|kind| kind.name() == name).ok_or_else(|| bad(name))?;
         let group = if kind == UniformKind::U8 { Group::Row } else { Group::G128 };
         let mut quantizer = Quantizer { kind, group, scale: ScaleType::F16, range: Range::Asymmetric };
+        let mut carried = false;
         for part in parts {
-            option(part, &mut quantizer).ok_or_else(|| bad(part))?;
+            carried |= part == "carried";
+            if part != "carried" {
+                option(part, &mut quantizer).ok_or_else(|| bad(part))?;
+            }
         }
-        Ok(Storage::Quantized(quantizer))
+        let Quantizer { kind, group, scale, .. } = quantizer;
+        Ok(if carried { Storage::Carried { kind, group, scale } } else { Storage::Quantized(quantizer) })
     }
 
     /// The format in memory.
@@ -129,7 +134,7 @@ impl fmt::Display for Storage {
         self.format().fmt(f)?;
         match self {
             Storage::Float(_) => Ok(()),
-            Storage::Carried { .. } => f.write_str(" (as in the file)"),
+            Storage::Carried { .. } => f.write_str(":carried"),
             Storage::Quantized(quantizer) => f.write_str(match quantizer.range {
                 Range::Asymmetric => "",
                 Range::Symmetric => ":sym",
@@ -171,6 +176,9 @@ impl Policy {
             return Err(PolicyError(format!("'{text}' in --quant has no pattern before the '='")));
         }
         let format = Storage::parse(format.trim())?;
+        if matches!(format, Storage::Carried { .. }) {
+            return Err(PolicyError("codes are carried over from the file by themselves; no pattern asks for it".to_owned()));
+        }
         if pattern.trim() == Role::Embedding.name() && format.planes() > 0 {
             return Err(PolicyError("the embedding is read row by row and is stored as f32, f16 or bf16".to_owned()));
         }
@@ -246,7 +254,7 @@ mod tests {
 
     #[test]
     fn formats_print_and_parse_back() {
-        for text in ["f16", "bf16", "u4:g64:f16", "u8:row:bf16", "u3:g128:f16:sym", "u2:g16:f16:clip", "u4:g32:f32:sym:clip"] {
+        for text in ["f16", "bf16", "u4:g64:f16", "u8:row:bf16", "u3:g128:f16:sym", "u2:g16:f16:clip", "u4:g32:f32:sym:clip", "u4:g32:f16:carried"] {
             assert_eq!(Storage::parse(text).unwrap().to_string(), text);
         }
     }

@@ -11,6 +11,7 @@ use narae_isa::tensor::element_count;
 use narae_isa::{BinaryFunction, Diagnostic, Element, HostTensor, UnaryFunction, codes};
 
 use super::FileId;
+use super::policy::Storage;
 
 /// A constant tensor, described. See the module's description.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -87,6 +88,14 @@ pub enum Step {
         axis: usize,
         /// Codes per scale along the axis.
         block: usize,
+    },
+    /// A weight `[N, K]` in the form in which it is stored: its elements become what the storage can say of them, in the
+    /// type of the source.
+    Store {
+        /// The weight.
+        source: Recipe,
+        /// How it is stored.
+        storage: Storage,
     },
 }
 
@@ -204,7 +213,8 @@ impl Recipe {
             | Step::Convert { .. }
             | Step::Unary(..)
             | Step::Binary(..)
-            | Step::Dequantize { .. } => Step::Reshape(self.clone()),
+            | Step::Dequantize { .. }
+            | Step::Store { .. } => Step::Reshape(self.clone()),
         };
         Ok(Recipe::make(self.element(), dims, step))
     }
@@ -310,6 +320,16 @@ impl Recipe {
         }
     }
 
+    /// The weight `[N, K]` in the form in which it is stored; see [`Step::Store`].
+    pub fn store(&self, storage: Storage) -> Recipe {
+        assert!(self.dims().len() == 2, "only matrices have a storage");
+        let source = match self.step() {
+            Step::Store { source, .. } => source.clone(),
+            _ => self.clone(),
+        };
+        Recipe::make(self.element(), self.dims().to_vec(), Step::Store { source, storage })
+    }
+
     /// `(code - zero) * scale`, in the type of the scale; see [`Step::Dequantize`].
     pub fn dequantize(
         codes: &Recipe,
@@ -344,7 +364,8 @@ impl Step {
             | Step::Slice { source, .. }
             | Step::Gather { source, .. }
             | Step::Convert { source, .. }
-            | Step::Unary(_, source) => vec![source],
+            | Step::Unary(_, source)
+            | Step::Store { source, .. } => vec![source],
             Step::Concat(parts, _) => parts.iter().collect(),
             Step::Binary(_, left, right) => vec![left, right],
             Step::Dequantize { codes, scale, zero, .. } => [codes, scale].into_iter().chain(zero).collect(),

@@ -326,6 +326,13 @@ impl Graph {
         self.nodes[node].op = op;
     }
 
+    /// Replaces the recipe of a constant by one of the same type.
+    pub fn set_recipe(&mut self, node: Node, recipe: Recipe) {
+        let Op::Constant { recipe: old } = &mut self.nodes[node].op else { panic!("only constants have recipes") };
+        assert!(old.element() == recipe.element() && old.dims() == recipe.dims(), "a recipe keeps its type");
+        *old = recipe;
+    }
+
     /// The type of a value.
     pub fn ty(&self, value: Value) -> &TensorType {
         &self.values[value].ty

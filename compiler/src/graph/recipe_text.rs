@@ -10,6 +10,7 @@ use narae_isa::tensor::element_count;
 use narae_isa::{BinaryFunction, Element, HostTensor, Overflow, UnaryFunction};
 
 use super::attribute::{Attribute, Field, Names};
+use crate::compress::policy::Storage;
 use crate::compress::{Recipe, Step};
 
 /// Constants of at most so many elements print as numbers.
@@ -119,6 +120,11 @@ fn print(recipe: &Recipe, names: &Names) -> Attribute {
             put("block", block.to_attribute(names));
             "dequantize"
         }
+        Step::Store { source, storage } => {
+            put("of", of(source));
+            put("storage", Attribute::Text(storage.to_string()));
+            "store"
+        }
     };
     map.insert("step".into(), Attribute::Text(step.into()));
     Attribute::Dictionary(map)
@@ -191,6 +197,14 @@ fn parse(attribute: &Attribute, names: &Names, nesting: u32) -> Result<Recipe, S
             let zero = if map.contains_key("zero") { Some(recipe("zero")?) } else { None };
             let (axis, block) = (get(map, "axis", names)?, get(map, "block", names)?);
             Recipe::dequantize(&recipe("of")?, &recipe("scale")?, zero.as_ref(), axis, block)
+        }
+        "store" => {
+            let storage = Storage::parse(text("storage")?).map_err(|error| error.to_string())?;
+            let source = recipe("of")?;
+            if source.dims().len() != 2 {
+                return Err("a matrix to store".into());
+            }
+            Ok(source.store(storage))
         }
         other => return Err(format!("a step of recipes, not `{other}`")),
     };

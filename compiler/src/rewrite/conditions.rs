@@ -277,6 +277,19 @@ pub fn fits_table(x: &'static str, table: &'static str) -> impl Fn(&mut Match<'_
     }
 }
 
+/// The permutation leaves the last axis where it is.
+pub fn keeps_last(permutation: &'static str) -> impl Fn(&mut Match<'_>) -> Option<()> {
+    move |found| {
+        let permutation: Vec<usize> = found.field(permutation)?;
+        (permutation.last().copied()? + 1 == permutation.len()).then_some(())
+    }
+}
+
+/// The variables have the same number of axes.
+pub fn same_rank(left: &'static str, right: &'static str) -> impl Fn(&mut Match<'_>) -> Option<()> {
+    move |found| (found.ty(left)?.dims.len() == found.ty(right)?.dims.len()).then_some(())
+}
+
 /// Binds where the permutation takes the axis.
 pub fn axis_through(permutation: &'static str, axis: &'static str, bound: &'static str) -> impl Fn(&mut Match<'_>) -> Option<()> {
     move |found| {

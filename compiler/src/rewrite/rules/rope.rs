@@ -9,6 +9,8 @@ pub fn laws() -> Vec<Law> {
         // x · (c,c) + (−x₂, x₁) · (s,s), x = (x₁, x₂)
         law("rope",                 "(add (mul ?x (concat ?ac ?c ?c)) (mul (concat ?ax (neg (slice ?d2 ?s2 ?t2 ?x)) (slice ?d1 ?s1 ?t1 ?x)) (concat ?as ?s ?s)))", "(rope false ?x ?c ?s)").when(halves("?x", ["?d1", "?s1", "?t1"], ["?d2", "?s2", "?t2"], "?ax")).when(last_of("?ac", "?c")).when(last_of("?as", "?s")).when(fits_table("?x", "?c")).when(fits_table("?x", "?s"))
             .on("x:[b,h,s,8] c:[b,1,s,4] s:[b,1,s,4] ac:3 as:3 ax:3 d1:{b,h,s,4} s1:{0,0,0,0} t1:(1,1,1,1) d2:{b,h,s,4} s2:{0,0,0,4} t2:(1,1,1,1)"),
+        // The normal form rotates behind a transpose of heads and positions.
+        law("rope-behind-transpose", "(transpose ?p (rope ?i ?x ?c ?s))", "(rope ?i (transpose ?p ?x) (transpose ?p ?c) (transpose ?p ?s))").when(keeps_last("?p")).when(same_rank("?x", "?c")).when(same_rank("?x", "?s")).on("p:(0,2,1,3) i:true x:[b,s,h,8] c:[b,s,1,4] s:[b,s,1,4]"),
         // A doubled table stays doubled through what is done to all of it.
         law("cos-of-doubled",       "(cos (concat ?a ?x ?x))",         "(concat ?a (cos ?x) (cos ?x))").on("x:[s,d] a:1"),
         law("sin-of-doubled",       "(sin (concat ?a ?x ?x))",         "(concat ?a (sin ?x) (sin ?x))").on("x:[s,d] a:1"),
