@@ -6,7 +6,9 @@
 use narae_isa::tensor::{dense_strides, element_count};
 use narae_isa::{Diagnostic, Element, HostTensor, Overflow, codes};
 
+use super::policy::Storage;
 use super::recipe::{Recipe, Step};
+use super::{decide, stored};
 use super::sources::Sources;
 use crate::graph::eval::{elementwise, layout, strided};
 
@@ -87,6 +89,32 @@ impl Recipe {
             Step::Dequantize { codes, scale, zero, axis, block } => {
                 read_dequantized(codes, (scale, zero.as_ref()), (*axis, *block), sources, start, size)
             }
+            Step::Store { source, storage } => self.read_stored(source, *storage, sources, start, size),
+        }
+    }
+
+    /// A box of a stored weight: whole rows are coded, because a group may reach beyond the box.
+    fn read_stored(
+        &self,
+        source: &Recipe,
+        storage: Storage,
+        sources: &Sources,
+        start: &[usize],
+        size: &[usize],
+    ) -> Result<HostTensor, Diagnostic> {
+        let element = self.element();
+        match storage {
+            Storage::Float(kind) => {
+                let narrow = source.read(sources, start, size)?.convert(decide::element(kind), Overflow::Saturate);
+                Ok(narrow.convert(element, Overflow::Saturate))
+            }
+            Storage::Carried { .. } => source.read(sources, start, size),
+            Storage::Quantized(_) => {
+                let codes = stored::rows(self, sources, start[0], size[0])?;
+                let rows = HostTensor::from_f32(&[size[0], codes.columns], &codes.weights());
+                let part = layout::slice(&rows, &[0, start[1] as i64], &[1, 1], size)?;
+                Ok(part.convert(element, Overflow::Saturate))
+            }
         }
     }
 
@@ -137,7 +165,8 @@ impl Recipe {
             | Step::Convert { .. }
             | Step::Unary(..)
             | Step::Binary(..)
-            | Step::Dequantize { .. } => self.read_range(sources, at, count, out)?,
+            | Step::Dequantize { .. }
+            | Step::Store { .. } => self.read_range(sources, at, count, out)?,
         }
         Ok(())
     }
