@@ -165,13 +165,18 @@ impl Open {
     }
 
     fn decision(&self, site: &Site, chosen: usize, choice: &Choice, budget: f64) -> Decision {
-        let price = |at: usize| self.candidates[at].time_ns as f64 + choice.lambda.min(1e18) * self.candidates[at].error;
+        let price =
+            |at: usize| self.candidates[at].time_ns as f64 + choice.lambda.min(1e18) * self.candidates[at].error;
         let mut others: Vec<usize> = (0..self.candidates.len()).filter(|at| *at != chosen).collect();
         others.sort_by(|a, b| price(*a).total_cmp(&price(*b)).then(a.cmp(b)));
         let budgeted = || match (choice.infeasible, choice.lambda > 0.0) {
-            (true, _) => format!("the budget of {budget} is below what the most exact formats cost: {:.3e}", choice.error),
+            (true, _) => {
+                format!("the budget of {budget} is below what the most exact formats cost: {:.3e}", choice.error)
+            }
             (false, true) => format!("the error budget binds: {:.4e} of {budget} is used", choice.error),
-            (false, false) => format!("the fastest format fits: {:.4e} of the error budget {budget} is used", choice.error),
+            (false, false) => {
+                format!("the fastest format fits: {:.4e} of the error budget {budget} is used", choice.error)
+            }
         };
         Decision {
             names: site.names.clone(),
@@ -201,16 +206,17 @@ fn storages(site: &Site, asked: &Asked) -> (Vec<Storage>, Option<String>) {
             Some((pattern, storage)) => one(storage, format!("--quant {pattern}={storage}")),
             None => one(plain, "no pattern of --quant names it, so it keeps the precision of the program".to_owned()),
         },
-        Policy::Auto if site.role == Role::Embedding => one(Storage::Float(FloatKind::F16), "rows of a table are read whole, at f16".to_owned()),
+        Policy::Auto if site.role == Role::Embedding => {
+            one(Storage::Float(FloatKind::F16), "rows of a table are read whole, at f16".to_owned())
+        }
         Policy::Auto => (automatic(), None),
     }
 }
 
 /// The candidates of `--quant auto`, the most exact first.
 fn automatic() -> Vec<Storage> {
-    let uniform = |kind, group| {
-        Storage::Quantized(Quantizer { kind, group, scale: ScaleType::F16, range: Range::Asymmetric })
-    };
+    let uniform =
+        |kind, group| Storage::Quantized(Quantizer { kind, group, scale: ScaleType::F16, range: Range::Asymmetric });
     let four = [Group::G32, Group::G64, Group::G128].map(|group| uniform(UniformKind::U4, group));
     [Storage::Float(FloatKind::F16), uniform(UniformKind::U8, Group::Row)].into_iter().chain(four).collect()
 }
@@ -252,7 +258,9 @@ impl Sample {
                 let narrow = float.convert(element(kind), Overflow::Saturate).to_f64_vec();
                 self.values.iter().zip(narrow).map(|(wide, narrow)| (f64::from(*wide) - narrow).powi(2)).sum()
             }
-            Storage::Quantized(quantizer) => self.values.chunks(self.columns.max(1)).map(|row| quantizer.row_error(row)).sum(),
+            Storage::Quantized(quantizer) => {
+                self.values.chunks(self.columns.max(1)).map(|row| quantizer.row_error(row)).sum()
+            }
         };
         error / square
     }

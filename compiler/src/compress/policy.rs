@@ -98,7 +98,9 @@ impl Storage {
         match self {
             Storage::Float(kind) => WeightFormat::Float(*kind),
             Storage::Quantized(quantizer) => quantizer.format(),
-            Storage::Carried { kind, group, scale } => WeightFormat::Uniform { kind: *kind, group: *group, scale: *scale },
+            Storage::Carried { kind, group, scale } => {
+                WeightFormat::Uniform { kind: *kind, group: *group, scale: *scale }
+            }
         }
     }
 
@@ -177,7 +179,9 @@ impl Policy {
         }
         let format = Storage::parse(format.trim())?;
         if matches!(format, Storage::Carried { .. }) {
-            return Err(PolicyError("codes are carried over from the file by themselves; no pattern asks for it".to_owned()));
+            return Err(PolicyError(
+                "codes are carried over from the file by themselves; no pattern asks for it".to_owned(),
+            ));
         }
         if pattern.trim() == Role::Embedding.name() && format.planes() > 0 {
             return Err(PolicyError("the embedding is read row by row and is stored as f32, f16 or bf16".to_owned()));
@@ -254,7 +258,16 @@ mod tests {
 
     #[test]
     fn formats_print_and_parse_back() {
-        for text in ["f16", "bf16", "u4:g64:f16", "u8:row:bf16", "u3:g128:f16:sym", "u2:g16:f16:clip", "u4:g32:f32:sym:clip", "u4:g32:f16:carried"] {
+        for text in [
+            "f16",
+            "bf16",
+            "u4:g64:f16",
+            "u8:row:bf16",
+            "u3:g128:f16:sym",
+            "u2:g16:f16:clip",
+            "u4:g32:f32:sym:clip",
+            "u4:g32:f16:carried",
+        ] {
             assert_eq!(Storage::parse(text).unwrap().to_string(), text);
         }
     }

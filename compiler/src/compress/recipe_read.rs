@@ -8,8 +8,8 @@ use narae_isa::{Diagnostic, Element, HostTensor, Overflow, codes};
 
 use super::policy::Storage;
 use super::recipe::{Recipe, Step};
-use super::{decide, stored};
 use super::sources::Sources;
+use super::{decide, stored};
 use crate::graph::eval::{elementwise, layout, strided};
 
 impl Recipe {

@@ -41,7 +41,9 @@ pub fn sites(graph: &Graph) -> Vec<Site> {
             Op::Gather { axis: 0 } if is_embedding(graph, node) => {
                 found.push(data.operands[0], Role::Embedding, names(graph, node), None);
             }
-            Op::Loop { trip, carried, invariant, body, .. } => found.looped(&data.operands, *trip, *carried, *invariant, body),
+            Op::Loop { trip, carried, invariant, body, .. } => {
+                found.looped(&data.operands, *trip, *carried, *invariant, body)
+            }
             _ => {}
         }
     }
@@ -72,7 +74,8 @@ impl Finder<'_> {
 
     /// The weights that a loop gives to the linear layers of its body, layer by layer.
     fn looped(&mut self, operands: &[Value], trip: usize, carried: usize, invariant: usize, body: &Graph) {
-        let inputs: BTreeMap<Value, usize> = body.inputs().iter().enumerate().map(|(at, port)| (port.value, at)).collect();
+        let inputs: BTreeMap<Value, usize> =
+            body.inputs().iter().enumerate().map(|(at, port)| (port.value, at)).collect();
         let mut uses: Vec<(usize, Vec<String>)> = vec![];
         for (node, data) in body.nodes().filter(|(_, data)| matches!(data.op, Op::Linear {})) {
             if let Some(at) = inputs.get(&data.operands[1]) {

@@ -53,10 +53,12 @@ pub fn storage(weight: &Recipe) -> Storage {
 pub fn rows(weight: &Recipe, sources: &Sources, start: usize, count: usize) -> Result<Codes, Diagnostic> {
     let columns = weight.dims()[1];
     if let Step::Store { source, storage: Storage::Quantized(quantizer) } = weight.step() {
-        let values = source.rows(sources, start, count)?.convert(Element::F32, narae_isa::Overflow::Saturate).to_f32_vec();
+        let values =
+            source.rows(sources, start, count)?.convert(Element::F32, narae_isa::Overflow::Saturate).to_f32_vec();
         return quantizer.matrix(&values, columns).map_err(|error| {
             let row = start + error.row;
-            let message = format!("the weight at row {row}, column {} is not a finite number and has no code", error.column);
+            let message =
+                format!("the weight at row {row}, column {} is not a finite number and has no code", error.column);
             Diagnostic::new(&codes::E0203, message)
         });
     }
@@ -115,7 +117,8 @@ impl Carried {
     fn rows(&self, sources: &Sources, start: usize, count: usize) -> Result<Codes, Diagnostic> {
         let columns = self.codes.dims()[1];
         let codes = self.codes.rows(sources, start, count)?.to_i64_vec();
-        let scales = self.scales.rows(sources, start, count)?.convert(Element::F32, narae_isa::Overflow::Saturate).to_f32_vec();
+        let scales =
+            self.scales.rows(sources, start, count)?.convert(Element::F32, narae_isa::Overflow::Saturate).to_f32_vec();
         let zeros = match &self.zeros {
             Some(zeros) => zeros.rows(sources, start, count)?.to_i64_vec(),
             None => vec![],
@@ -142,7 +145,8 @@ fn refused(row: usize, error: &CarryError) -> Diagnostic {
 fn parts(weight: &Recipe) -> Option<Parts> {
     match weight.step() {
         Step::Dequantize { codes, scale, zero, axis, block } => {
-            let parts = Parts { codes: codes.clone(), scales: scale.clone(), zeros: zero.clone(), axis: *axis, block: *block };
+            let parts =
+                Parts { codes: codes.clone(), scales: scale.clone(), zeros: zero.clone(), axis: *axis, block: *block };
             Some(parts)
         }
         Step::Transpose(source, permutation) if *permutation == [1, 0] => {
@@ -228,8 +232,15 @@ fn concatenated(list: &[Parts], axis: usize) -> Option<Parts> {
 
 /// Padding behind the last group cut off.
 fn sliced(parts: Parts, starts: &[usize], steps: &[i64], dims: &[usize]) -> Option<Parts> {
-    let same_groups = parts.axis == 1 && parts.block > 0 && dims.len() == 2 && parts.scales.dims()[1] == dims[1].div_ceil(parts.block);
-    if starts.iter().any(|start| *start != 0) || steps.iter().any(|step| *step != 1) || !same_groups || dims[0] != parts.codes.dims()[0] {
+    let same_groups = parts.axis == 1
+        && parts.block > 0
+        && dims.len() == 2
+        && parts.scales.dims()[1] == dims[1].div_ceil(parts.block);
+    if starts.iter().any(|start| *start != 0)
+        || steps.iter().any(|step| *step != 1)
+        || !same_groups
+        || dims[0] != parts.codes.dims()[0]
+    {
         return None;
     }
     let codes = parts.codes.slice(starts, steps, dims.to_vec()).ok()?;

@@ -187,7 +187,8 @@ impl Analysis<Term> for Region {
             Head::Unary(_) | Head::Binary(_) | Head::Compare(_) | Head::Reduce(_) | Head::Op(_) => {}
         }
         let split = term.head.attributes();
-        let attributes: Option<Vec<Attr>> = term.children[..split].iter().map(|c| attribute(space, *c).cloned()).collect();
+        let attributes: Option<Vec<Attr>> =
+            term.children[..split].iter().map(|c| attribute(space, *c).cloned()).collect();
         let operands: Option<Vec<Facts>> = term.children[split..].iter().map(|c| facts(space, *c)).collect();
         let (Some(attributes), Some(operands)) = (attributes, operands) else { return Data::Nothing };
         let region = &mut space.analysis;
@@ -213,11 +214,19 @@ impl Analysis<Term> for Region {
             (Data::Nothing, _) => other.clone(),
             (Data::Tensor(left), Data::Tensor(right)) => {
                 if self.ty(left.value) != self.ty(right.value) {
-                    self.clashes.push(format!("{:?} was said to equal {:?}", self.ty(left.value), self.ty(right.value)));
+                    self.clashes.push(format!(
+                        "{:?} was said to equal {:?}",
+                        self.ty(left.value),
+                        self.ty(right.value)
+                    ));
                 }
                 let constant = left.constant || right.constant;
                 // The lower value of two equal types, so that the order of unions does not show.
-                Data::Tensor(Facts { value: left.value.min(right.value), constant, number: left.number.or(right.number) })
+                Data::Tensor(Facts {
+                    value: left.value.min(right.value),
+                    constant,
+                    number: left.number.or(right.number),
+                })
             }
             (Data::Tensor(_) | Data::Attribute(_), _) => kept.clone(),
         };

@@ -101,7 +101,12 @@ pub fn real(name: &'static str, bound: &'static str) -> impl Fn(&mut Match<'_>) 
 }
 
 /// Binds scale and cap of capped scores `cap · tanh(x · factor)`, which is `cap · tanh((x · scale) / cap)`.
-pub fn capped(factor: &'static str, cap: &'static str, scale: &'static str, softcap: &'static str) -> impl Fn(&mut Match<'_>) -> Option<()> {
+pub fn capped(
+    factor: &'static str,
+    cap: &'static str,
+    scale: &'static str,
+    softcap: &'static str,
+) -> impl Fn(&mut Match<'_>) -> Option<()> {
     move |found| {
         let (factor, cap) = (found.number(factor)?, found.number(cap)?);
         if cap <= 0.0 {
@@ -174,7 +179,11 @@ pub fn identity(name: &'static str) -> impl Fn(&mut Match<'_>) -> Option<()> {
 }
 
 /// Binds the permutation that two in a row are.
-pub fn composed(outer: &'static str, inner: &'static str, bound: &'static str) -> impl Fn(&mut Match<'_>) -> Option<()> {
+pub fn composed(
+    outer: &'static str,
+    inner: &'static str,
+    bound: &'static str,
+) -> impl Fn(&mut Match<'_>) -> Option<()> {
     move |found| {
         let (outer, inner) = (found.field::<Vec<usize>>(outer)?, found.field::<Vec<usize>>(inner)?);
         let both: Option<Vec<usize>> = outer.iter().map(|axis| inner.get(*axis).copied()).collect();
@@ -198,7 +207,10 @@ pub fn flat_batches(
             return None;
         }
         let batches = Dim::product(&last[..rank - 2]);
-        if !found.same(&batches, &first[0]) || !found.same(&last[rank - 2], &first[2]) || !found.same(&last[rank - 1], &first[1]) {
+        if !found.same(&batches, &first[0])
+            || !found.same(&last[rank - 2], &first[2])
+            || !found.same(&last[rank - 1], &first[1])
+        {
             return None;
         }
         let mut swap: Vec<usize> = (0..rank).collect();
@@ -211,7 +223,11 @@ pub fn flat_batches(
 }
 
 /// The permutation moves no axis of extent above 1 past another; binds the dims of the result.
-pub fn moves_only_ones(permutation: &'static str, of: &'static str, bound: &'static str) -> impl Fn(&mut Match<'_>) -> Option<()> {
+pub fn moves_only_ones(
+    permutation: &'static str,
+    of: &'static str,
+    bound: &'static str,
+) -> impl Fn(&mut Match<'_>) -> Option<()> {
     move |found| {
         let (permutation, ty) = (found.field::<Vec<usize>>(permutation)?, found.ty(of)?);
         let moved: Vec<usize> = permutation.into_iter().filter(|axis| !ty.dims[*axis].is(1)).collect();
@@ -231,7 +247,8 @@ pub fn broadcasts_anyway(x: &'static str, y: &'static str) -> impl Fn(&mut Match
         if rank != result.len() {
             return None;
         }
-        let extent = |dims: &[Dim], axis: usize| (axis + dims.len()).checked_sub(rank).map_or(Dim::ONE, |at| dims[at].clone());
+        let extent =
+            |dims: &[Dim], axis: usize| (axis + dims.len()).checked_sub(rank).map_or(Dim::ONE, |at| dims[at].clone());
         let fits = |axis: usize| {
             let (a, b) = (extent(&x, axis), extent(&y, axis));
             let both = if a.is(1) { b } else { a };
@@ -291,7 +308,11 @@ pub fn same_rank(left: &'static str, right: &'static str) -> impl Fn(&mut Match<
 }
 
 /// Binds where the permutation takes the axis.
-pub fn axis_through(permutation: &'static str, axis: &'static str, bound: &'static str) -> impl Fn(&mut Match<'_>) -> Option<()> {
+pub fn axis_through(
+    permutation: &'static str,
+    axis: &'static str,
+    bound: &'static str,
+) -> impl Fn(&mut Match<'_>) -> Option<()> {
     move |found| {
         let (permutation, axis) = (found.field::<Vec<usize>>(permutation)?, found.field::<usize>(axis)?);
         let to = permutation.iter().position(|from| *from == axis)?;
@@ -338,7 +359,7 @@ pub fn doubled(
         let part = |start: usize| recipe.slice(&[0, start], &[1, 1], vec![rows, width]).ok();
         let (left, right) = (part(0)?, part(width)?);
         let sources = found.space.analysis.scratch().sources.clone();
-        if !same_contents(&left, &right, &sources)? {
+        if left.evaluate(&sources).ok()? != right.evaluate(&sources).ok()? {
             return None;
         }
         let last = found.ty(indices)?.dims.len();
@@ -346,8 +367,6 @@ pub fn doubled(
         found.bind_field(axis, &last)
     }
 }
-
-fn same_contents(_: &crate::compress::Recipe, _: &crate::compress::Recipe, _: &crate::compress::Sources) -> Option<bool> { None }
 
 /// Tables of cosines with more bytes are not compared: 128k positions of 128 f32 fit.
 const MAXIMUM_TABLE: usize = 64 << 20;
@@ -365,7 +384,11 @@ pub fn bias_of(bias: &'static str, w: &'static str, bound: &'static str) -> impl
     move |found| {
         let (own, outputs) = (found.ty(bias)?.dims, found.ty(w)?.dims.first()?.clone());
         let (last, outer) = own.split_last()?;
-        if !found.constant(bias) || !found.same(last, &outputs) || !outer.iter().all(|dim| dim.is(1)) || outer.len() > found.result()?.dims.len() {
+        if !found.constant(bias)
+            || !found.same(last, &outputs)
+            || !outer.iter().all(|dim| dim.is(1))
+            || outer.len() > found.result()?.dims.len()
+        {
             return None;
         }
         found.bind_field("?outputs", &vec![outputs])?;
@@ -375,7 +398,12 @@ pub fn bias_of(bias: &'static str, w: &'static str, bound: &'static str) -> impl
 }
 
 /// The reshape of a linear layer's result only rearranges rows; binds the dims that its operand takes.
-pub fn rows_only(dims: &'static str, x: &'static str, w: &'static str, bound: &'static str) -> impl Fn(&mut Match<'_>) -> Option<()> {
+pub fn rows_only(
+    dims: &'static str,
+    x: &'static str,
+    w: &'static str,
+    bound: &'static str,
+) -> impl Fn(&mut Match<'_>) -> Option<()> {
     move |found| {
         let mut dims: Vec<Dim> = found.field(dims)?;
         let (x, w) = (found.ty(x)?.dims, found.ty(w)?.dims);

@@ -24,7 +24,8 @@ const BANDWIDTH: u64 = 546;
 
 /// Elements of a tensor at the nominal point.
 fn elements(ty: &TensorType) -> u64 {
-    let extent = |dim: &Dim| dim.eval(&|_| Some(NOMINAL_EXTENT)).and_then(|value| u64::try_from(value).ok()).unwrap_or(1);
+    let extent =
+        |dim: &Dim| dim.eval(&|_| Some(NOMINAL_EXTENT)).and_then(|value| u64::try_from(value).ok()).unwrap_or(1);
     ty.dims.iter().map(extent).fold(1, u64::saturating_mul)
 }
 

@@ -181,16 +181,21 @@ impl Walk<'_> {
                 pending.pop();
                 continue;
             };
-            let open: Vec<Value> = node.operands.iter().copied().filter(|operand| !self.known.contains_key(operand)).collect();
+            let open: Vec<Value> =
+                node.operands.iter().copied().filter(|operand| !self.known.contains_key(operand)).collect();
             if !open.is_empty() {
                 pending.extend(open);
                 continue;
             }
             let mut operands: Vec<u64> = node.operands.iter().map(|operand| self.known[operand]).collect();
-            if matches!(node.op, Op::Binary { function: narae_isa::BinaryFunction::Add | narae_isa::BinaryFunction::Mul }) {
+            if matches!(
+                node.op,
+                Op::Binary { function: narae_isa::BinaryFunction::Add | narae_isa::BinaryFunction::Mul }
+            ) {
                 operands.sort_unstable();
             }
-            let print = Fingerprint::new().text(&label(&node.op)).text(&self.attributes(&node.op)).text(&self.ty(value));
+            let print =
+                Fingerprint::new().text(&label(&node.op)).text(&self.attributes(&node.op)).text(&self.ty(value));
             let print = operands.into_iter().fold(print, Fingerprint::number);
             self.known.insert(value, print.0);
             pending.pop();

@@ -64,7 +64,8 @@ impl Law {
     /// The rewrite.
     pub fn rewrite(self) -> Rewrite<Term, Region> {
         let parse = |text: &str| -> Pattern<Term> {
-            text.parse().unwrap_or_else(|error| panic!("the law `{}` has an unreadable side `{text}`: {error}", self.name))
+            text.parse()
+                .unwrap_or_else(|error| panic!("the law `{}` has an unreadable side `{text}`: {error}", self.name))
         };
         let (left, right) = (parse(self.left), parse(self.right));
         let applier = LawApplier { right, conditions: self.conditions };
@@ -79,7 +80,14 @@ struct LawApplier {
 }
 
 impl Applier<Term, Region> for LawApplier {
-    fn apply_one(&self, space: &mut Space, class: Id, subst: &Subst, ast: Option<&PatternAst<Term>>, name: Symbol) -> Vec<Id> {
+    fn apply_one(
+        &self,
+        space: &mut Space,
+        class: Id,
+        subst: &Subst,
+        ast: Option<&PatternAst<Term>>,
+        name: Symbol,
+    ) -> Vec<Id> {
         let mut found = Match { space, class, subst: subst.clone() };
         if self.conditions.iter().any(|condition| condition(&mut found).is_none()) {
             return vec![];

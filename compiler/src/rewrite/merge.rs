@@ -92,7 +92,8 @@ fn alike(space: &Space, members: &[Id]) -> bool {
 
 /// Whether one wide product and its slices cost less than the products. Operand and weights are shared either way.
 pub fn pays(space: &Space, group: &Group) -> bool {
-    let separate: u64 = group.members.iter().filter_map(|id| linear_of(space, *id).map(|term| cost(space, *id, term))).sum();
+    let separate: u64 =
+        group.members.iter().filter_map(|id| linear_of(space, *id).map(|term| cost(space, *id, term))).sum();
     let slice = |id: &Id| space[*id].nodes.iter().find(|term| term.head == Head::Op("slice")).cloned();
     let Some(slices) = group.members.iter().map(slice).collect::<Option<Vec<Term>>>() else { return false };
     let Some(wide) = slices[0].children.last().map(|id| space.find(*id)) else { return false };
@@ -128,7 +129,14 @@ impl Searcher<Term, Region> for Groups {
 }
 
 impl Applier<Term, Region> for Merged {
-    fn apply_one(&self, space: &mut Space, _: Id, subst: &Subst, _: Option<&PatternAst<Term>>, name: Symbol) -> Vec<Id> {
+    fn apply_one(
+        &self,
+        space: &mut Space,
+        _: Id,
+        subst: &Subst,
+        _: Option<&PatternAst<Term>>,
+        name: Symbol,
+    ) -> Vec<Id> {
         let members: Vec<Id> = (0..).map_while(|number| subst.get(Var::from_u32(number)).copied()).collect();
         merge(space, &members, name).unwrap_or_default()
     }

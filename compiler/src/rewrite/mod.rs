@@ -79,7 +79,8 @@ fn recover_region(
     own.ops = explain::histogram(graph);
     own.layers = explain::layers(graph);
     report.regions.push(own);
-    let bodies: Vec<_> = graph.nodes().filter(|(_, node)| !node.op.regions().is_empty()).map(|(node, _)| node).collect();
+    let bodies: Vec<_> =
+        graph.nodes().filter(|(_, node)| !node.op.regions().is_empty()).map(|(node, _)| node).collect();
     for node in bodies {
         let mut op = graph.node(node).op.clone();
         for (number, body) in op.regions_mut().into_iter().enumerate() {
@@ -93,7 +94,12 @@ fn recover_region(
 }
 
 /// Runs all laws and rebuilds the graph from the cheapest terms.
-fn saturate(graph: &mut Graph, constants: &BTreeSet<Value>, options: &Options, report: &mut RegionReport) -> Result<(), Diagnostic> {
+fn saturate(
+    graph: &mut Graph,
+    constants: &BTreeSet<Value>,
+    options: &Options,
+    report: &mut RegionReport,
+) -> Result<(), Diagnostic> {
     let mut cut = Cut::new(graph, constants);
     let runner = Runner::<Term, analysis::Region>::new(analysis::Region::default())
         .with_egraph(std::mem::take(&mut cut.space))

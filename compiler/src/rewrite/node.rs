@@ -131,7 +131,10 @@ impl fmt::Display for Attr {
 fn signatures() -> &'static BTreeMap<&'static str, (usize, ops::Arity)> {
     static TABLE: OnceLock<BTreeMap<&'static str, (usize, ops::Arity)>> = OnceLock::new();
     TABLE.get_or_init(|| {
-        ops::manual().into_iter().map(|(name, operands, fields, _)| (name, (fields.len(), ops::arity(operands)))).collect()
+        ops::manual()
+            .into_iter()
+            .map(|(name, operands, fields, _)| (name, (fields.len(), ops::arity(operands))))
+            .collect()
     })
 }
 
@@ -204,7 +207,8 @@ impl Term {
                 Op::from_attributes("reduce", &map, names)?
             }
             Head::Op(name) => {
-                let map = keys(name).into_iter().zip(attributes).map(|(key, attr)| (key.to_owned(), attr.to_attribute()));
+                let map =
+                    keys(name).into_iter().zip(attributes).map(|(key, attr)| (key.to_owned(), attr.to_attribute()));
                 Op::from_attributes(name, &map.collect(), names)?
             }
             Head::Attribute(_) | Head::Value(_) | Head::Constant(_) => return Err(format!("{head} is no op")),
@@ -267,7 +271,9 @@ impl FromOp for Term {
         if !head.allows(children.len()) {
             let names = keys(op).join(", ");
             let found = children.len();
-            return Err(TermError(format!("`{op}` cannot have {found} children; its attributes are [{names}], then its operands")));
+            return Err(TermError(format!(
+                "`{op}` cannot have {found} children; its attributes are [{names}], then its operands"
+            )));
         }
         Ok(Term { head, children })
     }
