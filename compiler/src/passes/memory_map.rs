@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use narae_isa::{Diagnostic, codes};
+use narae_isa::{Diagnostic, Element, HostTensor, codes};
 
 use super::arena::{self, Request};
 use super::place::{ALIGNMENT, Life, lives};
@@ -85,6 +85,14 @@ pub fn map(
             items.add(program, buffer);
         }
     }
+    map.page_table = page_table(programs)?;
+    if let Some(table) = &mut map.page_table {
+        let entries: Vec<i64> = (0..).take((table.batches * table.pages_per_sequence) as usize).collect();
+        let dims = [table.batches as usize, table.pages_per_sequence as usize];
+        let recipe = Recipe::inline(HostTensor::from_i64_as(Element::U32, &dims, &entries));
+        table.address = map.items_start + items.constant(recipe, "page table");
+    }
+    let table = map.page_table;
     (map.items, map.items_bytes) = (items.placed, items.end.next_multiple_of(PAGE));
     let mut at = map.items_start + map.items_bytes;
     for (program, used) in programs.iter().zip(&used) {
@@ -98,9 +106,6 @@ pub fn map(
             }
         }
     }
-    map.page_table = page_table(programs, at)?;
-    let table = map.page_table;
-    at = table.map_or(at, |table| at + table.bytes()).next_multiple_of(PAGE);
     let shared = at;
     for ((program, used), sram) in programs.iter().zip(&used).zip(sram) {
         let mut at = shared;
@@ -149,7 +154,8 @@ pub fn map(
     Ok(map)
 }
 
-/// The page table of all KV caches, which have one shape: entry (sequence, page) is a u32.
+/// The page table of all KV caches, which have one shape: entry (sequence, page) is a u32. Every sequence has its own
+/// pages in order; a runtime that shares a pool among more sequences writes another table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PageTable {
     /// Byte address.
@@ -160,15 +166,8 @@ pub struct PageTable {
     pub pages_per_sequence: u64,
 }
 
-impl PageTable {
-    /// Its size.
-    pub fn bytes(&self) -> u64 {
-        4 * self.batches * self.pages_per_sequence
-    }
-}
-
 /// The page table that serves all states of all programs.
-fn page_table(programs: &[&Program], address: u64) -> Result<Option<PageTable>, Diagnostic> {
+fn page_table(programs: &[&Program]) -> Result<Option<PageTable>, Diagnostic> {
     let mut found: Option<PageTable> = None;
     for program in programs {
         for (_, data) in &program.buffers {
@@ -179,7 +178,7 @@ fn page_table(programs: &[&Program], address: u64) -> Result<Option<PageTable>, 
                 let (_, upper) = data.dims[axis].bounds(&program.symbols);
                 upper.and_then(|bound| u64::try_from(bound).ok()).unwrap_or(0)
             };
-            let table = PageTable { address, batches: bound(0), pages_per_sequence: bound(2).div_ceil(PAGE_TOKENS as u64) };
+            let table = PageTable { address: 0, batches: bound(0), pages_per_sequence: bound(2).div_ceil(PAGE_TOKENS as u64) };
             if found.is_some_and(|other| other.pages_per_sequence != table.pages_per_sequence) {
                 let message = "KV caches of different lengths in one model are not supported";
                 return Err(Diagnostic::new(&codes::E0403, message));
@@ -205,6 +204,14 @@ struct Items {
 }
 
 impl Items {
+    /// The offset of dense elements that no buffer of a program holds.
+    fn constant(&mut self, recipe: Recipe, name: &str) -> u64 {
+        let (offset, bytes) = (self.end.next_multiple_of(ALIGNMENT), recipe.bytes() as u64);
+        self.end = offset + bytes;
+        self.placed.push(PlacedItem { item: Item::Constant(recipe), name: name.to_string(), offset, bytes });
+        offset
+    }
+
     fn add(&mut self, program: &Program, buffer: Buffer) {
         let data = &program.buffers[buffer];
         let (key, item) = match &data.home {

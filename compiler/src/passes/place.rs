@@ -15,10 +15,9 @@ use narae_isa::table::{Access, MemoryRule};
 use narae_isa::{Diagnostic, codes};
 
 pub use self::life::{Life, lives};
-use crate::graph::Provenance;
 use crate::ir::{Dim, Symbol, Symbols};
 use crate::passes::arena::{self, Request};
-use crate::tile::{Buffer, BufferData, Compute, Home, Op, Program, View};
+use crate::tile::{Buffer, BufferData, Cause, Compute, Home, Op, Program, View};
 
 /// Alignment of buffers in SRAM and LPDDR, in bytes: one burst of a channel.
 pub const ALIGNMENT: u64 = 64;
@@ -231,10 +230,10 @@ impl Placer<'_> {
             placed.views[index] = held.clone();
             let inside = View { dims: compact.dims.clone(), ..View::dense(held.buffer, held.element, &compact.dims) };
             if matches!(access, Access::Read | Access::ReadWrite) {
-                out.push(copy(inside.clone(), compact.clone(), &compute.provenance));
+                out.push(copy(inside.clone(), compact.clone(), &compute.cause));
             }
             if matches!(access, Access::Write | Access::ReadWrite) {
-                after.push(copy(compact, inside, &compute.provenance));
+                after.push(copy(compact, inside, &compute.cause));
             }
         }
         out.push(Op::Compute(placed));
@@ -281,7 +280,7 @@ impl Placer<'_> {
         let twin = self.program.buffers.push(held);
         let to = View::dense(twin, data.element, &data.dims);
         let from = View::dense(view.buffer, data.element, &data.dims);
-        self.preludes[level].prelude.push(copy(to, from, &Provenance::none()));
+        self.preludes[level].prelude.push(copy(to, from, &Cause::default()));
         self.preludes[level].twins.insert(view.buffer, twin);
         self.twins.insert(twin, view.buffer);
         Some(twin)
@@ -299,7 +298,7 @@ impl Placer<'_> {
         let Some(group) = found else {
             let what = compute.inst.mnemonic();
             let message = format!("`{what}` needs a tensor that exceeds working memory and cannot be cut into pieces");
-            return Err(compute.provenance.locate(Diagnostic::new(&codes::E0402, message)));
+            return Err(compute.cause.provenance.locate(Diagnostic::new(&codes::E0402, message)));
         };
         let whole = extent(group);
         let most = upper(&whole, symbols);
@@ -354,8 +353,8 @@ fn is_load_weight(op: &Op) -> bool {
     matches!(op, Op::Compute(compute) if compute.inst.engine() == Engine::Dmaw)
 }
 
-fn copy(to: View, from: View, provenance: &Provenance) -> Op {
-    Op::Copy { to, from, provenance: provenance.clone() }
+fn copy(to: View, from: View, cause: &Cause) -> Op {
+    Op::Copy { to, from, cause: cause.clone() }
 }
 
 /// The greatest value of a dim that has a bound; lowering has checked that all have.

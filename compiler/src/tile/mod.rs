@@ -9,6 +9,8 @@
 
 pub mod view;
 
+use std::sync::Arc;
+
 use cranelift_entity::{PrimaryMap, entity_impl};
 use narae_isa::Element;
 use narae_isa::descriptor::{ResizeParameters, WindowParameters};
@@ -18,6 +20,15 @@ pub use self::view::View;
 use crate::compress::Recipe;
 use crate::graph::Provenance;
 use crate::ir::{Dim, Symbol, Symbols};
+
+/// Why an op is there: the graph op that it implements, and the ONNX nodes behind that. Cheap to clone.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct Cause {
+    /// The ONNX nodes.
+    pub provenance: Provenance,
+    /// The graph op: its first result and its name; empty for moves that no op asks for.
+    pub graph_op: Arc<str>,
+}
 
 /// A piece of memory.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -91,7 +102,7 @@ pub enum Op {
         /// Where from; same dims and element.
         from: View,
         /// Where it comes from in the model.
-        provenance: Provenance,
+        cause: Cause,
     },
     /// Runs the body `trip` times with `index` = 0, 1, ….
     For {
@@ -150,7 +161,7 @@ pub struct Compute {
     /// What a parameters operand holds; its descriptor field is the number after the last view.
     pub parameters: Option<Parameters>,
     /// Where it comes from in the model.
-    pub provenance: Provenance,
+    pub cause: Cause,
 }
 
 /// Parameters that do not fit an instruction.

@@ -134,7 +134,7 @@ impl Lowering {
             scope.set_view(value, view.clone());
             return Ok(view);
         }
-        let name = self.provenance.origins().first().map_or(String::from("result"), |origin| origin.name.clone());
+        let name = self.cause.provenance.origins().first().map_or(String::from("result"), |origin| origin.name.clone());
         let view = self.allocate(scope.graph.element(value), &scope.value_dims(value), Home::Dram, &name)?;
         scope.set_view(value, view.clone());
         Ok(view)

@@ -105,7 +105,7 @@ impl Lowering {
         });
         let buffer = found.unwrap_or_else(|| {
             let capacity = format.packed_bytes(recipe.dims()[0] as u64, recipe.dims()[1] as u64);
-            let name = self.provenance.origins().first().map_or(String::from("weight"), |origin| origin.name.clone());
+            let name = self.cause.provenance.origins().first().map_or(String::from("weight"), |origin| origin.name.clone());
             let home = Home::Weight(Weight { recipe: stored, format });
             self.program.buffers.push(BufferData { home, capacity, element: recipe.element(), dims: dims.clone(), name })
         });

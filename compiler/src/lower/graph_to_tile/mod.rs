@@ -26,9 +26,9 @@ use narae_isa::{Diagnostic, Diagnostics, Element, codes};
 use self::scope::Scope;
 use crate::compress::Recipe;
 use crate::graph::retype::PortElements;
-use crate::graph::{Graph, NodeData, Op as GraphOp, Provenance};
+use crate::graph::{Graph, NodeData, Op as GraphOp};
 use crate::ir::{Dim, Symbol, Value};
-use crate::tile::{Buffer, BufferData, Compute, Home, Op, PAGE_TOKENS, Program, View};
+use crate::tile::{Buffer, BufferData, Cause, Compute, Home, Op, PAGE_TOKENS, Program, View};
 
 /// The result of lowering one op.
 type Lowered = Result<(), Diagnostic>;
@@ -41,7 +41,7 @@ pub const MAXIMUM_RANK: usize = 8;
 pub fn lower(graph: &Graph, name: &str, ports: &PortElements) -> Result<Program, Diagnostics> {
     let program = Program { name: name.to_string(), symbols: graph.symbols.clone(), ..Program::default() };
     let mut lowering =
-        Lowering { program, block: Vec::new(), constants: BTreeMap::new(), provenance: Provenance::none() };
+        Lowering { program, block: Vec::new(), constants: BTreeMap::new(), cause: Cause::default() };
     let mut scope = Scope::new(graph, &[], &mut |symbol| symbol.into());
     let mut problems = lowering.entry(&mut scope, ports);
     problems.dedup();
@@ -54,7 +54,7 @@ struct Lowering {
     program: Program,
     block: Vec<Op>,
     constants: BTreeMap<Recipe, Buffer>,
-    provenance: Provenance,
+    cause: Cause,
 }
 
 /// Descriptor field number `index` of a template.
@@ -136,7 +136,9 @@ impl Lowering {
             if node.operands.iter().any(|&operand| !scope.has_view(operand)) {
                 continue; // follows from a problem that was reported
             }
-            self.provenance = node.provenance.clone();
+            let result = node.results.first().map_or(String::new(), |value| value.to_string());
+            let graph_op = format!("{result} = {}", node.op.name()).into();
+            self.cause = Cause { provenance: node.provenance.clone(), graph_op };
             match self.node(scope, node) {
                 Ok(()) => node.results.iter().for_each(|&value| self.read_symbols(scope, value)),
                 Err(problem) => problems.push(node.provenance.locate(problem)),
@@ -206,7 +208,7 @@ impl Lowering {
 
     /// Working memory for a tensor.
     fn scratch(&mut self, element: Element, dims: &[Dim]) -> Result<View, Diagnostic> {
-        let name = match self.provenance.origins() {
+        let name = match self.cause.provenance.origins() {
             [] => String::from("scratch"),
             [origin, ..] => origin.name.clone(),
         };
@@ -229,14 +231,14 @@ impl Lowering {
             let message = format!("a tensor of rank {} is beyond the {MAXIMUM_RANK} axes of an instruction", view.rank());
             return Err(Diagnostic::new(&codes::E0403, message));
         }
-        let provenance = self.provenance.clone();
-        self.block.push(Op::Compute(Compute { inst: inst.into(), views, scalars, parameters: None, provenance }));
+        let cause = self.cause.clone();
+        self.block.push(Op::Compute(Compute { inst: inst.into(), views, scalars, parameters: None, cause }));
         Ok(())
     }
 
     /// Appends a copy.
     fn copy(&mut self, to: View, from: View) {
-        self.block.push(Op::Copy { to, from, provenance: self.provenance.clone() });
+        self.block.push(Op::Copy { to, from, cause: self.cause.clone() });
     }
 
     /// Sets the symbols whose values are elements of a value.
@@ -276,7 +278,7 @@ impl Lowering {
     fn constant(&mut self, recipe: &Recipe) -> View {
         let dims: Vec<Dim> = recipe.dims().iter().map(|&dim| Dim::from(dim)).collect();
         let element = recipe.element();
-        let provenance = &self.provenance;
+        let provenance = &self.cause.provenance;
         let program = &mut self.program;
         let buffer = *self.constants.entry(recipe.clone()).or_insert_with(|| {
             let name = provenance.origins().first().map_or(String::from("constant"), |origin| origin.name.clone());

@@ -60,8 +60,8 @@ impl Lowering {
 
     fn parametrised(&mut self, inst: impl Into<Inst>, views: Vec<View>, window: WindowParameters<Dim>) -> Lowered {
         let parameters = Some(Parameters::Window(window));
-        let provenance = self.provenance.clone();
-        self.block.push(tile::Op::Compute(Compute { inst: inst.into(), views, scalars: vec![], parameters, provenance }));
+        let cause = self.cause.clone();
+        self.block.push(tile::Op::Compute(Compute { inst: inst.into(), views, scalars: vec![], parameters, cause }));
         Ok(())
     }
 

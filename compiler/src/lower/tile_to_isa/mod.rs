@@ -22,10 +22,9 @@ use narae_isa::{Diagnostic, codes};
 
 use self::file::File;
 pub use self::rows::Rows;
-use crate::graph::Provenance;
 use crate::ir::{Dim, Symbol};
 use crate::passes::hazards::Touch;
-use crate::tile::{Buffer, Compute, Home, Op, Program, View};
+use crate::tile::{Buffer, Cause, Compute, Home, Op, Program, View};
 
 /// Where everything lies.
 #[derive(Clone, Debug, Default)]
@@ -43,8 +42,8 @@ pub struct Addresses {
 /// Where an instruction comes from.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Origin {
-    /// The ONNX nodes; none for code that only moves or counts.
-    pub provenance: Provenance,
+    /// The graph op and ONNX nodes; none for code that only moves or counts.
+    pub cause: Cause,
     /// The number of the tile op in program order.
     pub tile_op: u32,
 }
@@ -76,7 +75,7 @@ pub fn emit(program: &Program, addresses: &Addresses, rows: &mut Rows) -> Result
         lines: Vec::new(),
         labels: 0,
         origin: 0,
-        origin_table: vec![Origin { provenance: Provenance::none(), tile_op: 0 }],
+        origin_table: vec![Origin { cause: Cause::default(), tile_op: 0 }],
         tile_op: 0,
     };
     let done = emitter.block(&program.body);
@@ -156,10 +155,10 @@ impl Emitter<'_> {
     }
 
     /// Instructions that follow come from this op.
-    fn comes_from(&mut self, provenance: &Provenance) {
-        let same = self.origin_table.last().is_some_and(|last| last.provenance == *provenance);
+    fn comes_from(&mut self, cause: &Cause) {
+        let same = self.origin_table.last().is_some_and(|last| last.cause == *cause);
         if !same || self.origin as usize + 1 != self.origin_table.len() {
-            self.origin_table.push(Origin { provenance: provenance.clone(), tile_op: self.tile_op });
+            self.origin_table.push(Origin { cause: cause.clone(), tile_op: self.tile_op });
         }
         self.origin = u32::try_from(self.origin_table.len() - 1).unwrap_or(u32::MAX);
     }
@@ -168,12 +167,12 @@ impl Emitter<'_> {
         self.tile_op += 1;
         match op {
             Op::Compute(compute) => {
-                self.comes_from(&compute.provenance);
-                self.compute(compute).map_err(|problem| compute.provenance.locate(problem))
+                self.comes_from(&compute.cause);
+                self.compute(compute).map_err(|problem| compute.cause.provenance.locate(problem))
             }
-            Op::Copy { to, from, provenance } => {
-                self.comes_from(provenance);
-                self.copy(to, from, provenance).map_err(|problem| provenance.locate(problem))
+            Op::Copy { to, from, cause } => {
+                self.comes_from(cause);
+                self.copy(to, from, cause).map_err(|problem| cause.provenance.locate(problem))
             }
             Op::For { index, trip, condition, body, layers } => {
                 self.for_loop(*index, trip, condition.as_ref(), body, *layers)
@@ -185,12 +184,12 @@ impl Emitter<'_> {
         }
     }
 
-    fn copy(&mut self, to: &View, from: &View, provenance: &Provenance) -> Emitted {
+    fn copy(&mut self, to: &View, from: &View, cause: &Cause) -> Emitted {
         let views = View::simplify_together(&[to, from]);
         let in_sram = views.iter().all(|view| self.memory(view.buffer) == Memory::Sram);
         let (out, a) = (crate::lower::graph_to_tile::d(0), crate::lower::graph_to_tile::d(1));
         let inst: Inst = if in_sram { isa::Copy { out, a }.into() } else { isa::Transfer { out, a }.into() };
-        self.compute(&Compute { inst, views, scalars: vec![], parameters: None, provenance: provenance.clone() })
+        self.compute(&Compute { inst, views, scalars: vec![], parameters: None, cause: cause.clone() })
     }
 
     /// Loads the operands of a template and emits the instruction.

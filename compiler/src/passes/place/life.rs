@@ -74,9 +74,8 @@ impl Walk {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::graph::Provenance;
     use crate::ir::Dim;
-    use crate::tile::{BufferData, Home, View};
+    use crate::tile::{BufferData, Cause, Home, View};
     use narae_isa::Element;
 
     #[test]
@@ -93,7 +92,7 @@ mod tests {
             View::dense(program.buffers.push(data), Element::F32, &[Dim::ONE])
         };
         let (outside, carried, inside) = (view(), view(), view());
-        let copy = |to: &View, from: &View| Op::Copy { to: to.clone(), from: from.clone(), provenance: Provenance::none() };
+        let copy = |to: &View, from: &View| Op::Copy { to: to.clone(), from: from.clone(), cause: Cause::default() };
         let index = program.symbols.add("i", crate::ir::SymbolDefinition::Undefined);
         program.body = vec![
             copy(&carried, &outside),

@@ -1,0 +1,287 @@
+//! From graphs to an image: the back half of the road for all entries of a model.
+//!
+//! In: one lowered-ready graph per entry, the chip. Out: a [`Compiled`] program whose weights are still recipes; writing it
+//! streams them, slice by slice, into the file. Always holds: the same input gives the same bytes at any thread count.
+
+use std::io::{Cursor, Seek, Write};
+use std::path::Path;
+
+use narae_isa::chip::Chip;
+use narae_isa::descriptor::{Memory, Row};
+use narae_isa::format::{self, FloatKind, WeightFormat};
+use narae_isa::image::{
+    DebugInfo, Entry, ImageContent, ImageWriter, Metadata, Origin, Region, RegionKind, Slot, StateBuffer, TensorInfo,
+    write_file_atomically,
+};
+use narae_isa::{Diagnostic, Diagnostics, Element, Overflow};
+use rayon::prelude::*;
+
+use crate::compress::{Recipe, Sources};
+use crate::graph::Graph;
+use crate::graph::retype::PortElements;
+use crate::ir::SymbolDefinition;
+use crate::lower::tile_to_isa::{self, Addresses, Rows};
+use crate::lower::{graph_to_tile, tile_to_isa::Code};
+use crate::passes::memory_map::{self, Item, MemoryMap, PAGE, PlacedItem};
+use crate::passes::place;
+use crate::tile::{Home, Program, Weight};
+
+/// Slices of a weight that are packed at a time, in parallel.
+const SLICES_AT_ONCE: usize = 32;
+
+/// One entry before lowering.
+pub struct EntryGraph {
+    /// The entry's name.
+    pub name: String,
+    /// What it computes; all symbols have bounds.
+    pub graph: Graph,
+    /// The element types of its ports outside.
+    pub ports: PortElements,
+}
+
+/// What the image says of the model beside its code.
+#[derive(Clone, Debug, Default)]
+pub struct Description {
+    /// The model's name.
+    pub model: String,
+    /// What was decided for each weight, and why.
+    pub decisions: serde_json::Value,
+}
+
+/// A compiled model: everything but the bytes of the weights.
+pub struct Compiled {
+    /// The head of the image.
+    pub content: ImageContent,
+    /// The placed program of each entry.
+    pub programs: Vec<Program>,
+    items: Vec<PlacedItem>,
+    items_bytes: u64,
+    sources: Sources,
+}
+
+/// Lowers, places and encodes all entries.
+pub fn build(entries: &[EntryGraph], chip: &Chip, description: Description) -> Result<Compiled, Diagnostics> {
+    let tiles = chip.tiles.count;
+    let sram = tiles * chip.sram.bytes_per_tile - tiles * chip.dmaw.fifo_bytes_per_tile;
+    let mut programs = Vec::new();
+    let mut offsets = Vec::new();
+    for entry in entries {
+        let program = graph_to_tile::lower(&entry.graph, &entry.name, &entry.ports)?;
+        let (placed, sram) = place::place(&program, sram)?;
+        programs.push(placed);
+        offsets.push(sram);
+    }
+    let all: Vec<&Program> = programs.iter().collect();
+    let map = memory_map::map(&all, &offsets, PAGE, chip.dram.capacity_bytes)?;
+    let mut rows = Rows::default();
+    let mut codes = Vec::new();
+    for (program, addresses) in programs.iter().zip(&map.entries) {
+        codes.push(tile_to_isa::emit(program, addresses, &mut rows)?);
+    }
+    let content = content(entries, &programs, &map, codes, &rows, chip, description)?;
+    let sources = entries.first().map(|entry| entry.graph.sources.clone()).unwrap_or_default();
+    Ok(Compiled { content, programs, items: map.items, items_bytes: map.items_bytes, sources })
+}
+
+fn content(
+    entries: &[EntryGraph],
+    programs: &[Program],
+    map: &MemoryMap,
+    codes: Vec<Code>,
+    rows: &Rows,
+    chip: &Chip,
+    description: Description,
+) -> Result<ImageContent, Diagnostics> {
+    let mut words = Vec::new();
+    let mut debug = DebugInfo::default();
+    let mut table = Vec::new();
+    for (((entry, program), addresses), code) in entries.iter().zip(programs).zip(&map.entries).zip(codes) {
+        let first = u32::try_from(words.len()).unwrap_or(u32::MAX);
+        table.push(entry_info(entry, program, addresses, first));
+        for (index, (mut word, origin)) in code.words.into_iter().zip(code.origins).enumerate() {
+            shift_target(&mut word.inst, first);
+            let origin = &code.origin_table[origin as usize];
+            let nodes = origin.cause.provenance.origins();
+            debug.push(first + u32::try_from(index).unwrap_or(u32::MAX), &Origin {
+                tile: format!("{}:{}", entry.name, origin.tile_op),
+                graph: origin.cause.graph_op.to_string(),
+                nodes: nodes.iter().map(|node| (node.name.clone(), node.op.clone())).collect(),
+            });
+            words.push(word);
+        }
+    }
+    let rows: Result<Vec<Row>, _> = rows.rows().iter().map(Row::decode).collect();
+    let rows = rows.unwrap_or_else(|error| unreachable!("rows that we encode decode: {error}"));
+    let code_bytes = 16 * words.len() as u64;
+    let region = |name: &str, kind, address, bytes| Region { name: name.into(), kind, memory: Memory::Dram, address, bytes };
+    let code_at = map.end;
+    let rows_at = (code_at + code_bytes).next_multiple_of(PAGE);
+    let states_at = map.items_start + map.items_bytes;
+    let states_end = map.states.iter().map(|state| state.address + state.bytes).max().unwrap_or(states_at);
+    let states_end = states_end.next_multiple_of(PAGE);
+    let regions = vec![
+        region("weights", RegionKind::Weights, map.items_start, map.items_bytes),
+        region("state", RegionKind::State, states_at, states_end - states_at),
+        region("io and scratch", RegionKind::Io, states_end, map.end - states_end),
+        region("code", RegionKind::Code, code_at, code_bytes),
+        region("descriptors", RegionKind::Descriptors, rows_at, 128 * rows.len() as u64),
+    ];
+    let state = programs.iter().flat_map(|program| state_buffers(program, map)).fold(Vec::new(), |mut all, state| {
+        if !all.iter().any(|other: &StateBuffer| other.name == state.name) {
+            all.push(state);
+        }
+        all
+    });
+    let metadata = Metadata {
+        producer: format!("narae {}", env!("CARGO_PKG_VERSION")),
+        model: description.model,
+        chip: chip.to_toml(),
+        entries: table,
+        state,
+        regions: regions.into_iter().filter(|region| region.bytes > 0).collect(),
+        decisions: description.decisions,
+    };
+    Ok(ImageContent { metadata, words, rows, debug })
+}
+
+fn shift_target(inst: &mut narae_isa::instructions::Inst, by: u32) {
+    use narae_isa::instructions::Inst;
+    match inst {
+        Inst::Jump(row) => row.target.0 += by,
+        Inst::Branch(row) => row.target.0 += by,
+        Inst::BranchImmediate(row) => row.target.0 += by,
+        _ => {}
+    }
+}
+
+fn entry_info(entry: &EntryGraph, program: &Program, addresses: &Addresses, pc: u32) -> Entry {
+    let slot_of = |symbol| addresses.slot_of.get(&symbol).and_then(|&slot| u16::try_from(slot).ok());
+    let mut inputs: Vec<(usize, TensorInfo)> = Vec::new();
+    let mut outputs: Vec<(usize, TensorInfo)> = Vec::new();
+    for (buffer, data) in &program.buffers {
+        let (list, index, ports) = match data.home {
+            Home::Input(index) => (&mut inputs, index, entry.graph.inputs()),
+            Home::Output(index) => (&mut outputs, index, entry.graph.outputs()),
+            _ => continue,
+        };
+        let dim = |dim: &crate::ir::Dim| {
+            let expression = dim.to_expression(&slot_of);
+            expression.unwrap_or_else(|| unreachable!("the symbols of a port's dims have slots"))
+        };
+        list.push((index, TensorInfo {
+            name: ports[index].name.clone(),
+            element: data.element,
+            dims: data.dims.iter().map(dim).collect(),
+            memory: Memory::Dram,
+            address: addresses.buffers[&buffer],
+            capacity_bytes: data.capacity,
+        }));
+    }
+    inputs.sort_by_key(|entry| entry.0);
+    outputs.sort_by_key(|entry| entry.0);
+    let slots = addresses.slot_of.iter().map(|(&symbol, &slot)| {
+        let row = program.symbols.data(symbol);
+        let computed = !matches!(row.definition, SymbolDefinition::Input { .. });
+        let max = row.upper.unwrap_or(i64::MAX);
+        (slot, Slot { name: row.name.clone(), address: addresses.slots + 8 * u64::from(slot), max, computed })
+    });
+    let mut slots: Vec<(u32, Slot)> = slots.collect();
+    slots.sort_by_key(|entry| entry.0);
+    Entry {
+        name: entry.name.clone(),
+        pc,
+        inputs: inputs.into_iter().map(|entry| entry.1).collect(),
+        outputs: outputs.into_iter().map(|entry| entry.1).collect(),
+        slots: slots.into_iter().map(|entry| entry.1).collect(),
+    }
+}
+
+fn state_buffers(program: &Program, map: &MemoryMap) -> Vec<StateBuffer> {
+    let mut found = Vec::new();
+    for (_, data) in &program.buffers {
+        let Home::State(name) = &data.home else { continue };
+        let Some(placed) = map.states.iter().find(|state| state.name == *name) else { continue };
+        let dims = data.dims.iter().map(|dim| {
+            let (_, upper) = dim.bounds(&program.symbols);
+            upper.and_then(|bound| u64::try_from(bound).ok()).unwrap_or(0)
+        });
+        found.push(StateBuffer {
+            name: name.clone(),
+            element: data.element,
+            dims: dims.collect(),
+            address: placed.address,
+            bytes: placed.bytes,
+        });
+    }
+    found
+}
+
+impl Compiled {
+    /// Writes the image to a file; there is never a partial file under the name.
+    pub fn write_to(&self, path: &Path) -> Result<(), Diagnostics> {
+        write_file_atomically(path, |file| self.write(file).map(|_| ()))
+    }
+
+    /// The image in memory.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, Diagnostics> {
+        Ok(self.write(Cursor::new(Vec::new()))?.into_inner())
+    }
+
+    /// Bytes of constants and packed weights.
+    pub fn weight_bytes(&self) -> u64 {
+        self.items_bytes
+    }
+
+    fn write<W: Write + Seek>(&self, out: W) -> Result<W, Diagnostics> {
+        let mut writer = ImageWriter::new(&self.content, out)?;
+        for placed in &self.items {
+            writer.pad_to(placed.offset)?;
+            match &placed.item {
+                Item::Constant(recipe) => self.write_constant(recipe, &mut writer)?,
+                Item::Weight(weight) => self.write_weight(weight, &mut writer)?,
+            }
+            assert_eq!(writer.position(), placed.offset + placed.bytes, "`{}` has the size that was planned", placed.name);
+        }
+        writer.pad_to(self.items_bytes)?;
+        Ok(writer.finish()?)
+    }
+
+    fn write_constant<W: Write + Seek>(&self, recipe: &Recipe, writer: &mut ImageWriter<W>) -> Result<(), Diagnostic> {
+        recipe.stream(&self.sources, 1 << 20, &mut |piece| writer.write_weights(&piece.bytes))
+    }
+
+    fn write_weight<W: Write + Seek>(&self, weight: &Weight, writer: &mut ImageWriter<W>) -> Result<(), Diagnostic> {
+        let outputs = weight.recipe.dims()[0];
+        let slice = format::SLICE as usize;
+        let starts: Vec<usize> = (0..outputs).step_by(slice).collect();
+        for some in starts.chunks(SLICES_AT_ONCE) {
+            let packed: Result<Vec<Vec<u8>>, Diagnostic> =
+                some.par_iter().map(|&start| self.pack(weight, start, slice.min(outputs - start))).collect();
+            for bytes in packed? {
+                writer.write_weights(&bytes)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn pack(&self, weight: &Weight, start: usize, count: usize) -> Result<Vec<u8>, Diagnostic> {
+        let mut out = Vec::new();
+        match weight.format {
+            WeightFormat::Float(kind) => {
+                let rows = weight.recipe.rows(&self.sources, start, count)?;
+                let values = rows.convert(Element::F32, Overflow::Wrap).to_f32_vec();
+                pack_float(kind, weight.recipe.dims()[1], &values, &mut out);
+            }
+            WeightFormat::Uniform { kind, group, scale } => {
+                let codes = crate::compress::stored::rows(&weight.recipe, &self.sources, start, count)?;
+                let rows = format::UniformRows { codes: &codes.codes, scales: &codes.scales, zeros: &codes.zeros };
+                format::pack_uniform_slice(kind, group, scale, weight.recipe.dims()[1], rows, &mut out);
+            }
+        }
+        Ok(out)
+    }
+}
+
+fn pack_float(kind: FloatKind, inputs: usize, values: &[f32], out: &mut Vec<u8>) {
+    format::pack_float_slice(kind, inputs, values, out);
+}
