@@ -4,6 +4,7 @@ pub mod compress;
 pub mod graph;
 pub mod ir;
 pub mod passes;
+pub mod pipeline;
 pub mod lower;
 pub mod tile;
 pub mod rewrite;

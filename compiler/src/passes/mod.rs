@@ -1,6 +1,7 @@
-//! Passes over the tile and instruction forms: placement, hazards, semaphores.
+//! Passes: canonicalisation and rolling over graphs; placement, hazards, semaphores over the tile and instruction forms.
 
 pub mod arena;
+pub mod canonicalize;
 pub mod hazards;
 pub mod memory_map;
 pub mod place;
