@@ -55,6 +55,7 @@ pub(super) fn simplify(b: &mut Builder, op: &Op, operands: &[Value], provenance:
         | Op::LayerNorm { .. }
         | Op::Rope { .. }
         | Op::Attention { .. }
+        | Op::KvAppend {}
         | Op::Loop { .. }
         | Op::While { .. }
         | Op::If { .. } => Ok(None),
