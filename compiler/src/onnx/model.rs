@@ -1,0 +1,97 @@
+//! A model that was opened: scanned, decoded, with its tensors still in their files.
+//!
+//! In: a path or bytes, and [`Limits`]. Out: a [`Model`], whose tensors can be looked up as [`TensorData`]. Always holds: the
+//! decoder has seen only what the scan wrote; a tensor's bytes are counted against its dims before anything is allocated for them.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use narae_isa::{Diagnostic, Diagnostics, codes};
+use onnx_protobuf::{Message as _, ModelProto};
+
+use super::files::SourceFile;
+use super::wire::{Fault, FaultKind, Payload, WireLimits, scan};
+
+/// What a model may ask of this compiler. Every bound can be raised by who trusts the file.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Bounds on the message itself.
+    pub wire: WireLimits,
+    /// Dimensions of a tensor.
+    pub rank: usize,
+    /// Bodies of `If`, `Loop` and functions inside each other.
+    pub nesting: usize,
+    /// Nodes after functions are inlined.
+    pub inlined_nodes: usize,
+    /// Whether external data may be a hard link to a file that may also stand elsewhere.
+    pub hard_links: bool,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits { wire: WireLimits::default(), rank: 8, nesting: 32, inlined_nodes: 1_000_000, hard_links: false }
+    }
+}
+
+/// An ONNX model whose large tensors are still in its files.
+#[derive(Debug)]
+pub struct Model {
+    pub(super) message: ModelProto,
+    pub(super) file: Arc<SourceFile>,
+    pub(super) payloads: Vec<Payload>,
+    pub(super) path: Option<PathBuf>,
+    pub(super) limits: Limits,
+}
+
+impl Model {
+    /// Opens the model at `path`.
+    pub fn open(path: impl AsRef<Path>, limits: &Limits) -> Result<Model, Diagnostics> {
+        let path = path.as_ref();
+        let file = SourceFile::open(path).map_err(|error| {
+            Diagnostic::new(&codes::E0101, format!("the model could not be opened: {error}"))
+                .at_file(path.display().to_string())
+        })?;
+        Model::decode(file, Some(path.to_path_buf()), limits)
+    }
+
+    /// A model from its bytes; it cannot have external data.
+    pub fn from_bytes(bytes: Vec<u8>, limits: &Limits) -> Result<Model, Diagnostics> {
+        Model::decode(SourceFile::from_bytes("<bytes>", bytes), None, limits)
+    }
+
+    fn decode(file: SourceFile, path: Option<PathBuf>, limits: &Limits) -> Result<Model, Diagnostics> {
+        let scan = scan(&file, &limits.wire).map_err(|fault| diagnose(fault, &file))?;
+        let message = ModelProto::parse_from_bytes(&scan.message).map_err(|error| {
+            Diagnostic::new(&codes::E0102, format!("the decoder refuses the model: {error}"))
+                .at_byte(file.path().display().to_string(), 0)
+        })?;
+        Ok(Model { message, file: Arc::new(file), payloads: scan.payloads, path, limits: limits.clone() })
+    }
+
+    /// Where the model was opened, if it was a file.
+    pub fn path(&self) -> Option<&Path> {
+        self.path.as_deref()
+    }
+
+    /// The bounds it was opened with.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+}
+
+/// The coded error for a fault of the scan.
+fn diagnose(fault: Fault, file: &SourceFile) -> Diagnostic {
+    let (code, help) = match fault.kind {
+        // What is wrong from the first byte on was never an ONNX model.
+        FaultKind::WireType if fault.offset == 0 => (&codes::E0102, "pass the .onnx file itself"),
+        FaultKind::Truncated => (&codes::E0103, "the file is cut off or damaged: fetch or export it again"),
+        FaultKind::Group | FaultKind::WireType | FaultKind::Duplicate => {
+            (&codes::E0104, "no ONNX exporter writes this: the file is damaged or hostile")
+        }
+        FaultKind::Missing => (&codes::E0111, "check that the file is a complete ONNX model"),
+        FaultKind::Text => (&codes::E0113, "export the model again with plain names"),
+        FaultKind::Limit => (&codes::E0105, "raise the limit (--limit-…) if you trust the file"),
+        FaultKind::Read => (&codes::E0101, "check the disk and the file's permissions"),
+    };
+    Diagnostic::new(code, fault.message).at_byte(file.path().display().to_string(), fault.offset).help(help)
+}
