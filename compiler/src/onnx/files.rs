@@ -6,102 +6,64 @@
 //! what is read.
 
 use std::collections::BTreeMap;
-use std::fs::{File, Metadata, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Component, Path, PathBuf};
-use std::sync::Arc;
 
 use narae_isa::{Diagnostic, codes};
 use sha1::{Digest, Sha1};
 
 use super::wire::ReadAt;
+use crate::compress::{FileId, Sources};
 
-/// An opened file, or bytes that were given instead of one.
-#[derive(Debug)]
-pub struct SourceFile {
-    path: PathBuf,
-    size: u64,
-    content: Content,
+/// One registered file as the scan reads it.
+pub struct Registered<'a> {
+    /// The registry.
+    pub sources: &'a Sources,
+    /// The file.
+    pub file: FileId,
 }
 
-#[derive(Debug)]
-enum Content {
-    File(File),
-    Memory(Vec<u8>),
+impl ReadAt for Registered<'_> {
+    fn size(&self) -> u64 {
+        self.sources.length(self.file)
+    }
+
+    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        self.sources.read_at(self.file, offset, buffer).map_err(|error| io::Error::other(error.message))
+    }
 }
 
 /// `O_NONBLOCK`: opening a pipe returns at once, so that it can be refused.
 const NONBLOCK: i32 = 0o4000;
 
-impl SourceFile {
-    /// Opens a regular file.
-    pub fn open(path: &Path) -> io::Result<SourceFile> {
-        let file = OpenOptions::new().read(true).custom_flags(NONBLOCK).open(path)?;
-        let metadata = file.metadata()?;
-        if !metadata.is_file() {
-            return Err(io::Error::other("it is not a regular file"));
-        }
-        Ok(SourceFile { path: path.to_path_buf(), size: metadata.len(), content: Content::File(file) })
+/// Opens a regular file; anything else would block, or never end.
+pub fn open_regular(path: &Path) -> io::Result<File> {
+    let file = OpenOptions::new().read(true).custom_flags(NONBLOCK).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
     }
-
-    /// Bytes in memory under a name for messages.
-    pub fn from_bytes(name: &str, bytes: Vec<u8>) -> SourceFile {
-        SourceFile { path: PathBuf::from(name), size: bytes.len() as u64, content: Content::Memory(bytes) }
-    }
-
-    /// Where it is.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    fn metadata(&self) -> io::Result<Metadata> {
-        match &self.content {
-            Content::File(file) => file.metadata(),
-            Content::Memory(_) => Err(io::ErrorKind::Unsupported.into()),
-        }
-    }
-
-    /// The bytes of a range, in memory.
-    pub fn read(&self, offset: u64, length: u64) -> io::Result<Vec<u8>> {
-        if offset.checked_add(length).is_none_or(|end| end > self.size) {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        let mut bytes = vec![0; usize::try_from(length).map_err(|_| io::ErrorKind::OutOfMemory)?];
-        self.read_exact_at(&mut bytes, offset)?;
-        Ok(bytes)
-    }
-}
-
-impl ReadAt for SourceFile {
-    fn size(&self) -> u64 {
-        self.size
-    }
-
-    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-        match &self.content {
-            Content::File(file) => FileExt::read_exact_at(file, buffer, offset),
-            Content::Memory(bytes) => bytes.as_slice().read_exact_at(buffer, offset),
-        }
-    }
+    Ok(file)
 }
 
 /// The external files of one model, each opened at its first use.
 #[derive(Debug)]
 pub struct ExternalFiles {
+    sources: Sources,
     /// The model's folder as given, and the folder in which its file really lies; none for a model from memory.
     folders: Vec<PathBuf>,
     /// The folder as given.
     folder: Option<PathBuf>,
     hard_links: bool,
-    opened: BTreeMap<String, Arc<SourceFile>>,
+    opened: BTreeMap<String, FileId>,
     /// Locations whose checksum was found right.
     verified: BTreeMap<String, String>,
 }
 
 impl ExternalFiles {
     /// For a model at `path`, or one from memory, which cannot have any.
-    pub fn new(path: Option<&Path>, hard_links: bool) -> ExternalFiles {
+    pub fn new(sources: &Sources, path: Option<&Path>, hard_links: bool) -> ExternalFiles {
         let folder = path.map(|path| match path.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
             _ => PathBuf::from("."),
@@ -109,29 +71,36 @@ impl ExternalFiles {
         let real = path.and_then(|path| path.canonicalize().ok()).and_then(|path| path.parent().map(Path::to_path_buf));
         let given = folder.as_ref().and_then(|folder| folder.canonicalize().ok());
         let folders = given.into_iter().chain(real).collect();
-        ExternalFiles { folders, folder, hard_links, opened: BTreeMap::new(), verified: BTreeMap::new() }
+        ExternalFiles {
+            sources: sources.clone(),
+            folders,
+            folder,
+            hard_links,
+            opened: BTreeMap::new(),
+            verified: BTreeMap::new(),
+        }
     }
 
     /// The file that `location` names, checked against `checksum` (SHA-1 in hexadecimal) if there is one.
-    pub fn open(&mut self, location: &str, checksum: Option<&str>) -> Result<Arc<SourceFile>, Diagnostic> {
+    pub fn open(&mut self, location: &str, checksum: Option<&str>) -> Result<FileId, Diagnostic> {
         let file = match self.opened.get(location) {
-            Some(file) => file.clone(),
+            Some(&file) => file,
             None => {
-                let file = Arc::new(self.resolve(location)?);
-                self.opened.insert(location.to_string(), file.clone());
+                let file = self.resolve(location)?;
+                self.opened.insert(location.to_string(), file);
                 file
             }
         };
         if let Some(checksum) = checksum
             && self.verified.get(location).map(String::as_str) != Some(checksum)
         {
-            verify(&file, checksum)?;
+            verify(&self.sources, file, checksum)?;
             self.verified.insert(location.to_string(), checksum.to_string());
         }
         Ok(file)
     }
 
-    fn resolve(&self, location: &str) -> Result<SourceFile, Diagnostic> {
+    fn resolve(&self, location: &str) -> Result<FileId, Diagnostic> {
         let Some(folder) = &self.folder else {
             let message = format!("external data `{location}` of a model that was given as bytes");
             return Err(Diagnostic::new(&codes::E0106, message).help("open the model by its path"));
@@ -151,7 +120,7 @@ impl ExternalFiles {
         if !before.is_file() {
             return Err(special(location, "it is not a regular file"));
         }
-        let file = SourceFile::open(&real).map_err(|error| at(format!("external data `{location}`: {error}")))?;
+        let file = open_regular(&real).map_err(|error| at(format!("external data `{location}`: {error}")))?;
         let after = file.metadata().map_err(|error| at(format!("external data `{location}`: {error}")))?;
         if (before.dev(), before.ino()) != (after.dev(), after.ino()) {
             return Err(special(location, "it was replaced while it was being opened"));
@@ -160,7 +129,7 @@ impl ExternalFiles {
             return Err(special(location, "it is a hard link, which may lead to a file outside the folder")
                 .help("copy the file, or allow hard links (--limit-hard-links)"));
         }
-        Ok(file)
+        self.sources.add_file(&path, file)
     }
 }
 
@@ -174,16 +143,13 @@ fn special(location: &str, why: &str) -> Diagnostic {
 }
 
 /// Reads the file once and compares its SHA-1.
-fn verify(file: &SourceFile, checksum: &str) -> Result<(), Diagnostic> {
+fn verify(sources: &Sources, file: FileId, checksum: &str) -> Result<(), Diagnostic> {
     let mut hasher = Sha1::new();
     let mut buffer = vec![0; 1 << 20];
-    let mut at = 0;
-    while at < file.size {
-        let piece = (file.size - at).min(buffer.len() as u64) as usize;
-        file.read_exact_at(&mut buffer[..piece], at).map_err(|error| {
-            Diagnostic::new(&codes::E0101, format!("the file could not be read at byte {at}: {error}"))
-                .at_file(file.path.display().to_string())
-        })?;
+    let (mut at, size) = (0, sources.length(file));
+    while at < size {
+        let piece = (size - at).min(buffer.len() as u64) as usize;
+        sources.read_at(file, at, &mut buffer[..piece])?;
         hasher.update(&buffer[..piece]);
         at += piece as u64;
     }
@@ -192,6 +158,6 @@ fn verify(file: &SourceFile, checksum: &str) -> Result<(), Diagnostic> {
         return Ok(());
     }
     Err(Diagnostic::new(&codes::E0112, format!("its SHA-1 is {found}, but the model says {checksum}"))
-        .at_file(file.path.display().to_string())
+        .at_file(sources.path(file).display().to_string())
         .help("the file was changed or not completely downloaded: fetch it again"))
 }

@@ -4,13 +4,13 @@
 //! decoder has seen only what the scan wrote; a tensor's bytes are counted against its dims before anything is allocated for them.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use narae_isa::{Diagnostic, Diagnostics, codes};
 use onnx_protobuf::{Message as _, ModelProto};
 
-use super::files::SourceFile;
+use super::files::{Registered, open_regular};
 use super::wire::{Fault, FaultKind, Payload, WireLimits, scan};
+use crate::compress::{FileId, Sources};
 
 /// What a model may ask of this compiler. Every bound can be raised by who trusts the file.
 #[derive(Clone, Debug)]
@@ -37,7 +37,8 @@ impl Default for Limits {
 #[derive(Debug)]
 pub struct Model {
     pub(super) message: ModelProto,
-    pub(super) file: Arc<SourceFile>,
+    pub(super) sources: Sources,
+    pub(super) file: FileId,
     pub(super) payloads: Vec<Payload>,
     pub(super) path: Option<PathBuf>,
     pub(super) limits: Limits,
@@ -47,25 +48,35 @@ impl Model {
     /// Opens the model at `path`.
     pub fn open(path: impl AsRef<Path>, limits: &Limits) -> Result<Model, Diagnostics> {
         let path = path.as_ref();
-        let file = SourceFile::open(path).map_err(|error| {
-            Diagnostic::new(&codes::E0101, format!("the model could not be opened: {error}"))
+        let refused = |reason: String| {
+            Diagnostic::new(&codes::E0101, format!("the model could not be opened: {reason}"))
                 .at_file(path.display().to_string())
-        })?;
-        Model::decode(file, Some(path.to_path_buf()), limits)
+        };
+        let file = open_regular(path).map_err(|error| refused(error.to_string()))?;
+        let sources = Sources::new();
+        let file = sources.add_file(path, file)?;
+        Model::decode(sources, file, Some(path.to_path_buf()), limits)
     }
 
     /// A model from its bytes; it cannot have external data.
     pub fn from_bytes(bytes: Vec<u8>, limits: &Limits) -> Result<Model, Diagnostics> {
-        Model::decode(SourceFile::from_bytes("<bytes>", bytes), None, limits)
+        let sources = Sources::new();
+        let file = sources.add_bytes(Path::new("<bytes>"), bytes.into());
+        Model::decode(sources, file, None, limits)
     }
 
-    fn decode(file: SourceFile, path: Option<PathBuf>, limits: &Limits) -> Result<Model, Diagnostics> {
-        let scan = scan(&file, &limits.wire).map_err(|fault| diagnose(fault, &file))?;
+    fn decode(sources: Sources, file: FileId, path: Option<PathBuf>, limits: &Limits) -> Result<Model, Diagnostics> {
+        let name = sources.path(file).display().to_string();
+        let scan = scan(&Registered { sources: &sources, file }, &limits.wire).map_err(|fault| diagnose(fault, &name))?;
         let message = ModelProto::parse_from_bytes(&scan.message).map_err(|error| {
-            Diagnostic::new(&codes::E0102, format!("the decoder refuses the model: {error}"))
-                .at_byte(file.path().display().to_string(), 0)
+            Diagnostic::new(&codes::E0102, format!("the decoder refuses the model: {error}")).at_byte(name, 0)
         })?;
-        Ok(Model { message, file: Arc::new(file), payloads: scan.payloads, path, limits: limits.clone() })
+        Ok(Model { message, sources, file, payloads: scan.payloads, path, limits: limits.clone() })
+    }
+
+    /// The files that the weights' recipes read from.
+    pub fn sources(&self) -> &Sources {
+        &self.sources
     }
 
     /// Where the model was opened, if it was a file.
@@ -80,7 +91,7 @@ impl Model {
 }
 
 /// The coded error for a fault of the scan.
-fn diagnose(fault: Fault, file: &SourceFile) -> Diagnostic {
+fn diagnose(fault: Fault, file: &str) -> Diagnostic {
     let (code, help) = match fault.kind {
         // What is wrong from the first byte on was never an ONNX model.
         FaultKind::WireType if fault.offset == 0 => (&codes::E0102, "pass the .onnx file itself"),
@@ -93,5 +104,5 @@ fn diagnose(fault: Fault, file: &SourceFile) -> Diagnostic {
         FaultKind::Limit => (&codes::E0105, "raise the limit (--limit-…) if you trust the file"),
         FaultKind::Read => (&codes::E0101, "check the disk and the file's permissions"),
     };
-    Diagnostic::new(code, fault.message).at_byte(file.path().display().to_string(), fault.offset).help(help)
+    Diagnostic::new(code, fault.message).at_byte(file, fault.offset).help(help)
 }

@@ -5,17 +5,16 @@
 //! otherwise. Always holds: there are exactly as many bytes as the dims say; dims are not negative and their product does
 //! not overflow; nothing is allocated for a claim that the file does not fulfil.
 
-use std::sync::Arc;
-
 use narae_isa::{Diagnostic, Element, codes};
 use onnx_protobuf::TensorProto;
 use onnx_protobuf::tensor_proto::DataLocation;
 use protobuf::UnknownValueRef;
 
-use super::files::{ExternalFiles, SourceFile};
+use super::files::ExternalFiles;
 use super::model::Model;
 use super::schema::Scalar;
-use super::wire::{PAYLOAD_FIELD, Payload, ReadAt};
+use super::wire::{PAYLOAD_FIELD, Payload};
+use crate::compress::FileId;
 
 /// A tensor of the file.
 #[derive(Clone, Debug)]
@@ -36,7 +35,7 @@ pub enum Store {
     /// In a file.
     File {
         /// The file.
-        file: Arc<SourceFile>,
+        file: FileId,
         /// First byte.
         offset: u64,
         /// Bytes.
@@ -87,7 +86,7 @@ pub fn tensor(model: &Model, external: &mut ExternalFiles, proto: &TensorProto) 
     })?;
     let claim = Claim::new(model, proto, element)?;
     let store = if proto.data_location.value() == DataLocation::EXTERNAL as i32 {
-        external_store(external, proto, &claim)?
+        external_store(model, external, proto, &claim)?
     } else if proto.data_location.value() != 0 {
         return Err(claim.damaged("its data is neither here nor in an external file"));
     } else {
@@ -147,7 +146,7 @@ impl Claim {
     }
 }
 
-fn external_store(external: &mut ExternalFiles, proto: &TensorProto, claim: &Claim) -> Result<Store, Diagnostic> {
+fn external_store(model: &Model, external: &mut ExternalFiles, proto: &TensorProto, claim: &Claim) -> Result<Store, Diagnostic> {
     let bad = |why: String| Diagnostic::new(&codes::E0106, format!("tensor `{}`: {why}", proto.name));
     let (mut location, mut offset, mut length, mut checksum) = (None, 0u64, None, None);
     for entry in &proto.external_data {
@@ -173,10 +172,10 @@ fn external_store(external: &mut ExternalFiles, proto: &TensorProto, claim: &Cla
     if let Some(length) = length {
         claim.expect(length)?;
     }
-    let length = claim.bytes;
+    let (length, size) = (claim.bytes, model.sources.length(file));
     match offset.checked_add(length) {
-        Some(end) if end <= file.size() => Ok(Store::File { file, offset, length }),
-        _ => Err(bad(format!("bytes {offset}..{offset}+{length} of `{location}`, which has {} bytes", file.size()))),
+        Some(end) if end <= size => Ok(Store::File { file, offset, length }),
+        _ => Err(bad(format!("bytes {offset}..{offset}+{length} of `{location}`, which has {size} bytes"))),
     }
 }
 
@@ -264,7 +263,7 @@ fn narrow(values: impl Iterator<Item = u64>, claim: &Claim) -> Vec<u8> {
 }
 
 fn cut_store(model: &Model, payload: &Payload, claim: &Claim) -> Result<Store, Diagnostic> {
-    let store = Store::File { file: model.file.clone(), offset: payload.offset, length: payload.length };
+    let store = Store::File { file: model.file, offset: payload.offset, length: payload.length };
     match payload.scalar {
         Scalar::Raw => claim.expect(payload.length)?,
         Scalar::Fixed32 | Scalar::Fixed64 => {
@@ -284,10 +283,8 @@ fn cut_store(model: &Model, payload: &Payload, claim: &Claim) -> Result<Store, D
 }
 
 fn decode_varints(model: &Model, payload: &Payload, claim: &Claim) -> Result<Vec<u8>, Diagnostic> {
-    let encoded = model
-        .file
-        .read(payload.offset, payload.length)
-        .map_err(|error| claim.damaged(format!("its data could not be read: {error}")))?;
+    let mut encoded = vec![0; usize::try_from(payload.length).map_err(|_| claim.damaged("it is too large"))?];
+    model.sources.read_at(model.file, payload.offset, &mut encoded)?;
     let width = entry_bytes(claim.element);
     let mut bytes = Vec::with_capacity(claim.bytes as usize);
     let (mut value, mut shift) = (0u64, 0u32);
