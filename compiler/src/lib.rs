@@ -3,6 +3,7 @@
 pub mod compress;
 pub mod graph;
 pub mod ir;
+pub mod onnx;
 pub mod passes;
 pub mod pipeline;
 pub mod lower;

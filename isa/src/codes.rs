@@ -37,6 +37,8 @@ codes! {
     E0110 1 "a tensor's bytes do not fit its type and dims" "The initializer or constant holds more or fewer bytes than element type × dims.";
     E0111 1 "a required field is missing" "The model, graph, node or tensor lacks a field that ONNX requires.";
     E0112 1 "a checksum differs" "The external data file is not the one that the model was exported with.";
+    E0113 1 "text that is not UTF-8" "Names of nodes, values and symbols are UTF-8 in ONNX. Export the model again with plain names.";
+    E0114 1 "external data is not a plain file" "Devices, pipes, folders and hard links are refused: they may be endless, or lead outside the model's folder.";
 
     // E02xx: operators, attributes and types that are not supported (exit 3).
     E0201 3 "operator not supported" "The operator (in this domain and opset) has no row in the table that `narae ops` prints.";

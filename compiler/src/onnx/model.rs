@@ -94,7 +94,7 @@ impl Model {
 fn diagnose(fault: Fault, file: &str) -> Diagnostic {
     let (code, help) = match fault.kind {
         // What is wrong from the first byte on was never an ONNX model.
-        FaultKind::WireType if fault.offset == 0 => (&codes::E0102, "pass the .onnx file itself"),
+        FaultKind::WireType | FaultKind::Group if fault.offset < 4 => (&codes::E0102, "pass the .onnx file itself"),
         FaultKind::Truncated => (&codes::E0103, "the file is cut off or damaged: fetch or export it again"),
         FaultKind::Group | FaultKind::WireType | FaultKind::Duplicate => {
             (&codes::E0104, "no ONNX exporter writes this: the file is damaged or hostile")

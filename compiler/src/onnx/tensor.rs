@@ -5,7 +5,7 @@
 //! otherwise. Always holds: there are exactly as many bytes as the dims say; dims are not negative and their product does
 //! not overflow; nothing is allocated for a claim that the file does not fulfil.
 
-use narae_isa::{Diagnostic, Element, codes};
+use narae_isa::{Diagnostic, Element, HostTensor, codes};
 use onnx_protobuf::TensorProto;
 use onnx_protobuf::tensor_proto::DataLocation;
 use protobuf::UnknownValueRef;
@@ -14,7 +14,7 @@ use super::files::ExternalFiles;
 use super::model::Model;
 use super::schema::Scalar;
 use super::wire::{PAYLOAD_FIELD, Payload};
-use crate::compress::FileId;
+use crate::compress::{FileId, Recipe};
 
 /// A tensor of the file.
 #[derive(Clone, Debug)]
@@ -304,4 +304,23 @@ fn decode_varints(model: &Model, payload: &Payload, claim: &Claim) -> Result<Vec
     }
     claim.expect(bytes.len() as u64)?;
     Ok(bytes)
+}
+
+/// The recipe of a tensor.
+pub fn recipe(model: &Model, external: &mut ExternalFiles, proto: &TensorProto) -> Result<Recipe, Diagnostic> {
+    let TensorData { element, dims, store } = tensor(model, external, proto)?;
+    let packed = element.bits() < 8;
+    let (source_element, source_dims) = match &store {
+        _ if !packed => (element, dims.clone()),
+        Store::Bytes(bytes) => (Element::U8, vec![bytes.len()]),
+        Store::File { length, .. } => (Element::U8, vec![*length as usize]),
+    };
+    let source = match store {
+        Store::Bytes(bytes) => {
+            let tensor = HostTensor::new(source_element, source_dims, bytes);
+            Recipe::inline(tensor.ok_or_else(|| Diagnostic::new(&codes::E0110, "the tensor's bytes do not fill its dims"))?)
+        }
+        Store::File { file, offset, .. } => Recipe::file(source_element, source_dims, file, offset),
+    };
+    if packed { Recipe::unpack(&source, element, dims) } else { Ok(source) }
 }

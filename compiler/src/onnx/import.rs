@@ -1,0 +1,350 @@
+//! From a model to a graph.
+//!
+//! In: an opened [`Model`]. Out: a [`Graph`] whose inputs and outputs are the model's, in which every ONNX op has become graph ops, by
+//! its row for its opset. Functions are inlined, conditionals with known conditions are decided. Always holds: all problems
+//! of the model come in one report, each at its node; a node whose operands already failed is not reported again;
+//! nothing depends on the data of an input.
+
+use std::collections::{BTreeMap, HashMap};
+use std::rc::Rc;
+
+use narae_isa::{Diagnostic, Diagnostics, codes};
+use onnx_protobuf::{FunctionProto, GraphProto, NodeProto, OperatorSetIdProto, TensorProto};
+
+use super::attributes::{Attributes, Bindings, domain, node_name, op_name};
+use super::builder::{Builder, Built};
+use super::call::Call;
+use super::files::ExternalFiles;
+use super::inputs::declare_inputs;
+use super::model::Model;
+use super::ops;
+use super::order::order;
+use super::tensor::{element, recipe};
+use crate::graph::{Graph, Provenance};
+use crate::ir::Value;
+
+/// The newest opset of ONNX's own domain whose changes the rows know.
+pub const NEWEST_OPSET: i64 = 28;
+
+/// Imports the model.
+pub fn import(model: &Model) -> Result<Graph, Diagnostics> {
+    let mut importer = Importer::new(model);
+    importer.run();
+    Diagnostics::check(importer.problems, importer.builder.graph)
+}
+
+/// What a name stands for: a value, or the result of a node that could not be imported.
+pub(super) type Known = Option<Value>;
+
+/// The names of one graph, function or body.
+#[derive(Default)]
+pub(super) struct Scope<'m> {
+    pub(super) names: HashMap<&'m str, Known>,
+    /// Whether names of enclosing scopes are hidden.
+    pub(super) opaque: bool,
+}
+
+/// Opset per domain.
+type Opsets<'m> = Rc<BTreeMap<&'m str, i64>>;
+
+/// The state of an import.
+pub struct Importer<'m> {
+    pub(super) model: &'m Model,
+    pub(super) external: ExternalFiles,
+    /// The graph under construction.
+    pub builder: Builder,
+    pub(super) scopes: Vec<Scope<'m>>,
+    pub(super) problems: Vec<Diagnostic>,
+    functions: HashMap<(&'m str, &'m str, &'m str), &'m FunctionProto>,
+    opsets: Opsets<'m>,
+    bindings: Rc<Bindings<'m>>,
+    /// Names of the enclosing function calls, for provenance and against recursion.
+    calls: Vec<(*const FunctionProto, String)>,
+    pub(super) nesting: usize,
+    imported: usize,
+}
+
+impl<'m> Importer<'m> {
+    fn new(model: &'m Model) -> Importer<'m> {
+        let sources = model.sources.clone();
+        let name = model.message.graph.as_ref().map_or("", |graph| graph.name.as_str());
+        let functions = model.message.functions.iter().map(|function| {
+            ((domain(&function.domain), function.name.as_str(), function.overload.as_str()), function)
+        });
+        Importer {
+            model,
+            external: ExternalFiles::new(&sources, model.path.as_deref(), model.limits.hard_links),
+            builder: Builder { graph: Graph::new(name, sources), provenance: Provenance::none() },
+            scopes: vec![Scope::default()],
+            problems: Vec::new(),
+            functions: functions.collect(),
+            opsets: Rc::new(opsets(&model.message.opset_import)),
+            bindings: Rc::default(),
+            calls: Vec::new(),
+            nesting: 0,
+            imported: 0,
+        }
+    }
+
+    fn run(&mut self) {
+        let Some(graph) = self.model.message.graph.as_ref() else {
+            self.problems.push(Diagnostic::new(&codes::E0111, "the model has no graph"));
+            return;
+        };
+        if !self.check_opsets() || !self.check_functions() {
+            return;
+        }
+        self.initializers(graph);
+        declare_inputs(self, graph);
+        self.nodes(&graph.node);
+        for output in &graph.output {
+            match self.lookup(&output.name) {
+                Some(Some(value)) => {
+                    self.check_output(output, value);
+                    self.builder.graph.add_output(output.name.as_str(), value);
+                }
+                Some(None) => {}
+                None => self.problems.push(undefined(&output.name, "an output of the model").at_node(&output.name, "output")),
+            }
+        }
+        self.builder.graph.resolve_symbols();
+    }
+
+    fn check_opsets(&mut self) -> bool {
+        let found = self.opsets.get("").copied();
+        let needed = self.model.message.graph.node.iter().any(|node| domain(&node.domain).is_empty());
+        let problem = match found {
+            None if needed => Diagnostic::new(&codes::E0204, "the model does not say which opset of ai.onnx it uses"),
+            Some(version) if !(1..=NEWEST_OPSET).contains(&version) => {
+                Diagnostic::new(&codes::E0204, format!("opset {version} of ai.onnx; 7 to {NEWEST_OPSET} are known"))
+            }
+            _ => return true,
+        };
+        let path = self.model.sources.path(self.model.file).display().to_string();
+        self.problems.push(problem.at_file(path));
+        false
+    }
+
+    fn check_functions(&mut self) -> bool {
+        if self.functions.len() == self.model.message.functions.len() {
+            return true;
+        }
+        let path = self.model.sources.path(self.model.file).display().to_string();
+        self.problems.push(Diagnostic::new(&codes::E0109, "a function is defined twice").at_file(path));
+        false
+    }
+
+    fn check_output(&mut self, output: &onnx_protobuf::ValueInfoProto, value: Value) {
+        let declared = output.type_.as_ref().filter(|ty| ty.has_tensor_type()).map(|ty| ty.tensor_type().elem_type);
+        let found = self.builder.element(value);
+        if let Some(Ok(declared)) = declared.filter(|&number| number != 0).map(element)
+            && declared != found
+        {
+            let message = format!("output `{}` is declared {declared}, but is {found}", output.name);
+            self.problems.push(Diagnostic::new(&codes::E0303, message).at_node(&output.name, "output"));
+        }
+    }
+
+    /// Makes constants of the initializers of a graph or body.
+    pub(super) fn initializers(&mut self, graph: &'m GraphProto) {
+        for sparse in &graph.sparse_initializer {
+            let name = sparse.values.as_ref().map_or("", |values| values.name.as_str());
+            let message = format!("initializer `{name}` is sparse");
+            self.problems.push(Diagnostic::new(&codes::E0203, message).at_node(name, "initializer"));
+        }
+        for tensor in &graph.initializer {
+            let value = match self.constant(tensor) {
+                Ok(value) => Some(value),
+                Err(problem) => {
+                    self.problems.push(locate(problem, &tensor.name, "initializer"));
+                    None
+                }
+            };
+            self.define(&tensor.name, value, "initializer");
+        }
+    }
+
+    /// A constant of a tensor of the file.
+    pub(super) fn constant(&mut self, tensor: &TensorProto) -> Built {
+        let recipe = recipe(self.model, &mut self.external, tensor)?;
+        self.builder.provenance = Provenance::new(tensor.name.as_str(), "initializer");
+        self.builder.constant(recipe)
+    }
+
+    /// Gives a name its meaning, once.
+    pub(super) fn define(&mut self, name: &'m str, value: Known, what: &str) {
+        let scope = self.scopes.last_mut().expect("there is always a scope");
+        if scope.names.insert(name, value).is_some() {
+            let message = format!("value `{name}` is defined twice");
+            self.problems.push(Diagnostic::new(&codes::E0109, message).at_node(name, what));
+        }
+    }
+
+    /// What a name stands for here.
+    pub(super) fn lookup(&self, name: &str) -> Option<Known> {
+        for scope in self.scopes.iter().rev() {
+            if let Some(found) = scope.names.get(name) {
+                return Some(*found);
+            }
+            if scope.opaque {
+                break;
+            }
+        }
+        None
+    }
+
+    /// Imports nodes in an order in which each comes after what it uses.
+    pub(super) fn nodes(&mut self, nodes: &'m [NodeProto]) {
+        match order(nodes) {
+            Ok(order) => order.into_iter().for_each(|number| self.node(&nodes[number])),
+            Err(found) => self.problems.extend(found),
+        }
+    }
+
+    fn node(&mut self, node: &'m NodeProto) {
+        self.imported += 1;
+        if self.imported > self.model.limits.inlined_nodes {
+            if self.imported == self.model.limits.inlined_nodes + 1 {
+                let message = format!("more than {} nodes once functions are inlined", self.model.limits.inlined_nodes);
+                self.problems.push(Diagnostic::new(&codes::E0105, message).at_node(node_name(node), op_name(node)));
+            }
+            return self.outputs(node, None);
+        }
+        let name = match self.calls.last() {
+            Some((_, call)) => format!("{call}/{}", node_name(node)),
+            None => node_name(node).to_string(),
+        };
+        let results = match self.build(node, &name) {
+            Ok(results) => results,
+            Err(problem) => {
+                let problem = locate(problem, &name, &op_name(node));
+                let problem = match self.opset(domain(&node.domain)) {
+                    Some(version) if problem.code.id.starts_with("E02") => problem.note(format!("opset {version}")),
+                    _ => problem,
+                };
+                self.problems.push(problem);
+                None
+            }
+        };
+        self.outputs(node, results.as_deref());
+    }
+
+    /// Names the results; without any, the outputs are known to have failed.
+    fn outputs(&mut self, node: &'m NodeProto, results: Option<&[Value]>) {
+        for (index, output) in node.output.iter().enumerate().filter(|(_, output)| !output.is_empty()) {
+            let value = results.and_then(|results| results.get(index)).copied();
+            if results.is_some() && value.is_none() {
+                let message = format!("output {index} (`{output}`) of this operator is not supported");
+                self.problems.push(Diagnostic::new(&codes::E0202, message).at_node(node_name(node), op_name(node)));
+            }
+            self.define(output, value, &node.op_type);
+        }
+    }
+
+    /// `None` if an operand already failed.
+    fn build(&mut self, node: &'m NodeProto, name: &str) -> Built<Option<Vec<Value>>> {
+        let attributes = Attributes::new(node, &self.bindings);
+        let key = (domain(&node.domain), node.op_type.as_str(), node.overload.as_str());
+        let function = self.functions.get(&key).copied();
+        let opset = self.opset(key.0);
+        let row = if function.is_none() { Some(ops::find(key.0, key.1, opset)?) } else { None };
+        let mut inputs = Vec::with_capacity(node.input.len());
+        let mut failed = false;
+        for input in &node.input {
+            inputs.push(match input.as_str() {
+                "" => None,
+                input => match self.lookup(input) {
+                    Some(Some(value)) => Some(value),
+                    Some(None) => {
+                        failed = true;
+                        None
+                    }
+                    None => return Err(undefined(input, "an operand")),
+                },
+            });
+        }
+        if failed {
+            return Ok(None);
+        }
+        if let Some(function) = function {
+            return self.call(function, name, &attributes, &inputs);
+        }
+        self.builder.provenance = Provenance::new(name, op_name(node));
+        let outputs = node.output.iter().map(|output| !output.is_empty()).collect();
+        let Some(row) = row else { return Ok(None) };
+        let mut call = Call { importer: self, attributes, inputs, outputs, opset: opset.unwrap_or(1) };
+        let results = (row.build)(&mut call)?;
+        match call.attributes.unread().as_slice() {
+            [] => Ok(Some(results)),
+            unread => {
+                let message = format!("attribute `{}` of this operator is not known", unread.join("`, `"));
+                Err(Diagnostic::new(&codes::E0202, message))
+            }
+        }
+    }
+
+    /// The opset of a domain that is in force.
+    fn opset(&self, domain: &str) -> Option<i64> {
+        self.opsets.get(domain).copied()
+    }
+
+    /// Inlines a function.
+    fn call(
+        &mut self,
+        function: &'m FunctionProto,
+        name: &str,
+        attributes: &Attributes<'m>,
+        inputs: &[Known],
+    ) -> Built<Option<Vec<Value>>> {
+        if self.calls.iter().any(|(other, _)| std::ptr::eq(*other, function)) {
+            return Err(Diagnostic::new(&codes::E0108, format!("function `{}` calls itself", function.name)));
+        }
+        if self.nesting >= self.model.limits.nesting {
+            return Err(Diagnostic::new(&codes::E0105, format!("functions nested deeper than {}", self.nesting)));
+        }
+        let mut scope = Scope { names: HashMap::new(), opaque: true };
+        for (index, parameter) in function.input.iter().enumerate() {
+            if let Some(value) = inputs.get(index).copied().flatten() {
+                scope.names.insert(parameter, Some(value));
+            }
+        }
+        let mut bindings: Bindings = function.attribute_proto.iter().map(|value| (value.name.as_str(), value)).collect();
+        bindings.extend(attributes.bindings());
+        let mut inner = opsets(&function.opset_import);
+        self.opsets.iter().for_each(|(&domain, &version)| {
+            inner.entry(domain).or_insert(version);
+        });
+        let opsets = std::mem::replace(&mut self.opsets, Rc::new(inner));
+        let bindings = std::mem::replace(&mut self.bindings, Rc::new(bindings));
+        self.calls.push((function, name.to_string()));
+        self.nesting += 1;
+        self.scopes.push(scope);
+        let before = self.problems.len();
+        self.nodes(&function.node);
+        let results: Vec<Option<Known>> = function.output.iter().map(|output| self.lookup(output)).collect();
+        self.scopes.pop();
+        self.nesting -= 1;
+        self.calls.pop();
+        self.bindings = bindings;
+        self.opsets = opsets;
+        if let Some(missing) = results.iter().position(Option::is_none)
+            && self.problems.len() == before
+        {
+            return Err(undefined(&function.output[missing], "an output of the function"));
+        }
+        Ok(results.into_iter().map(Option::flatten).collect())
+    }
+}
+
+fn opsets(list: &[OperatorSetIdProto]) -> BTreeMap<&str, i64> {
+    list.iter().map(|set| (domain(&set.domain), set.version)).collect()
+}
+
+pub(super) fn undefined(name: &str, what: &str) -> Diagnostic {
+    Diagnostic::new(&codes::E0108, format!("`{name}`, {what}, is not defined by any node, input or initializer"))
+}
+
+/// The problem at this node, unless it already names a place.
+fn locate(problem: Diagnostic, name: &str, op: &str) -> Diagnostic {
+    if problem.place.is_some() { problem } else { problem.at_node(name, op) }
+}
