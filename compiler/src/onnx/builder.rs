@@ -7,8 +7,9 @@ use narae_isa::{
     BinaryFunction, CompareFunction, Diagnostic, Element, HostTensor, Overflow, ReduceFunction, UnaryFunction, codes,
 };
 
+use crate::compress::Step;
 use crate::graph::ops::PadMode;
-use crate::graph::{Graph, Op, Provenance, Real, contents};
+use crate::graph::{Graph, Op, Provenance, Real};
 use crate::ir::{Dim, Value};
 
 /// The graph under construction and the ONNX node that it is being built for.
@@ -86,9 +87,7 @@ impl Builder {
 
     /// The elements of an integer tensor, where they are known as expressions of symbols.
     pub fn known(&self, value: Value) -> Option<Vec<Dim>> {
-        let mut dims = contents::contents(&self.graph, value)?;
-        self.graph.symbols.resolve_all(&mut dims);
-        Some(dims)
+        self.graph.known_dims(value)
     }
 
     /// The elements of an integer tensor, where they are known numbers.
@@ -102,7 +101,16 @@ impl Builder {
         if recipe.bytes() > 1 << 16 {
             return None;
         }
-        recipe.evaluate(&self.graph.sources).ok()
+        let bytes = match recipe.step() {
+            Step::Inline(bytes) => bytes.to_vec(),
+            Step::File { file, offset } => {
+                let mut bytes = vec![0; recipe.bytes()];
+                self.graph.sources.read_at(*file, *offset, &mut bytes).ok()?;
+                bytes
+            }
+            _ => return None,
+        };
+        HostTensor::new(recipe.element(), recipe.dims().to_vec(), bytes)
     }
 
     /// The elements of a one-dimensional integer tensor as dims: known ones, or symbols that are read when the program runs.
@@ -115,7 +123,9 @@ impl Builder {
         }
         let count = match self.dims(value).first() {
             None => 1,
-            Some(dim) => dim.as_size().ok_or_else(|| unsupported(format!("the number of elements of {name} is not known")))?,
+            Some(dim) => {
+                dim.as_size().ok_or_else(|| unsupported(format!("the number of elements of {name} is not known")))?
+            }
         };
         if count > 64 {
             return Err(mismatch(format!("{name} has {count} elements")));

@@ -68,9 +68,10 @@ impl<'m> Importer<'m> {
     fn new(model: &'m Model) -> Importer<'m> {
         let sources = model.sources.clone();
         let name = model.message.graph.as_ref().map_or("", |graph| graph.name.as_str());
-        let functions = model.message.functions.iter().map(|function| {
-            ((domain(&function.domain), function.name.as_str(), function.overload.as_str()), function)
-        });
+        let functions =
+            model.message.functions.iter().map(|function| {
+                ((domain(&function.domain), function.name.as_str(), function.overload.as_str()), function)
+            });
         Importer {
             model,
             external: ExternalFiles::new(&sources, model.path.as_deref(), model.limits.hard_links),
@@ -104,7 +105,9 @@ impl<'m> Importer<'m> {
                     self.builder.graph.add_output(output.name.as_str(), value);
                 }
                 Some(None) => {}
-                None => self.problems.push(undefined(&output.name, "an output of the model").at_node(&output.name, "output")),
+                None => self
+                    .problems
+                    .push(undefined(&output.name, "an output of the model").at_node(&output.name, "output")),
             }
         }
         self.builder.graph.resolve_symbols();
@@ -308,7 +311,8 @@ impl<'m> Importer<'m> {
                 scope.names.insert(parameter, Some(value));
             }
         }
-        let mut bindings: Bindings = function.attribute_proto.iter().map(|value| (value.name.as_str(), value)).collect();
+        let mut bindings: Bindings =
+            function.attribute_proto.iter().map(|value| (value.name.as_str(), value)).collect();
         bindings.extend(attributes.bindings());
         let mut inner = opsets(&function.opset_import);
         self.opsets.iter().for_each(|(&domain, &version)| {

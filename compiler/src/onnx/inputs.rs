@@ -82,7 +82,12 @@ fn tensor_type<'m>(
     }
     let declared = dimensions(info);
     if declared.len() > importer.model.limits.rank {
-        let message = format!("input `{}` has {} dimensions, more than {}", info.name, declared.len(), importer.model.limits.rank);
+        let message = format!(
+            "input `{}` has {} dimensions, more than {}",
+            info.name,
+            declared.len(),
+            importer.model.limits.rank
+        );
         return Err(Diagnostic::new(&codes::E0105, message));
     }
     let mut dims = Vec::with_capacity(declared.len());

@@ -1,14 +1,22 @@
 //! ONNX: the only module that knows protobuf. A file goes in; a graph of pure tensor ops comes out.
 //!
-//! [`wire`] scans the bytes before anything decodes them · [`model`] opens · [`tensor`] finds each tensor's bytes, [`files`] the external ones.
+//! [`wire`] scans the bytes before anything decodes them · [`model`] opens · [`tensor`] finds each tensor's bytes, [`files`] the external
+//! ones · [`import()`] turns nodes into graph ops by the rows of [`ops`], each of which sees its node as a [`call::Call`] and
+//! appends through a [`builder::Builder`].
 //! Always holds: nothing here panics on what a file says, and every refusal has a code and names a byte or a node.
 
 pub mod attributes;
+pub mod builder;
+pub mod call;
 pub mod files;
+mod import;
+mod inputs;
 pub mod model;
+pub mod ops;
 mod order;
 mod schema;
 pub mod tensor;
 pub mod wire;
 
+pub use import::{Importer, NEWEST_OPSET, import};
 pub use model::{Limits, Model};

@@ -67,7 +67,8 @@ impl Model {
 
     fn decode(sources: Sources, file: FileId, path: Option<PathBuf>, limits: &Limits) -> Result<Model, Diagnostics> {
         let name = sources.path(file).display().to_string();
-        let scan = scan(&Registered { sources: &sources, file }, &limits.wire).map_err(|fault| diagnose(fault, &name))?;
+        let scan =
+            scan(&Registered { sources: &sources, file }, &limits.wire).map_err(|fault| diagnose(fault, &name))?;
         let message = ModelProto::parse_from_bytes(&scan.message).map_err(|error| {
             Diagnostic::new(&codes::E0102, format!("the decoder refuses the model: {error}")).at_byte(name, 0)
         })?;

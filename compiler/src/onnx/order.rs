@@ -4,12 +4,12 @@
 //! the nodes whose outputs it uses: the file's own order where it is right (ONNX demands it), a stable topological one
 //! otherwise. Always holds: a cycle is refused with the names of its nodes; a name is produced once.
 
-use std::collections::{BTreeSet, BinaryHeap, HashMap};
+use std::collections::{BTreeSet, BinaryHeap, HashMap, HashSet};
 
 use narae_isa::{Diagnostic, codes};
-use onnx_protobuf::NodeProto;
+use onnx_protobuf::{GraphProto, NodeProto};
 
-use super::attributes::{op_name, node_name};
+use super::attributes::{node_name, op_name};
 
 /// The nodes' numbers in an order in which they can be imported.
 pub fn order(nodes: &[NodeProto]) -> Result<Vec<usize>, Vec<Diagnostic>> {
@@ -18,7 +18,8 @@ pub fn order(nodes: &[NodeProto]) -> Result<Vec<usize>, Vec<Diagnostic>> {
     for (number, node) in nodes.iter().enumerate() {
         for output in node.output.iter().filter(|output| !output.is_empty()) {
             if let Some(first) = producer.insert(output, number) {
-                let message = format!("value `{output}` is defined twice, first by node `{}`", node_name(&nodes[first]));
+                let message =
+                    format!("value `{output}` is defined twice, first by node `{}`", node_name(&nodes[first]));
                 problems.push(Diagnostic::new(&codes::E0109, message).at_node(node_name(node), op_name(node)));
             }
         }
@@ -40,16 +41,32 @@ pub fn order(nodes: &[NodeProto]) -> Result<Vec<usize>, Vec<Diagnostic>> {
     sort(&needs).map_err(|cycle| vec![describe(nodes, &cycle)])
 }
 
-/// Calls `found` with every name that the node reads, those that its bodies take from outside included (and possibly some that
-/// they define themselves: a body that reuses an outer name is not ONNX).
-fn used_names<'a>(node: &'a NodeProto, found: &mut dyn FnMut(&'a str)) {
+/// Calls `found` with every name that the node reads, those that its bodies take from outside included.
+pub(super) fn used_names<'a>(node: &'a NodeProto, found: &mut dyn FnMut(&'a str)) {
     node.input.iter().filter(|name| !name.is_empty()).for_each(|name| found(name));
-    for attribute in &node.attribute {
-        for body in attribute.g.iter().chain(&attribute.graphs) {
-            body.node.iter().for_each(|inner| used_names(inner, found));
-            body.output.iter().for_each(|output| found(&output.name));
-        }
+    for body in bodies(node) {
+        free_names(body, found);
     }
+}
+
+/// The bodies among the attributes of a node.
+pub(super) fn bodies(node: &NodeProto) -> impl Iterator<Item = &GraphProto> {
+    node.attribute.iter().flat_map(|attribute| attribute.g.iter().chain(&attribute.graphs))
+}
+
+/// Calls `found` with every name that a body takes from outside.
+pub(super) fn free_names<'a>(body: &'a GraphProto, found: &mut dyn FnMut(&'a str)) {
+    let inputs = body.input.iter().map(|input| input.name.as_str());
+    let initializers = body.initializer.iter().map(|tensor| tensor.name.as_str());
+    let outputs = body.node.iter().flat_map(|node| node.output.iter().map(String::as_str));
+    let own: HashSet<&str> = inputs.chain(initializers).chain(outputs).collect();
+    let mut outer = |name: &'a str| {
+        if !own.contains(name) {
+            found(name);
+        }
+    };
+    body.node.iter().for_each(|node| used_names(node, &mut outer));
+    body.output.iter().for_each(|output| outer(&output.name));
 }
 
 /// A stable topological order, or a cycle.

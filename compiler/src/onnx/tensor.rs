@@ -82,7 +82,10 @@ pub fn element(data_type: i32) -> Result<Element, String> {
 /// Looks a tensor up: checks its claim and finds its bytes.
 pub fn tensor(model: &Model, external: &mut ExternalFiles, proto: &TensorProto) -> Result<TensorData, Diagnostic> {
     let element = element(proto.data_type).map_err(|name| {
-        Diagnostic::new(&codes::E0203, format!("tensor `{}` has element type {name}, which the chip does not have", proto.name))
+        Diagnostic::new(
+            &codes::E0203,
+            format!("tensor `{}` has element type {name}, which the chip does not have", proto.name),
+        )
     })?;
     let claim = Claim::new(model, proto, element)?;
     let store = if proto.data_location.value() == DataLocation::EXTERNAL as i32 {
@@ -129,13 +132,17 @@ impl Claim {
                 count = count.checked_mul(dim as u64).ok_or_else(|| wrong(format!("dims {dims:?} overflow")))?;
             }
         }
-        let bits = count.checked_mul(u64::from(element.bits())).ok_or_else(|| wrong(format!("dims {dims:?} overflow")))?;
+        let bits =
+            count.checked_mul(u64::from(element.bits())).ok_or_else(|| wrong(format!("dims {dims:?} overflow")))?;
         Ok(Claim { name: proto.name.clone(), element, dims, count, bytes: bits.div_ceil(8) })
     }
 
     fn damaged(&self, why: impl std::fmt::Display) -> Diagnostic {
-        Diagnostic::new(&codes::E0110, format!("tensor `{}` of {} {:?}: {why}", self.name, self.element.name(), self.dims))
-            .help("the model is damaged: export it again")
+        Diagnostic::new(
+            &codes::E0110,
+            format!("tensor `{}` of {} {:?}: {why}", self.name, self.element.name(), self.dims),
+        )
+        .help("the model is damaged: export it again")
     }
 
     fn expect(&self, found: u64) -> Result<(), Diagnostic> {
@@ -146,7 +153,12 @@ impl Claim {
     }
 }
 
-fn external_store(model: &Model, external: &mut ExternalFiles, proto: &TensorProto, claim: &Claim) -> Result<Store, Diagnostic> {
+fn external_store(
+    model: &Model,
+    external: &mut ExternalFiles,
+    proto: &TensorProto,
+    claim: &Claim,
+) -> Result<Store, Diagnostic> {
     let bad = |why: String| Diagnostic::new(&codes::E0106, format!("tensor `{}`: {why}", proto.name));
     let (mut location, mut offset, mut length, mut checksum) = (None, 0u64, None, None);
     for entry in &proto.external_data {
@@ -166,9 +178,9 @@ fn external_store(model: &Model, external: &mut ExternalFiles, proto: &TensorPro
         }
     }
     let location = location.ok_or_else(|| bad("external data without a location".into()))?;
-    let file = external.open(location, checksum.filter(|text| !text.is_empty())).map_err(|error| {
-        error.note(format!("external data of tensor `{}`", proto.name))
-    })?;
+    let file = external
+        .open(location, checksum.filter(|text| !text.is_empty()))
+        .map_err(|error| error.note(format!("external data of tensor `{}`", proto.name)))?;
     if let Some(length) = length {
         claim.expect(length)?;
     }
@@ -318,7 +330,9 @@ pub fn recipe(model: &Model, external: &mut ExternalFiles, proto: &TensorProto) 
     let source = match store {
         Store::Bytes(bytes) => {
             let tensor = HostTensor::new(source_element, source_dims, bytes);
-            Recipe::inline(tensor.ok_or_else(|| Diagnostic::new(&codes::E0110, "the tensor's bytes do not fill its dims"))?)
+            Recipe::inline(
+                tensor.ok_or_else(|| Diagnostic::new(&codes::E0110, "the tensor's bytes do not fill its dims"))?,
+            )
         }
         Store::File { file, offset, .. } => Recipe::file(source_element, source_dims, file, offset),
     };

@@ -26,10 +26,8 @@ impl ReadAt for [u8] {
 
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         let start = usize::try_from(offset).map_err(|_| io::ErrorKind::UnexpectedEof)?;
-        let source = start
-            .checked_add(buffer.len())
-            .and_then(|end| self.get(start..end))
-            .ok_or(io::ErrorKind::UnexpectedEof)?;
+        let source =
+            start.checked_add(buffer.len()).and_then(|end| self.get(start..end)).ok_or(io::ErrorKind::UnexpectedEof)?;
         buffer.copy_from_slice(source);
         Ok(())
     }
@@ -173,7 +171,15 @@ impl<S: ReadAt + ?Sized> Scanner<'_, S> {
         if end == 0 {
             return Err(fault(FaultKind::Missing, 0, "the file is empty"));
         }
-        self.stack.push(Frame { message: Message::Model, end, tag: 0, length_at: 0, length_width: 0, seen: 0, children: 0 });
+        self.stack.push(Frame {
+            message: Message::Model,
+            end,
+            tag: 0,
+            length_at: 0,
+            length_width: 0,
+            seen: 0,
+            children: 0,
+        });
         let mut at = 0;
         while let Some(frame) = self.stack.last() {
             if at == frame.end {
@@ -208,7 +214,11 @@ impl<S: ReadAt + ?Sized> Scanner<'_, S> {
             return Err(fault(FaultKind::Group, at, "a protobuf group, which ONNX does not have"));
         }
         if number == 0 || number > 0x1fff_ffff || wire > 5 {
-            return Err(fault(FaultKind::WireType, at, format!("no field has tag {tag:#x}: this is not an ONNX model")));
+            return Err(fault(
+                FaultKind::WireType,
+                at,
+                format!("no field has tag {tag:#x}: this is not an ONNX model"),
+            ));
         }
         let rule = u32::try_from(number).ok().and_then(|number| rule(message, number));
         let next = match (rule, wire) {
@@ -261,7 +271,11 @@ impl<S: ReadAt + ?Sized> Scanner<'_, S> {
         if message == Message::Shape {
             frame.children += 1;
             if frame.children > self.limits.rank {
-                return Err(fault(FaultKind::Limit, at, format!("a shape of more than {} dimensions", self.limits.rank)));
+                return Err(fault(
+                    FaultKind::Limit,
+                    at,
+                    format!("a shape of more than {} dimensions", self.limits.rank),
+                ));
             }
         }
         Ok(())
@@ -270,7 +284,11 @@ impl<S: ReadAt + ?Sized> Scanner<'_, S> {
     fn count(&mut self, items: u64, at: u64) -> Result<(), Fault> {
         self.items += items;
         if self.items > self.limits.items {
-            return Err(fault(FaultKind::Limit, at, format!("more than {} messages and list elements", self.limits.items)));
+            return Err(fault(
+                FaultKind::Limit,
+                at,
+                format!("more than {} messages and list elements", self.limits.items),
+            ));
         }
         Ok(())
     }

@@ -25,7 +25,11 @@ pub fn cases() -> Vec<(&'static str, &'static str, Vec<u8>)> {
         ("name longer than its node", "E0103", node(claim(3, 7, "abc"))),
         ("float data claims 1 GiB", "E0103", initializer([varint(2, 1), claim(4, 1 << 30, "1234")].concat())),
         ("float data is cut inside an element", "E0103", initializer([varint(2, 1), bytes(4, "12345")].concat())),
-        ("long float data is cut inside an element", "E0103", initializer([varint(2, 1), bytes(4, [0; 4097])].concat())),
+        (
+            "long float data is cut inside an element",
+            "E0103",
+            initializer([varint(2, 1), bytes(4, [0; 4097])].concat()),
+        ),
         ("double data is cut inside an element", "E0103", initializer([varint(2, 11), bytes(10, [0; 2052])].concat())),
         ("number without an end", "E0103", vec![0x08, 0xff, 0xff]),
         ("number of 11 bytes", "E0104", [bytes(2, "producer"), tag(1, 0), vec![0xff; 10], vec![0]].concat()),
@@ -46,7 +50,11 @@ pub fn cases() -> Vec<(&'static str, &'static str, Vec<u8>)> {
             node(bytes(5, [bytes(1, "a"), tensor.clone(), tensor].concat()))
         }),
         ("raw data twice", "E0104", initializer([varint(2, 1), bytes(9, "1234"), bytes(9, "1234")].concat())),
-        ("long raw data twice", "E0104", initializer([varint(2, 1), bytes(9, [0; 2000]), bytes(9, [0; 2000])].concat())),
+        (
+            "long raw data twice",
+            "E0104",
+            initializer([varint(2, 1), bytes(9, [0; 2000]), bytes(9, [0; 2000])].concat()),
+        ),
         ("bomb of empty nodes", "E0111", model(bytes(1, "").repeat(20_000_000))),
         ("bomb of empty initializers", "E0111", model(bytes(5, "").repeat(1_000_000))),
         ("bomb of empty values", "E0111", model(bytes(13, "").repeat(1_000_000))),
@@ -56,7 +64,11 @@ pub fn cases() -> Vec<(&'static str, &'static str, Vec<u8>)> {
         ("bomb of nodes", "E0105", model(bytes(1, bytes(4, "A")).repeat(600_000))),
         ("bomb of input names", "E0105", node(bytes(1, "").repeat(5_000_000))),
         ("bomb of list elements", "E0105", node(bytes(5, [bytes(1, "a"), bytes(8, vec![0; 40_000_000])].concat()))),
-        ("bomb of one-by-one list elements", "E0105", node(bytes(5, [bytes(1, "a"), varint(8, 0).repeat(5_000_000)].concat()))),
+        (
+            "bomb of one-by-one list elements",
+            "E0105",
+            node(bytes(5, [bytes(1, "a"), varint(8, 0).repeat(5_000_000)].concat())),
+        ),
         ("bomb of dimensions", "E0105", {
             let shape = bytes(2, bytes(1, "").repeat(1_000_000));
             model(bytes(11, [bytes(1, "x"), bytes(2, bytes(1, [varint(1, 1), shape].concat()))].concat()))

@@ -167,8 +167,7 @@ fn shrink(c: &mut Call) -> Built<Vec<Value>> {
     // Integers are compared and shifted as floats and rounded back by truncation.
     let wide = if element.is_float() { element } else { Element::F64 };
     let y = c.convert(x, wide)?;
-    let (low, high, zero) =
-        (c.scalar(wide, -f64::from(lambd))?, c.scalar(wide, lambd.into())?, c.scalar(wide, 0.0)?);
+    let (low, high, zero) = (c.scalar(wide, -f64::from(lambd))?, c.scalar(wide, lambd.into())?, c.scalar(wide, 0.0)?);
     let (below, above) = (c.compare(CompareFunction::Lt, y, low)?, c.compare(CompareFunction::Gt, y, high)?);
     let (raised, lowered) =
         (c.with_number(BinaryFunction::Add, y, bias.into())?, c.with_number(BinaryFunction::Sub, y, bias.into())?);

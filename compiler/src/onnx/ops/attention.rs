@@ -122,7 +122,11 @@ fn attention(c: &mut Call) -> Built<Vec<Value>> {
         let (Some(q_heads), Some(kv_heads)) = (q_heads, kv_heads) else {
             return Err(mismatch("operands of rank 3 need q_num_heads and kv_num_heads"));
         };
-        [split_heads(c, inputs[0], q_heads)?, split_heads(c, inputs[1], kv_heads)?, split_heads(c, inputs[2], kv_heads)?]
+        [
+            split_heads(c, inputs[0], q_heads)?,
+            split_heads(c, inputs[1], kv_heads)?,
+            split_heads(c, inputs[2], kv_heads)?,
+        ]
     } else {
         inputs
     };
@@ -182,7 +186,8 @@ fn attention(c: &mut Call) -> Built<Vec<Value>> {
 fn attention_bias(c: &mut Call, mask: Value, q: Value, k: Value) -> Built {
     let element = c.element(q);
     let keys = c.dim(k, 2);
-    let bias = if c.element(mask) == Element::Bool { mask_to_bias(c, mask, element)? } else { c.convert(mask, element)? };
+    let bias =
+        if c.element(mask) == Element::Bool { mask_to_bias(c, mask, element)? } else { c.convert(mask, element)? };
     let rank = c.rank(bias);
     if rank == 0 {
         return Ok(bias);

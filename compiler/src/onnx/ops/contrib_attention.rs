@@ -85,7 +85,11 @@ fn grouped_operands(c: &mut Call, heads: i64, kv_heads: i64) -> Built<[Value; 3]
         let size = c.dim(q, 2).floor_div(&Dim::from(heads + 2 * kv_heads));
         let (wide, narrow) = (&size * &Dim::from(heads), &size * &Dim::from(kv_heads));
         let parts = c.split(q, 2, &[wide, narrow.clone(), narrow])?;
-        return Ok([split_heads(c, parts[0], heads)?, split_heads(c, parts[1], kv_heads)?, split_heads(c, parts[2], kv_heads)?]);
+        return Ok([
+            split_heads(c, parts[0], heads)?,
+            split_heads(c, parts[1], kv_heads)?,
+            split_heads(c, parts[2], kv_heads)?,
+        ]);
     };
     Ok([split_heads(c, q, heads)?, split_heads(c, k, kv_heads)?, split_heads(c, v, kv_heads)?])
 }
@@ -199,8 +203,10 @@ impl Masking {
         let shown = match c.rank(mask) {
             1 => self.by_position(c, mask, &batch, &keys)?,
             2..=4 => {
-                let zero = c.integer(c.element(mask), 0)?;
-                let set = if c.element(mask) == Element::Bool { mask } else { c.compare(CompareFunction::Gt, mask, zero)? };
+                let own = c.element(mask);
+                let zero = c.integer(own, 0)?;
+                let set =
+                    if c.element(mask) == Element::Bool { mask } else { c.compare(CompareFunction::Gt, mask, zero)? };
                 match c.rank(mask) {
                     2 => c.unsqueeze(set, &[1, 2])?,
                     3 => c.unsqueeze(set, &[1])?,

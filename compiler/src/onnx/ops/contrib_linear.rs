@@ -130,7 +130,8 @@ fn gather_block_quantized(c: &mut Call) -> Built<Vec<Value>> {
     let axis = c.axis(axis, rank)?;
     let quantized = c.attributes.int_or("quantize_axis", 1)?;
     let quantized = c.axis(quantized, rank)?;
-    let block = usize::try_from(c.attributes.int_or("block_size", 128)?).map_err(|_| mismatch("block_size is negative"))?;
+    let block =
+        usize::try_from(c.attributes.int_or("block_size", 128)?).map_err(|_| mismatch("block_size is negative"))?;
     let bits = c.attributes.int_or("bits", 4)?;
     let (table, zeros) = if c.element(table) == Element::U8 {
         if rank != 2 || quantized != 1 {

@@ -81,7 +81,8 @@ fn embed_layer_norm(c: &mut Call) -> Built<Vec<Value>> {
     let batch = c.dim(ids, 0);
     let mask_index = match mask {
         Some(mask) if mask_kind == 1 => {
-            let zero = c.integer(c.element(mask), 0)?;
+            let element = c.element(mask);
+            let zero = c.integer(element, 0)?;
             let set = c.compare(CompareFunction::Ne, mask, zero)?;
             let numbers = c.convert(set, Element::I32)?;
             let count = c.reduce(ReduceFunction::Sum, numbers, vec![1])?;

@@ -14,7 +14,8 @@ type Label = i32;
 
 pub(super) fn einsum(c: &mut Call) -> Built<Vec<Value>> {
     let operands = c.all()?;
-    let equation: String = c.attributes.text("equation")?.unwrap_or("").chars().filter(|c| !c.is_whitespace()).collect();
+    let equation: String =
+        c.attributes.text("equation")?.unwrap_or("").chars().filter(|c| !c.is_whitespace()).collect();
     let (left, right) = match equation.split_once("->") {
         Some((left, right)) => (left.to_string(), Some(right.to_string())),
         None => (equation.clone(), None),
@@ -26,7 +27,8 @@ pub(super) fn einsum(c: &mut Call) -> Built<Vec<Value>> {
     let mut labelled = Vec::new();
     let mut widest = 0;
     for (term, &operand) in terms.iter().zip(&operands) {
-        let labels = labels(term, c.rank(operand)).ok_or_else(|| mismatch(format!("`{term}` does not fit its operand")))?;
+        let labels =
+            labels(term, c.rank(operand)).ok_or_else(|| mismatch(format!("`{term}` does not fit its operand")))?;
         widest = widest.max(labels.iter().filter(|&&label| label < 0).count());
         labelled.push(diagonals(c, operand, labels)?);
     }
@@ -39,7 +41,8 @@ pub(super) fn einsum(c: &mut Call) -> Built<Vec<Value>> {
     let mut rest: Vec<(Value, Vec<Label>)> = remaining.collect();
     while !rest.is_empty() {
         let next = rest.remove(0);
-        let needed: Vec<Label> = output.iter().copied().chain(rest.iter().flat_map(|(_, labels)| labels.clone())).collect();
+        let needed: Vec<Label> =
+            output.iter().copied().chain(rest.iter().flat_map(|(_, labels)| labels.clone())).collect();
         sum = contract(c, sum, next, &needed)?;
     }
     Ok(vec![finish(c, sum, &output)?])
@@ -88,7 +91,8 @@ fn diagonals(c: &mut Call, mut x: Value, mut labels: Vec<Label>) -> Built<(Value
             line
         };
         let dims = c.dims(x);
-        let (a, b) = (c.iota(Element::I64, line(first, &dims), first)?, c.iota(Element::I64, line(second, &dims), second)?);
+        let (a, b) =
+            (c.iota(Element::I64, line(first, &dims), first)?, c.iota(Element::I64, line(second, &dims), second)?);
         let same = c.compare(CompareFunction::Eq, a, b)?;
         let element = c.element(x);
         let zero = c.integer(element, 0)?;
@@ -136,9 +140,9 @@ fn contract(c: &mut Call, a: Term, b: Term, needed: &[Label]) -> Built<Term> {
 
 /// The extent of an axis; 1 only if all agree on it.
 fn extent(c: &Call, terms: &[&Term], label: Label) -> Built<Dim> {
-    let found = terms.iter().filter_map(|(value, labels)| {
-        labels.iter().position(|&other| other == label).map(|axis| c.dim(*value, axis))
-    });
+    let found = terms
+        .iter()
+        .filter_map(|(value, labels)| labels.iter().position(|&other| other == label).map(|axis| c.dim(*value, axis)));
     let found: Vec<Dim> = found.collect();
     let wide = found.iter().find(|dim| !dim.is(1)).or(found.first()).cloned();
     wide.ok_or_else(|| mismatch("an axis of the result is not named"))
@@ -153,7 +157,8 @@ fn drop_unneeded(c: &mut Call, term: Term, other: &[Label], needed: &[Label]) ->
     }
     let sum = c.reduce(ReduceFunction::Sum, value, gone.clone())?;
     let value = c.squeeze(sum, &gone)?;
-    let labels = labels.into_iter().enumerate().filter(|(axis, _)| !gone.contains(axis)).map(|(_, label)| label).collect();
+    let labels =
+        labels.into_iter().enumerate().filter(|(axis, _)| !gone.contains(axis)).map(|(_, label)| label).collect();
     Ok((value, labels))
 }
 

@@ -190,7 +190,12 @@ fn convert(c: &mut Call, x: Value, to: Element) -> Built<Vec<Value>> {
     }
     let small = matches!(
         to,
-        Element::F8E4M3 | Element::F8E4M3FNUZ | Element::F8E5M2 | Element::F8E5M2FNUZ | Element::F8E8M0 | Element::F4E2M1
+        Element::F8E4M3
+            | Element::F8E4M3FNUZ
+            | Element::F8E5M2
+            | Element::F8E5M2FNUZ
+            | Element::F8E8M0
+            | Element::F4E2M1
     );
     if c.element(x) == to {
         return Ok(vec![x]);

@@ -57,7 +57,8 @@ fn gather_nd(c: &mut Call) -> Built<Vec<Value>> {
     c.at_most(2)?;
     let x = c.input(0)?;
     let at = indices(c, 1)?;
-    let batch = usize::try_from(c.attributes.int_or("batch_dims", 0)?).map_err(|_| mismatch("batch_dims is negative"))?;
+    let batch =
+        usize::try_from(c.attributes.int_or("batch_dims", 0)?).map_err(|_| mismatch("batch_dims is negative"))?;
     Ok(vec![c.op(Op::GatherNd { batch }, &[x, at])?])
 }
 
@@ -174,4 +175,3 @@ fn cumulate(c: &mut Call, function: CumulateFunction) -> Built<Vec<Value>> {
     }
     Ok(vec![result])
 }
-

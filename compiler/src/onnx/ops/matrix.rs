@@ -171,4 +171,3 @@ fn gemm_fast_gelu(c: &mut Call) -> Built<Vec<Value>> {
     let y = c.add_optional(y, bias)?;
     Ok(vec![c.unary(narae_isa::UnaryFunction::GeluTanh, y)?])
 }
-

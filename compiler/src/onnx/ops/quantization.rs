@@ -44,7 +44,8 @@ fn parameter(c: &mut Call, value: Value, rank: usize, axis: usize) -> Built {
 fn layout(c: &Call, x: Value) -> Built<(usize, usize)> {
     let rank = c.rank(x);
     let axis = c.attributes.int_or("axis", 1)?;
-    let block = usize::try_from(c.attributes.int_or("block_size", 0)?).map_err(|_| mismatch("block_size is negative"))?;
+    let block =
+        usize::try_from(c.attributes.int_or("block_size", 0)?).map_err(|_| mismatch("block_size is negative"))?;
     // The axis of one number for all does not matter and may not even exist.
     Ok((c.axis(axis, rank).unwrap_or(0), block))
 }
@@ -218,7 +219,10 @@ fn q_linear_binary(c: &mut Call, function: BinaryFunction) -> Built<Vec<Value>> 
     let scale = c.input(6)?;
     let zero = match c.optional(7) {
         Some(zero) => zero,
-        None => c.integer(c.element(a.0), 0)?,
+        None => {
+            let element = c.element(a.0);
+            c.integer(element, 0)?
+        }
     };
     let (x, y) = (decoded(c, a)?, decoded(c, b)?);
     let z = c.binary(function, x, y)?;
@@ -231,7 +235,10 @@ fn q_linear_unary(c: &mut Call, function: UnaryFunction) -> Built<Vec<Value>> {
     let scale = c.input(3)?;
     let zero = match c.optional(4) {
         Some(zero) => zero,
-        None => c.integer(c.element(x.0), 0)?,
+        None => {
+            let element = c.element(x.0);
+            c.integer(element, 0)?
+        }
     };
     let y = decoded(c, x)?;
     let y = c.unary(function, y)?;

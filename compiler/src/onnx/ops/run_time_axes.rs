@@ -3,7 +3,9 @@
 //! In: a tensor whose rank is known and an `i64` list of axes of known length. Out: the result of a reduction, squeeze or unsqueeze,
 //! whose dims are read back by the program. Nothing is specialised on the axes.
 
-use narae_isa::{BinaryFunction, CompareFunction, CumulateFunction, Element, ReduceFunction, ScatterFunction, UnaryFunction};
+use narae_isa::{
+    BinaryFunction, CompareFunction, CumulateFunction, Element, ReduceFunction, ScatterFunction, UnaryFunction,
+};
 
 use crate::graph::Op;
 use crate::ir::{Dim, Value};
@@ -54,10 +56,8 @@ pub(super) fn unsqueeze(c: &mut Call, x: Value, axes: Value) -> Built {
     let mask = mask(c, axes, rank)?;
     let one = c.integer(Element::I64, 1)?;
     let own = c.sub(one, mask)?;
-    let sum = c.op(
-        Op::Cumulate { function: CumulateFunction::Sum, axis: 0, exclusive: true, reverse: false },
-        &[own],
-    )?;
+    let sum =
+        c.op(Op::Cumulate { function: CumulateFunction::Sum, axis: 0, exclusive: true, reverse: false }, &[own])?;
     let mut dims = c.dims(x);
     let count = dims.len() + 1;
     // A list in front of nothing still has an element to gather.
@@ -81,10 +81,8 @@ pub(super) fn reduce(c: &mut Call, x: Value, axes: Value, function: ReduceFuncti
     let (zero, one) = (c.integer(Element::I64, 0)?, c.integer(Element::I64, 1)?);
     let reduced = c.compare(CompareFunction::Ne, mask, zero)?;
     let results = c.select(reduced, one, extents)?;
-    let strides = c.op(
-        Op::Cumulate { function: CumulateFunction::Prod, axis: 0, exclusive: true, reverse: true },
-        &[results],
-    )?;
+    let strides =
+        c.op(Op::Cumulate { function: CumulateFunction::Prod, axis: 0, exclusive: true, reverse: true }, &[results])?;
     let strides = c.select(reduced, zero, strides)?;
     let mut target = zero;
     for axis in 0..rank {
@@ -100,11 +98,8 @@ pub(super) fn reduce(c: &mut Call, x: Value, axes: Value, function: ReduceFuncti
     let total = super::shape::product(&dims);
     let target = c.reshape(target, vec![total.clone()])?;
     let flat = c.reshape(x, vec![total])?;
-    let result_dims = if keep {
-        c.shape_operand(results, "reduced", Some(0))?
-    } else {
-        kept_dims(c, extents, mask, rank, removed)?
-    };
+    let result_dims =
+        if keep { c.shape_operand(results, "reduced", Some(0))? } else { kept_dims(c, extents, mask, rank, removed)? };
     let count = super::shape::product(&result_dims);
     let y = combine(c, function, flat, target, &count)?;
     c.reshape(y, result_dims)
@@ -168,6 +163,8 @@ fn combine(c: &mut Call, function: ReduceFunction, x: Value, target: Value, coun
             let log = c.unary(UnaryFunction::Log, total)?;
             c.add(log, most)
         }
-        ReduceFunction::All | ReduceFunction::Any => Err(unsupported("a logical reduction over axes that are not known")),
+        ReduceFunction::All | ReduceFunction::Any => {
+            Err(unsupported("a logical reduction over axes that are not known"))
+        }
     }
 }

@@ -43,7 +43,10 @@ fn reshape(c: &mut Call) -> Built<Vec<Value>> {
     };
     for (axis, dim) in dims.iter_mut().enumerate() {
         if dim.is(0) && !allow_zero {
-            *dim = source.get(axis).cloned().ok_or_else(|| mismatch(format!("axis {axis} copies an axis that is not there")))?;
+            *dim = source
+                .get(axis)
+                .cloned()
+                .ok_or_else(|| mismatch(format!("axis {axis} copies an axis that is not there")))?;
         }
     }
     let open: Vec<usize> = (0..dims.len()).filter(|&axis| dims[axis].is(-1)).collect();
@@ -147,9 +150,8 @@ fn expand(c: &mut Call) -> Built<Vec<Value>> {
         }
     };
     let rank = source.len().max(wanted.len());
-    let extent = |dims: &[Dim], axis: usize| {
-        (axis + dims.len()).checked_sub(rank).map_or(Dim::ONE, |at| dims[at].clone())
-    };
+    let extent =
+        |dims: &[Dim], axis: usize| (axis + dims.len()).checked_sub(rank).map_or(Dim::ONE, |at| dims[at].clone());
     let dims = (0..rank).map(|axis| {
         let (own, wanted) = (extent(&source, axis), extent(&wanted, axis));
         // A length that is not known to be 1 is expected to be the wanted one already.
@@ -281,7 +283,8 @@ pub(super) fn pad_or_crop(
     let (cut_front, cut_back) = (positive(c, &negated(before)), positive(c, &negated(after)));
     let mut y = x;
     if cut_front.iter().chain(&cut_back).any(|dim| !dim.is(0)) {
-        let dims = c.dims(x).iter().enumerate().map(|(axis, dim)| &(dim - &cut_front[axis]) - &cut_back[axis]).collect();
+        let dims =
+            c.dims(x).iter().enumerate().map(|(axis, dim)| &(dim - &cut_front[axis]) - &cut_back[axis]).collect();
         let steps = vec![1; before.len()];
         y = c.op(Op::Slice { starts: cut_front, steps, dims }, &[y])?;
     }

@@ -75,7 +75,11 @@ fn bounds(c: &Call, extent: &Dim, from: &Dim, to: &Dim, step: i64) -> Built<(Dim
     let (start, way) = match step {
         0 => return Err(mismatch("a step is 0")),
         1.. => {
-            let start = if from.as_const().is_some_and(|value| value < -FAR) { Dim::ZERO } else { clamp(wrapped(from), &Dim::ZERO, extent) };
+            let start = if from.as_const().is_some_and(|value| value < -FAR) {
+                Dim::ZERO
+            } else {
+                clamp(wrapped(from), &Dim::ZERO, extent)
+            };
             let end = if far_up { extent.clone() } else { clamp(wrapped(to), &Dim::ZERO, extent) };
             let way = &end - &start;
             (start, way)
@@ -101,14 +105,15 @@ fn at_run_time(c: &mut Call, x: Value, axes: Option<Vec<i64>>, steps: Option<Vec
     let one = c.integer(Element::I64, 1)?;
     let axes_value = match (&axes, c.optional(3)) {
         (Some(axes), _) => {
-            let axes = axes.iter().map(|&axis| c.axis(axis, rank).map(|axis| axis as i64)).collect::<Built<Vec<i64>>>()?;
+            let axes =
+                axes.iter().map(|&axis| c.axis(axis, rank).map(|axis| axis as i64)).collect::<Built<Vec<i64>>>()?;
             c.dims_tensor(axes.iter().copied().map(Dim::from).collect(), vec![axes.len()])?
         }
         (None, Some(axes)) => c.convert(axes, Element::I64)?,
         (None, None) => return Err(mismatch("axes are missing")),
     };
     let whole = |c: &mut Call, fill: Value| c.broadcast(fill, vec![Dim::from(rank)]);
-    let mut full = |c: &mut Call, operand: Option<Value>, fill: Value| -> Built {
+    let full = |c: &mut Call, operand: Option<Value>, fill: Value| -> Built {
         let all = whole(c, fill)?;
         match operand {
             None => Ok(all),
@@ -140,9 +145,9 @@ fn at_run_time(c: &mut Call, x: Value, axes: Option<Vec<i64>>, steps: Option<Vec
     let counts = c.shape_operand(counts, "sliced", Some(0))?;
     let mut y = x;
     for (axis, count) in counts.into_iter().enumerate() {
-        let known_axis = axes.as_ref().is_some_and(|axes| {
-            !axes.iter().any(|&other| c.axis(other, rank).is_ok_and(|other| other == axis))
-        });
+        let known_axis = axes
+            .as_ref()
+            .is_some_and(|axes| !axes.iter().any(|&other| c.axis(other, rank).is_ok_and(|other| other == axis)));
         if known_axis {
             continue;
         }

@@ -2,11 +2,10 @@
 
 use narae_isa::{Element, HostTensor};
 
+use crate::compress::Recipe;
+use crate::ir::{Dim, Value};
 use crate::onnx::builder::{Built, mismatch, unsupported};
 use crate::onnx::call::{Call, NEWEST, Row, onnx};
-use crate::compress::Recipe;
-use crate::graph::Op;
-use crate::ir::{Dim, Value};
 
 pub(super) const ROWS: &[Row] = &[
     onnx("Constant", 1, NEWEST, "any", constant),
@@ -230,9 +229,4 @@ fn window(c: &mut Call, weights: &[f64]) -> Built<Vec<Value>> {
 /// A recipe of the constant that a value is, or a refusal that names the operand.
 pub(super) fn constant_recipe(c: &Call, value: Value, name: &str) -> Built<Recipe> {
     c.graph.recipe(value).cloned().ok_or_else(|| unsupported(format!("{name} must be an initializer")))
-}
-
-/// Whether the value is a constant.
-pub(super) fn is_constant(c: &Call, value: Value) -> bool {
-    matches!(c.graph.defining(value), Some((_, node)) if matches!(node.op, Op::Constant { .. }))
 }
