@@ -1,7 +1,6 @@
 //! Matrix products and attention.
 
 use narae_isa::element::Element;
-use narae_isa::format::{FloatKind, WeightFormat};
 use narae_isa::instructions as isa;
 use narae_isa::operand::Float32;
 use narae_isa::{Diagnostic, codes};
@@ -93,9 +92,7 @@ impl Lowering {
     pub(super) fn weight_of(&mut self, recipe: &Recipe) -> Option<View> {
         let stored = stored_recipe(recipe);
         let format = match stored.element() {
-            Element::F32 => WeightFormat::Float(FloatKind::F32),
-            Element::F16 => WeightFormat::Float(FloatKind::F16),
-            Element::BF16 => WeightFormat::Float(FloatKind::BF16),
+            Element::F32 | Element::F16 | Element::BF16 => crate::compress::stored::format(&stored),
             _ => return None,
         };
         let dims: Vec<Dim> = recipe.dims().iter().map(|&dim| Dim::from(dim)).collect();
