@@ -8,6 +8,8 @@ use std::fmt;
 
 /// The deepest nesting that the parser accepts.
 const MAX_DEPTH: usize = 64;
+/// The longest text that the parser accepts; a chain of operators makes the tree as deep as it is long.
+const MAX_BYTES: usize = 4096;
 
 /// A length as a function of the slots of an entry.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -116,6 +118,9 @@ impl DimExpr {
     /// Reads what [`fmt::Display`] wrote (and the usual freedom of spaces and brackets).
     pub fn parse(text: &str) -> Result<DimExpr, DimError> {
         let mut parser = Parser { text, position: 0 };
+        if text.len() > MAX_BYTES {
+            return Err(DimError::Syntax { text: text.chars().take(40).collect(), reason: "too long", position: 0 });
+        }
         let expr = parser.sum(0)?;
         parser.skip_spaces();
         if parser.position == text.len() { Ok(expr) } else { Err(parser.error("expected the end")) }

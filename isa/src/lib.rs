@@ -17,8 +17,10 @@ pub mod dim;
 pub mod element;
 pub mod format;
 pub mod functions;
+pub mod image;
 pub mod instructions;
 pub mod manual;
+pub mod map;
 pub mod numerics;
 pub mod operand;
 mod small_float;
@@ -35,6 +37,7 @@ pub use format::WeightFormat;
 pub use functions::{
     BinaryFunction, CompareFunction, CumulateFunction, ReduceFunction, ScatterFunction, UnaryFunction,
 };
+pub use image::Image;
 pub use instructions::{Execute, Inst};
 pub use operand::{DescriptorRegister, Engine, ScalarRegister, Semaphore};
 pub use table::{Access, Operand, Synchronization, Word};

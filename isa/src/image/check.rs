@@ -1,0 +1,237 @@
+//! Bounds of everything in an image, used before writing and after reading.
+//!
+//! Invariants of a valid image: the chip sheet parses; regions lie in their memories and do not overlap; code, descriptors and
+//! weights have one region each of exactly their size; every entry starts inside the code; every branch target and every row
+//! number is in bounds; the last instruction cannot run off the end; every address that does not depend on a register lies in
+//! a region; every tensor fits its place at the greatest lengths; debug info names existing origins.
+
+use std::collections::BTreeSet;
+
+use super::{Entry, ImageContent, Region, RegionKind, TensorInfo};
+use crate::chip::Chip;
+use crate::codes;
+use crate::descriptor::{Descriptor, Memory, ROW_BYTES, Row};
+use crate::diagnostic::Diagnostic;
+use crate::instructions::Inst;
+use crate::operand::ScalarRegister;
+use crate::table::WORD_BYTES;
+
+/// All problems of the content.
+pub(super) fn content(content: &ImageContent) -> Vec<Diagnostic> {
+    let chip = match Chip::parse("chip sheet of the image", &content.metadata.chip) {
+        Ok(chip) => chip,
+        Err(problems) => return problems.0,
+    };
+    let mut checker = Checker { content, chip: &chip, problems: Vec::new() };
+    checker.regions();
+    checker.entries();
+    checker.state();
+    checker.code();
+    checker.rows();
+    checker.debug();
+    checker.problems
+}
+
+struct Checker<'a> {
+    content: &'a ImageContent,
+    chip: &'a Chip,
+    problems: Vec<Diagnostic>,
+}
+
+impl<'a> Checker<'a> {
+    fn metadata(&mut self, message: String) {
+        self.problems.push(Diagnostic::new(&codes::E0505, message));
+    }
+
+    fn capacity(&self, memory: Memory) -> u64 {
+        match memory {
+            Memory::Dram => self.chip.dram_bytes(),
+            Memory::Sram => self.chip.sram_bytes(),
+        }
+    }
+
+    fn regions(&mut self) {
+        let content: &'a ImageContent = self.content;
+        let regions = &content.metadata.regions;
+        for region in regions {
+            let end = region.address.checked_add(region.bytes);
+            if end.is_none_or(|end| end > self.capacity(region.memory)) {
+                self.metadata(format!("region `{}` ends beyond the {} of the chip", region.name, region.memory));
+            }
+        }
+        let mut sorted: Vec<&Region> = regions.iter().filter(|region| region.bytes > 0).collect();
+        sorted.sort_by_key(|region| (region.memory, region.address));
+        for pair in sorted.windows(2) {
+            if pair[0].memory == pair[1].memory && pair[0].address.saturating_add(pair[0].bytes) > pair[1].address {
+                self.metadata(format!("regions `{}` and `{}` overlap", pair[0].name, pair[1].name));
+            }
+        }
+        self.single_region(RegionKind::Code, Some((content.words.len() * WORD_BYTES) as u64));
+        self.single_region(RegionKind::Descriptors, Some((content.rows.len() * ROW_BYTES) as u64));
+        self.single_region(RegionKind::Weights, None);
+    }
+
+    fn single_region(&mut self, kind: RegionKind, bytes: Option<u64>) {
+        let content: &'a ImageContent = self.content;
+        let mut found = content.metadata.regions.iter().filter(|region| region.kind == kind);
+        match (found.next(), found.next()) {
+            (Some(region), None) => {
+                if region.memory != Memory::Dram || bytes.is_some_and(|bytes| bytes != region.bytes) {
+                    self.metadata(format!("region `{}` is not in DRAM or has the wrong size", region.name));
+                }
+            }
+            _ => self.metadata(format!("there must be exactly one region of the kind {kind:?}")),
+        }
+    }
+
+    /// Whether bytes lie in a mapped region (DRAM) or in the SRAM.
+    fn is_mapped(&self, memory: Memory, address: u64, bytes: u64) -> bool {
+        match memory {
+            Memory::Sram => address.checked_add(bytes).is_some_and(|end| end <= self.chip.sram_bytes()),
+            Memory::Dram => {
+                let mut dram = self.content.metadata.regions.iter().filter(|region| region.memory == Memory::Dram);
+                dram.any(|region| region.contains(address, bytes))
+            }
+        }
+    }
+
+    fn entries(&mut self) {
+        let content: &'a ImageContent = self.content;
+        let mut names = BTreeSet::new();
+        if content.metadata.entries.is_empty() {
+            self.metadata("there is no entry".to_string());
+        }
+        for entry in &content.metadata.entries {
+            if !names.insert(&entry.name) {
+                self.metadata(format!("the entry `{}` exists twice", entry.name));
+            }
+            if entry.pc as usize >= content.words.len() {
+                self.metadata(format!("entry `{}` starts at instruction {}, beyond the code", entry.name, entry.pc));
+            }
+            self.slots(entry);
+            let mut tensors = BTreeSet::new();
+            for (direction, tensor) in entry
+                .inputs
+                .iter()
+                .map(|tensor| ("input", tensor))
+                .chain(entry.outputs.iter().map(|tensor| ("output", tensor)))
+            {
+                if !tensors.insert((direction, &tensor.name)) {
+                    self.metadata(format!("entry `{}` has two {direction}s `{}`", entry.name, tensor.name));
+                }
+                self.tensor(entry, tensor);
+            }
+        }
+    }
+
+    fn slots(&mut self, entry: &Entry) {
+        for slot in &entry.slots {
+            if slot.address % 8 != 0 || !self.is_mapped(Memory::Dram, slot.address, 8) {
+                self.metadata(format!("slot `{}` of entry `{}` lies outside of the memory map", slot.name, entry.name));
+            }
+            if slot.max < 0 {
+                self.metadata(format!("slot `{}` of entry `{}` has a negative maximum", slot.name, entry.name));
+            }
+        }
+    }
+
+    fn tensor(&mut self, entry: &Entry, tensor: &TensorInfo) {
+        let name = format!("tensor `{}` of entry `{}`", tensor.name, entry.name);
+        if tensor.dims.iter().filter_map(|dim| dim.highest_slot()).any(|slot| usize::from(slot) >= entry.slots.len()) {
+            return self.metadata(format!("{name} uses a slot that does not exist"));
+        }
+        if !self.is_mapped(tensor.memory, tensor.address, tensor.capacity_bytes) {
+            self.metadata(format!("{name} lies outside of the memory map"));
+        }
+        let greatest: Vec<i64> = entry.slots.iter().map(|slot| slot.max).collect();
+        let Ok(dims) = tensor.dims_at(&greatest) else {
+            return self.metadata(format!("{name} has no dims at its maximum"));
+        };
+        let bytes = crate::tensor::element_count(&dims).and_then(|count| count.checked_mul(tensor.element.bytes()));
+        if bytes.is_none_or(|bytes| bytes as u64 > tensor.capacity_bytes) {
+            self.metadata(format!("{name} does not fit its {} bytes at its maximum", tensor.capacity_bytes));
+        }
+    }
+
+    fn state(&mut self) {
+        let content: &'a ImageContent = self.content;
+        for state in &content.metadata.state {
+            if !self.is_mapped(Memory::Dram, state.address, state.bytes) {
+                self.metadata(format!("state `{}` lies outside of the memory map", state.name));
+            }
+        }
+    }
+
+    fn code(&mut self) {
+        let content: &'a ImageContent = self.content;
+        let place = |pc: usize, message: String| {
+            Diagnostic::new(&codes::E0506, message).at_instruction(super::SECTION_TEXT, pc as u32)
+        };
+        for (pc, word) in content.words.iter().enumerate() {
+            if let Some(target) = word.inst.target()
+                && target.0 as usize >= content.words.len()
+            {
+                self.problems.push(place(pc, format!("`{}` branches beyond the code", word.inst)));
+            }
+            if let Inst::LoadDescriptor(load) = word.inst
+                && load.row.0 as usize >= content.rows.len()
+            {
+                self.problems.push(place(pc, format!("`{}` loads a row that does not exist", word.inst)));
+            }
+        }
+        let runs_off = |inst: &Inst| !matches!(inst, Inst::Halt(_) | Inst::Jump(_));
+        match content.words.last() {
+            Some(last) if runs_off(&last.inst) => {
+                let message = "the last instruction is neither `halt` nor `jump`, so the program could run off its end";
+                self.problems.push(place(content.words.len() - 1, message.to_string()));
+            }
+            Some(_) => {}
+            None => self.problems.push(Diagnostic::new(&codes::E0506, "there are no instructions")),
+        }
+    }
+
+    fn rows(&mut self) {
+        let content: &'a ImageContent = self.content;
+        for (index, row) in content.rows.iter().enumerate() {
+            if let Err(reason) = self.row(row) {
+                let message = format!("descriptor row {index} ({row}): {reason}");
+                self.problems.push(Diagnostic::new(&codes::E0507, message));
+            }
+        }
+    }
+
+    fn row(&self, row: &Row) -> Result<(), String> {
+        let (memory, base) = match row {
+            Row::Tensor(row) => (row.memory, row.base),
+            Row::Weight(row) => (Memory::Dram, row.base),
+            Row::Window(_) | Row::Resize(_) => return Ok(()),
+        };
+        if base > self.capacity(memory) {
+            return Err(format!("the base lies beyond the {memory} of the chip"));
+        }
+        // A row with registers can only be judged when it is loaded.
+        if !row.registers().is_empty() {
+            return Ok(());
+        }
+        let none = [0; ScalarRegister::COUNT];
+        let range = match row.resolve(&none).map_err(|error| error.to_string())? {
+            Descriptor::Tensor(view) => view.byte_range(),
+            Descriptor::Weight(view) => view.byte_range(),
+            Descriptor::Parameters(_) => return Ok(()),
+        };
+        let empty = range.is_empty();
+        if empty || self.is_mapped(memory, range.start, range.end - range.start) {
+            return Ok(());
+        }
+        Err(format!("bytes {:#x}..{:#x} lie outside of the memory map", range.start, range.end))
+    }
+
+    fn debug(&mut self) {
+        let debug = &self.content.debug;
+        let ascending = debug.runs.windows(2).all(|pair| pair[0].0 < pair[1].0);
+        let known = debug.runs.iter().all(|(_, origin)| (*origin as usize) < debug.origins.len());
+        if !ascending || !known {
+            self.metadata("the debug info is not in order".to_string());
+        }
+    }
+}
