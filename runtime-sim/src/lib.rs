@@ -5,5 +5,7 @@
 
 pub mod checker;
 pub mod dram;
+pub mod execute;
 pub mod kernels;
+pub mod machine;
 pub mod state;

@@ -3,13 +3,15 @@
 //! In: addresses and descriptors that a program computed. Out: bytes, or a [`Fault`]. Always: every access is checked against the regions
 //! of the memory map before a byte is touched, and weights are read where the image lies, never copied.
 
+mod cache;
 mod memory;
 mod numbers;
 mod view;
 
-pub use memory::{Memory, Region};
+pub use cache::Cache;
+pub use memory::{Memory, Region, SharedBytes};
 pub use numbers::{Arithmetic, Integers};
-pub use view::{Nest, Paging, View};
+pub use view::{MAX_RANK, Nest, View};
 
 use narae_isa::Code;
 use narae_isa::codes;

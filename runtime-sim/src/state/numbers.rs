@@ -52,6 +52,7 @@ impl Memory {
 
     /// The elements as f32, row-major, appended to `out`.
     pub fn load_f32(&self, view: &View, out: &mut Vec<f32>) -> Result<(), Fault> {
+        view.check(self)?;
         out.reserve(view.len());
         match view.element {
             Element::F32 => self.load_with::<4, f32>(view, out, f32::from_le_bytes),
@@ -63,6 +64,7 @@ impl Memory {
 
     /// The elements as f64, row-major, appended to `out`.
     pub fn load_f64(&self, view: &View, out: &mut Vec<f64>) -> Result<(), Fault> {
+        view.check(self)?;
         out.reserve(view.len());
         match view.element {
             Element::F64 => self.load_with::<8, f64>(view, out, f64::from_le_bytes),
@@ -72,6 +74,7 @@ impl Memory {
 
     /// The elements as exact integers (floats truncated toward zero and clamped to 64 bits), row-major, appended to `out`.
     pub fn load_integers(&self, view: &View, out: &mut Integers) -> Result<(), Fault> {
+        view.check(self)?;
         out.reserve(view.len());
         match view.element {
             Element::I64 => self.load_with::<8, i128>(view, out, |b| i128::from(i64::from_le_bytes(b))),
@@ -84,6 +87,7 @@ impl Memory {
     /// The bits of the elements, dense, row-major, appended to `out`.
     pub fn load_bits(&self, view: &View, out: &mut Vec<u8>) -> Result<(), Fault> {
         let size = view.element.bytes();
+        view.check(self)?;
         out.reserve(view.len() * size);
         self.rows(view, |bytes, first, n, step| {
             if step == size as i64 {
@@ -123,9 +127,17 @@ impl Memory {
         })
     }
 
-    /// Calls `f` with the bytes of each element to write, row-major.
+    /// Calls `f` for each row of a view that is to be written with `given` values; as [`Memory::rows`] otherwise.
     #[inline(always)]
-    fn rows_mut(&mut self, view: &View, mut f: impl FnMut(&mut [u8], usize, usize, i64)) -> Result<(), Fault> {
+    fn rows_mut(
+        &mut self,
+        view: &View,
+        given: usize,
+        mut f: impl FnMut(&mut [u8], usize, usize, i64),
+    ) -> Result<(), Fault> {
+        if given != view.len() {
+            return Err(Fault::operands(format!("the result has {given} elements, its view {}", view.len())));
+        }
         let Some((start, end)) = view.check(self)? else { return Ok(()) };
         let bytes = self.bytes_mut(view.space, start, end - start)?;
         let nest = view.nest();
@@ -168,7 +180,7 @@ impl Memory {
     pub fn store_bits(&mut self, view: &View, values: &[u8]) -> Result<(), Fault> {
         let size = view.element.bytes();
         let mut at = 0;
-        self.rows_mut(view, |bytes, first, n, step| {
+        self.rows_mut(view, values.len() / size, |bytes, first, n, step| {
             if step == size as i64 {
                 bytes[first..first + n * size].copy_from_slice(&values[at..at + n * size]);
             } else {
@@ -189,7 +201,7 @@ impl Memory {
         convert: impl Fn(T) -> [u8; N],
     ) -> Result<(), Fault> {
         let mut at = 0;
-        self.rows_mut(view, |bytes, first, n, step| {
+        self.rows_mut(view, values.len(), |bytes, first, n, step| {
             let values = &values[at..at + n];
             at += n;
             if step == N as i64 {
@@ -207,7 +219,7 @@ impl Memory {
 
     fn store_any<T: Copy>(&mut self, view: &View, values: &[T], store: impl Fn(T, &mut [u8])) -> Result<(), Fault> {
         let mut at = 0;
-        self.rows_mut(view, |bytes, first, n, step| {
+        self.rows_mut(view, values.len(), |bytes, first, n, step| {
             for (i, value) in values[at..at + n].iter().enumerate() {
                 store(*value, &mut bytes[(first as i64 + i as i64 * step) as usize..]);
             }

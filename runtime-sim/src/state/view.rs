@@ -9,18 +9,8 @@ use narae_isa::Element;
 /// The most axes a view has.
 pub const MAX_RANK: usize = 8;
 
-/// Pages of a cache: axis 2 (tokens) is split into pages that lie anywhere.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Paging {
-    /// Address of the page table in LPDDR: for each batch and page, the number of the page (i32).
-    pub table: u64,
-    /// Tokens in a page.
-    pub tokens: u32,
-    /// Entries of the table for one batch.
-    pub pages_per_sequence: u32,
-    /// Bytes from one page to the next one.
-    pub page_bytes: u64,
-}
+/// More elements than this are never a tensor that an engine works on at once; the host could not hold them either.
+const MAX_ELEMENTS: usize = 1 << 31;
 
 /// A described part of memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +45,37 @@ impl View {
             view.dims[axis] = dims[axis];
             view.strides[axis] = stride;
             stride = stride.saturating_mul(dims[axis] as i64);
+        }
+        view
+    }
+
+    /// The view of a resolved descriptor row, pages and scales aside.
+    pub fn of(row: &narae_isa::View) -> View {
+        let space = match row.memory {
+            narae_isa::Memory::Dram => Space::Dram,
+            narae_isa::Memory::Sram => Space::Sram,
+        };
+        let mut view = View {
+            space,
+            element: row.element,
+            rank: row.rank(),
+            dims: [1; MAX_RANK],
+            strides: [0; MAX_RANK],
+            base: row.base,
+        };
+        for (axis, (dim, stride)) in row.dims().iter().zip(row.strides()).enumerate() {
+            view.dims[axis] = *dim as usize;
+            view.strides[axis] = *stride;
+        }
+        view
+    }
+
+    /// The same elements with the axes in another order.
+    pub fn permuted(&self, order: &[usize]) -> View {
+        let mut view = *self;
+        for (to, from) in order.iter().enumerate() {
+            view.dims[to] = self.dims[*from];
+            view.strides[to] = self.strides[*from];
         }
         view
     }
@@ -100,8 +121,9 @@ impl View {
     /// The axes `from ..` at an index of the axes before.
     pub fn tail(&self, from: usize, index: &[usize]) -> View {
         let mut view = *self;
-        let offset: i64 = index.iter().zip(&self.strides).map(|(i, s)| *i as i64 * s).sum();
-        view.base = self.base.wrapping_add_signed(offset * self.element.bytes() as i64);
+        let offset =
+            index.iter().zip(&self.strides).fold(0i64, |sum, (i, s)| sum.wrapping_add((*i as i64).wrapping_mul(*s)));
+        view.base = self.base.wrapping_add_signed(offset.wrapping_mul(self.element.bytes() as i64));
         view.rank = self.rank - from;
         for axis in 0..MAX_RANK {
             view.dims[axis] = if axis < view.rank { self.dims[axis + from] } else { 1 };
@@ -136,6 +158,9 @@ impl View {
     pub fn check(&self, memory: &Memory) -> Result<Option<(u64, u64)>, Fault> {
         if self.is_empty() {
             return Ok(None);
+        }
+        if self.len() > MAX_ELEMENTS {
+            return Err(Fault::operands("a view of an operand has more than 2^31 elements"));
         }
         let (start, end) = self.extent().ok_or_else(|| Fault::bounds("the addresses of a view overflow"))?;
         memory.bytes(self.space, start, end - start)?;
