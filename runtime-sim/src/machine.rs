@@ -80,13 +80,20 @@ pub enum Failure {
 impl Failure {
     /// The message for people, naming the instructions in words.
     pub fn diagnose(&self, entry: &str, program: &Program) -> Diagnostic {
-        let text = |pc: u32| program.words.get(pc as usize).map_or("?".to_string(), |word| format!("instruction {pc} `{word}`"));
+        let text = |pc: u32| {
+            program.words.get(pc as usize).map_or("?".to_string(), |word| format!("instruction {pc} `{word}`"))
+        };
         match self {
-            Failure::Fault { pc, fault } => Diagnostic::new(fault.code, fault.message.clone()).at_instruction(entry, *pc).note(text(*pc)),
+            Failure::Fault { pc, fault } => {
+                Diagnostic::new(fault.code, fault.message.clone()).at_instruction(entry, *pc).note(text(*pc))
+            }
             Failure::Hazard(hazard) => {
-                let message = format!("{} {} of {}", text(hazard.later.pc), hazard.kind.describe(), text(hazard.earlier.pc));
+                let message =
+                    format!("{} {} of {}", text(hazard.later.pc), hazard.kind.describe(), text(hazard.earlier.pc));
                 let place = match hazard.kind {
-                    crate::checker::HazardKind::UnorderedWaits | crate::checker::HazardKind::SignalRace => format!("semaphore s{}", hazard.place),
+                    crate::checker::HazardKind::UnorderedWaits | crate::checker::HazardKind::SignalRace => {
+                        format!("semaphore s{}", hazard.place)
+                    }
                     _ => format!("first byte: {}", address_text(hazard.place)),
                 };
                 Diagnostic::new(&codes::E0606, message).at_instruction(entry, hazard.later.pc).note(place).help(
@@ -95,7 +102,8 @@ impl Failure {
             }
             Failure::Deadlock(stuck) => {
                 let first = stuck.first().map_or(0, |(pc, _)| *pc);
-                let found = Diagnostic::new(&codes::E0607, "no engine can continue, and no signal is under way").at_instruction(entry, first);
+                let found = Diagnostic::new(&codes::E0607, "no engine can continue, and no signal is under way")
+                    .at_instruction(entry, first);
                 stuck.iter().fold(found, |found, (pc, why)| found.note(format!("{} {why}", text(*pc))))
             }
         }
@@ -171,11 +179,23 @@ impl<'a, R: Recorder> Machine<'a, R> {
         let mut pc = entry;
         loop {
             let Some(word) = self.program.words.get(pc as usize).copied() else {
-                return Err(fail(pc, Fault { code: &codes::E0605, message: format!("the program runs beyond its {} instructions", self.program.words.len()) }));
+                return Err(fail(
+                    pc,
+                    Fault {
+                        code: &codes::E0605,
+                        message: format!("the program runs beyond its {} instructions", self.program.words.len()),
+                    },
+                ));
             };
             self.executed += 1;
             if self.executed > self.limits.instructions {
-                return Err(fail(pc, Fault { code: &codes::E0609, message: format!("{} instructions without `halt`", self.limits.instructions) }));
+                return Err(fail(
+                    pc,
+                    Fault {
+                        code: &codes::E0609,
+                        message: format!("{} instructions without `halt`", self.limits.instructions),
+                    },
+                ));
             }
             self.record(pc, &word).map_err(|fault| fail(pc, fault))?;
             if word.inst.engine() != narae_isa::Engine::Scu {
@@ -196,7 +216,10 @@ impl<'a, R: Recorder> Machine<'a, R> {
                 }
                 Flow::Halt => {
                     self.idle(pc)?;
-                    return Ok(Statistics { instructions: self.executed, unused_signals: self.semaphores.iter().sum() });
+                    return Ok(Statistics {
+                        instructions: self.executed,
+                        unused_signals: self.semaphores.iter().sum(),
+                    });
                 }
             }
             self.drain()?;
@@ -218,7 +241,8 @@ impl<'a, R: Recorder> Machine<'a, R> {
 
     /// Whether an instruction at the head of its queue can start.
     fn ready(&self, word: &Word) -> bool {
-        let enough = word.sync.wait.is_none_or(|(semaphore, count)| self.semaphores[semaphore.index()] >= u32::from(count));
+        let enough =
+            word.sync.wait.is_none_or(|(semaphore, count)| self.semaphores[semaphore.index()] >= u32::from(count));
         enough && (!matches!(word.inst, Inst::Linear(_)) || !self.weights.is_empty())
     }
 
@@ -342,7 +366,9 @@ fn fail(pc: u32, fault: Fault) -> Failure {
 
 fn waits_for(sync: &Synchronization, semaphores: &[u32; 32]) -> String {
     match sync.wait {
-        Some((semaphore, count)) => format!("waits for {count} of {semaphore}, which holds {}", semaphores[semaphore.index()]),
+        Some((semaphore, count)) => {
+            format!("waits for {count} of {semaphore}, which holds {}", semaphores[semaphore.index()])
+        }
         None => "waits".to_string(),
     }
 }
@@ -360,7 +386,13 @@ impl From<Fault> for Trouble {
 }
 
 /// Shows an instruction to the checker: order first, then accesses.
-fn check(checker: &mut Checker, event: Event, word: &Word, dispatched: &Clock, context: &Context<'_>) -> Result<(), Failure> {
+fn check(
+    checker: &mut Checker,
+    event: Event,
+    word: &Word,
+    dispatched: &Clock,
+    context: &Context<'_>,
+) -> Result<(), Failure> {
     checker.start(event, dispatched);
     if let Some((semaphore, count)) = word.sync.wait {
         checker.wait(event, semaphore.number(), u32::from(count)).map_err(Failure::Hazard)?;

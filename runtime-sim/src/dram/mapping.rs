@@ -403,7 +403,8 @@ mod tests {
 
     #[test]
     fn channels_can_be_inserted() {
-        let with = |text: &str, bits, above| Mapping::parse(text).unwrap().with_channel_bits(bits, above).unwrap().to_string();
+        let with =
+            |text: &str, bits, above| Mapping::parse(text).unwrap().with_channel_bits(bits, above).unwrap().to_string();
         assert_eq!(with("o16 b2 x6 g2 + xor1", 5, 3), "o16 b2 x5 c5 x1 g2 + xor1");
         assert_eq!(with("o16 b2 x6 g2 c1", 2, 2), "o16 b2 x6 c2 g2");
         assert_eq!(with("o16 c3 b3 x6", 4, 0), "o16 b3 x6 c4");

@@ -27,4 +27,4 @@ pub fn bf16_to_f32(bits: u16) -> f32 {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
