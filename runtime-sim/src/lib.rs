@@ -2,10 +2,17 @@
 //!
 //! In: a Narae image (crate `narae-isa`) and host tensors. Out: host tensors, and a report of cycles, bytes and joules. Always: this crate has
 //! never heard of ONNX or of the compiler; results never depend on the host's instruction set, on thread counts or on time.
+//!
+//! Reading order: [`session`] (the door), [`machine`] (control unit, queues, semaphores), [`execute`] (the meaning of each instruction),
+//! [`kernels`] (the arithmetic), [`state`] (memories and views), [`checker`] (happens-before), [`dram`] (the LPDDR model).
 
 pub mod checker;
 pub mod dram;
 pub mod execute;
 pub mod kernels;
 pub mod machine;
+pub mod session;
 pub mod state;
+
+pub use machine::Limits;
+pub use session::{Machine, Outcome, Tensors};

@@ -1,4 +1,4 @@
-//! The machine, functionally: the control unit runs the program and dispatches to in-order queues; an engine's head runs when its wait is
+//! The core of the machine, functionally: the control unit runs the program and dispatches to in-order queues; an engine's head runs when its wait is
 //! satisfied. What is computed, not when.
 //!
 //! In: decoded code and descriptor rows, memory, a program counter. Out: changed memory, or the instruction that failed and why. Always: the
@@ -126,7 +126,7 @@ struct Queued {
 }
 
 /// Registers, queues and semaphores: what exists while an entry runs.
-pub struct Machine<'a, R> {
+pub struct Core<'a, R> {
     program: &'a Program,
     memory: &'a mut Memory,
     limits: Limits,
@@ -153,10 +153,10 @@ pub struct Statistics {
     pub unused_signals: u32,
 }
 
-impl<'a, R: Recorder> Machine<'a, R> {
+impl<'a, R: Recorder> Core<'a, R> {
     /// A machine at rest.
     pub fn new(program: &'a Program, memory: &'a mut Memory, limits: Limits, recorder: &'a mut R) -> Self {
-        Machine {
+        Core {
             program,
             memory,
             limits,

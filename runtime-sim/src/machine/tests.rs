@@ -16,7 +16,7 @@ fn assemble(text: &str) -> Program {
 }
 
 fn run(program: &Program, memory: &mut Memory) -> Result<Statistics, Failure> {
-    Machine::new(program, memory, Limits { instructions: 100_000, ..Limits::default() }, &mut NoRecorder).run(0)
+    Core::new(program, memory, Limits { instructions: 100_000, ..Limits::default() }, &mut NoRecorder).run(0)
 }
 
 fn put(memory: &mut Memory, address: u64, values: &[f32]) {
@@ -251,7 +251,7 @@ fn results_do_not_depend_on_the_instruction_set() {
     for arch in crate::kernels::lanes::all_archs() {
         let (program, mut memory) = (assemble(PIPELINE), pipeline_memory());
         let limits = Limits { arch, ..Limits::default() };
-        Machine::new(&program, &mut memory, limits, &mut NoRecorder).run(0).unwrap();
+        Core::new(&program, &mut memory, limits, &mut NoRecorder).run(0).unwrap();
         answers.push(get(&memory, 0x2000, 256));
     }
     assert!(answers.windows(2).all(|pair| pair[0] == pair[1]));

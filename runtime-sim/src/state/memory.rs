@@ -4,7 +4,9 @@
 //! cost host memory only where they are touched.
 
 use super::{Fault, Space};
+use narae_isa::image::Image;
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Bytes that somebody else keeps alive, such as a mapped file.
@@ -14,6 +16,8 @@ enum Data {
     Owned(Vec<u64>),
     /// The bytes `.1 .. .1 + len` of the shared bytes.
     Shared(SharedBytes, usize),
+    /// The weights of an image; their hashes are verified at the first touch.
+    Weights(Arc<Image>),
 }
 
 /// A contiguous range of addresses with its content.
@@ -48,22 +52,38 @@ impl Region {
         inside.then(|| Region { name: name.into(), start, len: len as u64, data: Data::Shared(bytes, offset) })
     }
 
+    /// The weights of an image, where the image lies.
+    pub fn weights(image: Arc<Image>) -> Region {
+        let range = image.weights_range();
+        Region {
+            name: "weights".to_string(),
+            start: range.start,
+            len: range.end - range.start,
+            data: Data::Weights(image),
+        }
+    }
+
     /// Whether programs may write it.
     pub fn is_writable(&self) -> bool {
         matches!(self.data, Data::Owned(_))
     }
 
-    fn bytes(&self) -> &[u8] {
+    /// Part of the region; the range lies inside.
+    #[inline]
+    fn bytes(&self, range: Range<usize>) -> Result<&[u8], Fault> {
         match &self.data {
-            Data::Owned(words) => &pulp::bytemuck::cast_slice(words)[..self.len as usize],
-            Data::Shared(bytes, offset) => &(**bytes).as_ref()[*offset..*offset + self.len as usize],
+            Data::Owned(words) => Ok(&pulp::bytemuck::cast_slice(words)[range]),
+            Data::Shared(bytes, offset) => Ok(&(**bytes).as_ref()[offset + range.start..offset + range.end]),
+            Data::Weights(image) => image
+                .weights_at(self.start + range.start as u64, range.len())
+                .map_err(|damage| Fault { code: damage.code, message: damage.message }),
         }
     }
 
     fn bytes_mut(&mut self) -> Option<&mut [u8]> {
         match &mut self.data {
             Data::Owned(words) => Some(&mut pulp::bytemuck::cast_slice_mut(words)[..self.len as usize]),
-            Data::Shared(..) => None,
+            Data::Shared(..) | Data::Weights(_) => None,
         }
     }
 }
@@ -103,7 +123,7 @@ impl Memory {
             Space::Sram => &self.sram,
             Space::Dram => self.dram_region(start).ok_or_else(|| outside(space, start, len))?,
         };
-        range(region, start, len).map(|r| &region.bytes()[r]).ok_or_else(|| outside(space, start, len))
+        region.bytes(range(region, start, len).ok_or_else(|| outside(space, start, len))?)
     }
 
     /// `len` bytes at `start`, to write.
@@ -117,11 +137,13 @@ impl Memory {
             }
         };
         let range = range(region, start, len).ok_or_else(|| outside(space, start, len))?;
-        let name = region.name.clone();
-        let Some(bytes) = region.bytes_mut() else {
-            return Err(Fault::bounds(format!("{len} bytes at {start:#x} lie in the read-only region `{name}`")));
-        };
-        Ok(&mut bytes[range])
+        if !region.is_writable() {
+            return Err(Fault::bounds(format!(
+                "{len} bytes at {start:#x} lie in the read-only region `{}`",
+                region.name
+            )));
+        }
+        region.bytes_mut().map(|bytes| &mut bytes[range]).ok_or_else(|| outside(space, start, len))
     }
 
     /// Whether the address lies in a part of LPDDR that no program can write, so that reads of it need no order.
@@ -140,7 +162,7 @@ impl Memory {
 
 /// The part of a region, if the access lies inside.
 #[inline]
-fn range(region: &Region, start: u64, len: u64) -> Option<std::ops::Range<usize>> {
+fn range(region: &Region, start: u64, len: u64) -> Option<Range<usize>> {
     let from = start.checked_sub(region.start)?;
     let to = from.checked_add(len)?;
     (to <= region.len).then_some(from as usize..to as usize)

@@ -1,0 +1,313 @@
+//! The door: a machine with an image in it. Binds lengths, runs entries, keeps state between calls.
+//!
+//! In: an image, and named host tensors for each call. Out: named host tensors, and counts. Always: nothing is written to the machine before
+//! all inputs have been checked (names, element types, shapes, maxima), and all problems of a call are reported together; state is zero at
+//! the start and changes only by running entries or by [`Machine::write_state`].
+
+use crate::machine::{Core, Limits, NoRecorder, Program, Recorder, Statistics};
+use crate::state::{Memory, Region, Space};
+use narae_isa::chip::Chip;
+use narae_isa::image::{Entry, Image, RegionKind, StateBuffer, TensorInfo};
+use narae_isa::{Diagnostic, Diagnostics, DimExpr, HostTensor, codes};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Named tensors.
+pub type Tensors = BTreeMap<String, HostTensor>;
+
+/// What a call gave.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// The outputs of the entry by name.
+    pub outputs: Tensors,
+    /// The lengths by slot, those that the program computed included.
+    pub slots: Vec<i64>,
+    /// Counts of the run.
+    pub statistics: Statistics,
+}
+
+/// A machine with an image: see the module documentation.
+#[derive(Debug)]
+pub struct Machine {
+    image: Arc<Image>,
+    program: Program,
+    memory: Memory,
+    limits: Limits,
+}
+
+impl Machine {
+    /// A machine of the chip that the image was compiled for, with the image in its memory and all state zero.
+    pub fn new(image: Arc<Image>, limits: Limits) -> Result<Machine, Diagnostics> {
+        let mut memory = Memory::new(image.chip().sram_bytes());
+        let inconsistent = |message: String| Diagnostic::new(&codes::E0505, message).at_file(image.name());
+        for region in &image.metadata().regions {
+            let mapped = match (region.memory, region.kind) {
+                // Weights are mapped below; code and descriptors are read by the control unit only; SRAM is one region.
+                (narae_isa::Memory::Sram, _)
+                | (_, RegionKind::Weights | RegionKind::Code | RegionKind::Descriptors) => Ok(()),
+                (narae_isa::Memory::Dram, RegionKind::Io | RegionKind::State | RegionKind::Scratch) => {
+                    memory.map(Region::zeros(region.name.clone(), region.address, region.bytes))
+                }
+            };
+            mapped.map_err(|fault| inconsistent(fault.message))?;
+        }
+        if !image.weights_range().is_empty() {
+            memory.map(Region::weights(image.clone())).map_err(|fault| inconsistent(fault.message))?;
+        }
+        let program = Program { words: image.words().to_vec(), rows: image.rows().to_vec() };
+        Ok(Machine { image, program, memory, limits })
+    }
+
+    /// The image.
+    pub fn image(&self) -> &Image {
+        &self.image
+    }
+
+    /// The chip.
+    pub fn chip(&self) -> &Chip {
+        self.image.chip()
+    }
+
+    /// The code and the descriptor rows.
+    pub fn program(&self) -> &Program {
+        &self.program
+    }
+
+    /// Runs an entry.
+    pub fn run(&mut self, entry: &str, inputs: &Tensors) -> Result<Outcome, Diagnostics> {
+        self.run_recorded(entry, inputs, &mut NoRecorder)
+    }
+
+    /// Runs an entry and shows every instruction to a recorder.
+    pub fn run_recorded<R: Recorder>(
+        &mut self,
+        name: &str,
+        inputs: &Tensors,
+        recorder: &mut R,
+    ) -> Result<Outcome, Diagnostics> {
+        let image = self.image.clone();
+        let entry = image.entry(name)?;
+        let mut slots = bind(entry, inputs)?;
+        self.write_inputs(entry, inputs, &slots)?;
+        let core = Core::new(&self.program, &mut self.memory, self.limits, recorder);
+        let statistics = core.run(entry.pc).map_err(|failure| self.describe(name, &failure))?;
+        self.read_slots(entry, &mut slots)?;
+        let outputs = self.read_outputs(entry, &slots)?;
+        Ok(Outcome { outputs, slots, statistics })
+    }
+
+    /// A failure with the place in the model that the instruction came from.
+    fn describe(&self, entry: &str, failure: &crate::machine::Failure) -> Diagnostic {
+        failure.diagnose(entry, &self.program)
+    }
+
+    /// Writes lengths and inputs to their places.
+    fn write_inputs(&mut self, entry: &Entry, inputs: &Tensors, slots: &[i64]) -> Result<(), Diagnostics> {
+        for (slot, value) in entry.slots.iter().zip(slots) {
+            if !slot.computed {
+                self.write(Space::Dram, slot.address, &value.to_le_bytes())?;
+            }
+        }
+        for info in &entry.inputs {
+            if let Some(tensor) = inputs.get(&info.name) {
+                if tensor.bytes.len() as u64 > info.capacity_bytes {
+                    let message = format!(
+                        "input `{}` has {} bytes, there is room for {}",
+                        info.name,
+                        tensor.bytes.len(),
+                        info.capacity_bytes
+                    );
+                    return Err(Diagnostic::new(&codes::E0604, message).into());
+                }
+                self.write(space(info.memory), info.address, &tensor.bytes)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, space: Space, address: u64, bytes: &[u8]) -> Result<(), Diagnostics> {
+        match self.memory.bytes_mut(space, address, bytes.len() as u64) {
+            Ok(place) => {
+                place.copy_from_slice(bytes);
+                Ok(())
+            }
+            Err(fault) => Err(Diagnostic::new(&codes::E0505, fault.message).at_file(self.image.name()).into()),
+        }
+    }
+
+    fn read(&self, space: Space, address: u64, bytes: u64) -> Result<&[u8], Diagnostics> {
+        let found = self.memory.bytes(space, address, bytes);
+        found.map_err(|fault| Diagnostic::new(&codes::E0505, fault.message).at_file(self.image.name()).into())
+    }
+
+    /// Reads the lengths that the program computed.
+    fn read_slots(&self, entry: &Entry, slots: &mut [i64]) -> Result<(), Diagnostics> {
+        for (slot, value) in entry.slots.iter().zip(slots.iter_mut()) {
+            if slot.computed {
+                let bytes = self.read(Space::Dram, slot.address, 8)?;
+                *value = bytes.first_chunk().map_or(0, |bytes| i64::from_le_bytes(*bytes));
+                if !(0..=slot.max).contains(value) {
+                    let message = format!(
+                        "the program computed the length `{}` as {value}, its maximum is {}",
+                        slot.name, slot.max
+                    );
+                    return Err(Diagnostic::new(&codes::E0604, message).into());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn read_outputs(&self, entry: &Entry, slots: &[i64]) -> Result<Tensors, Diagnostics> {
+        let mut outputs = Tensors::new();
+        for info in &entry.outputs {
+            let bad = |message: String| Diagnostic::new(&codes::E0505, message).at_file(self.image.name());
+            let dims = info.dims_at(slots).map_err(bad)?;
+            let count = dims.iter().try_fold(info.element.bytes() as u64, |n, d| n.checked_mul(*d as u64));
+            let bytes = count.filter(|bytes| *bytes <= info.capacity_bytes).ok_or_else(|| {
+                Diagnostic::new(
+                    &codes::E0604,
+                    format!("output `{}` with the dims {dims:?} exceeds its {} bytes", info.name, info.capacity_bytes),
+                )
+            })?;
+            let bytes =
+                if bytes == 0 { Vec::new() } else { self.read(space(info.memory), info.address, bytes)?.to_vec() };
+            let tensor = HostTensor::new(info.element, dims, bytes)
+                .ok_or_else(|| bad(format!("output `{}` is inconsistent", info.name)))?;
+            outputs.insert(info.name.clone(), tensor);
+        }
+        Ok(outputs)
+    }
+
+    /// Sets all state to zero.
+    pub fn reset_state(&mut self) -> Result<(), Diagnostics> {
+        let image = self.image.clone();
+        for buffer in &image.metadata().state {
+            let place = self.memory.bytes_mut(Space::Dram, buffer.address, buffer.bytes);
+            let place = place.map_err(|fault| Diagnostic::new(&codes::E0505, fault.message).at_file(image.name()))?;
+            place.fill(0);
+        }
+        Ok(())
+    }
+
+    fn state_buffer(&self, name: &str) -> Result<StateBuffer, Diagnostic> {
+        let buffers = &self.image.metadata().state;
+        buffers.iter().find(|buffer| buffer.name == name).cloned().ok_or_else(|| {
+            let names: Vec<&str> = buffers.iter().map(|buffer| buffer.name.as_str()).collect();
+            Diagnostic::new(&codes::E0601, format!("the image has no state `{name}`"))
+                .help(format!("its state is: {}", names.join(", ")))
+        })
+    }
+
+    /// A copy of a state buffer, as bytes.
+    pub fn read_state(&self, name: &str) -> Result<Vec<u8>, Diagnostics> {
+        let buffer = self.state_buffer(name)?;
+        self.read(Space::Dram, buffer.address, buffer.bytes).map(<[u8]>::to_vec)
+    }
+
+    /// Replaces a state buffer.
+    pub fn write_state(&mut self, name: &str, bytes: &[u8]) -> Result<(), Diagnostics> {
+        let buffer = self.state_buffer(name)?;
+        if bytes.len() as u64 != buffer.bytes {
+            let message = format!("state `{name}` has {} bytes, {} are given", buffer.bytes, bytes.len());
+            return Err(Diagnostic::new(&codes::E0603, message).into());
+        }
+        self.write(Space::Dram, buffer.address, bytes)
+    }
+}
+
+fn space(memory: narae_isa::Memory) -> Space {
+    match memory {
+        narae_isa::Memory::Dram => Space::Dram,
+        narae_isa::Memory::Sram => Space::Sram,
+    }
+}
+
+/// Finds the lengths from the dims of the inputs and checks everything else against them.
+fn bind(entry: &Entry, inputs: &Tensors) -> Result<Vec<i64>, Diagnostics> {
+    let mut problems = Vec::new();
+    let names = || entry.inputs.iter().map(|info| info.name.as_str()).collect::<Vec<_>>().join(", ");
+    for name in inputs.keys().filter(|name| entry.inputs.iter().all(|info| info.name != **name)) {
+        problems.push(
+            Diagnostic::new(&codes::E0601, format!("entry `{}` has no input `{name}`", entry.name))
+                .help(format!("its inputs are: {}", names())),
+        );
+    }
+    let mut slots: Vec<Option<(i64, String)>> = vec![None; entry.slots.len()];
+    for info in &entry.inputs {
+        let Some(tensor) = inputs.get(&info.name) else {
+            problems.push(Diagnostic::new(
+                &codes::E0601,
+                format!("the input `{}` of entry `{}` is missing", info.name, entry.name),
+            ));
+            continue;
+        };
+        if tensor.element != info.element {
+            problems.push(Diagnostic::new(
+                &codes::E0602,
+                format!("input `{}` is {}, expected {}", info.name, tensor.element, info.element),
+            ));
+        }
+        if tensor.dims.len() != info.dims.len() {
+            let message =
+                format!("input `{}` has the dims {:?}, expected {} dims", info.name, tensor.dims, info.dims.len());
+            problems.push(Diagnostic::new(&codes::E0603, message));
+            continue;
+        }
+        for (axis, (dim, given)) in info.dims.iter().zip(&tensor.dims).enumerate() {
+            if let DimExpr::Slot(slot) = dim
+                && let Some(bound) = slots.get_mut(usize::from(*slot))
+                && bound.is_none()
+            {
+                *bound = Some((*given as i64, format!("dim {axis} of `{}`", info.name)));
+            }
+        }
+    }
+    if !problems.is_empty() {
+        return Err(Diagnostics(problems));
+    }
+    let mut values = Vec::with_capacity(slots.len());
+    for (slot, bound) in entry.slots.iter().zip(&slots) {
+        match bound {
+            Some((value, place)) if *value > slot.max => {
+                let message =
+                    format!("{place} is {value}, but the program was compiled for `{}` up to {}", slot.name, slot.max);
+                problems.push(
+                    Diagnostic::new(&codes::E0604, message)
+                        .help(format!("compile again with a greater maximum of `{}`", slot.name)),
+                );
+            }
+            None if !slot.computed => {
+                problems
+                    .push(Diagnostic::new(&codes::E0603, format!("no input has the length `{}` as a dim", slot.name)));
+            }
+            Some(_) | None => {}
+        }
+        values.push(bound.as_ref().map_or(0, |bound| bound.0));
+    }
+    for info in &entry.inputs {
+        if let Some(tensor) = inputs.get(&info.name) {
+            problems.extend(check_dims(info, tensor, &values, entry));
+        }
+    }
+    Diagnostics::check(problems, values)
+}
+
+fn check_dims(info: &TensorInfo, tensor: &HostTensor, slots: &[i64], entry: &Entry) -> Option<Diagnostic> {
+    match info.dims_at(slots) {
+        Err(reason) => Some(Diagnostic::new(&codes::E0603, reason)),
+        Ok(want) if want != tensor.dims => {
+            let lengths: Vec<String> =
+                entry.slots.iter().zip(slots).map(|(slot, value)| format!("{} = {value}", slot.name)).collect();
+            let message = format!("input `{}` has the dims {:?}, expected {want:?}", info.name, tensor.dims);
+            Some(
+                Diagnostic::new(&codes::E0603, message)
+                    .note(format!("the inputs before it say: {}", lengths.join(", "))),
+            )
+        }
+        Ok(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;
