@@ -42,3 +42,4 @@ pub use instructions::{Execute, Inst};
 pub use operand::{DescriptorRegister, Engine, ScalarRegister, Semaphore};
 pub use table::{Access, Operand, Synchronization, Word};
 pub use tensor::HostTensor;
+pub use text::assemble;

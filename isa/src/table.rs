@@ -280,7 +280,7 @@ impl Word {
 
     /// Reads what [`fmt::Display`] wrote: `mnemonic operands @wait(s0, 1) @signal(s1, 1)`.
     pub fn parse(text: &str) -> Result<Word, String> {
-        Word::parse_tokens(text, |operands| Tokens::new(operands))
+        Word::parse_tokens(text, Tokens::new)
     }
 
     /// The same, with names of labels and rows.

@@ -274,8 +274,8 @@ mod tests {
             for lane in 0..32 {
                 for g in 0..group.count(k as u64) as usize {
                     let at = layout.scale(g, lane);
-                    for byte in at..at + scale.bytes() as usize {
-                        prop_assert_eq!(std::mem::replace(&mut used[byte], 255), 0);
+                    for byte in &mut used[at..at + scale.bytes() as usize] {
+                        prop_assert_eq!(std::mem::replace(byte, 255), 0);
                     }
                     prop_assert_eq!(std::mem::replace(&mut used[layout.zero(g, lane)], 255), 0);
                 }

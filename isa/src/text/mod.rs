@@ -18,10 +18,13 @@
 //! Always: line numbers in errors count from 1; nothing depends on the order of names.
 
 mod assemble;
+mod contents;
+mod image;
 mod print;
 
 pub use assemble::{Line, assemble_program, split_lines};
-pub use print::{disassemble_word, labels_of};
+pub use image::assemble;
+pub use print::{disassemble_image, disassemble_word, inspect_image, labels_of};
 
 use crate::descriptor::Row;
 use crate::table::Word;

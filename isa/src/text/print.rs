@@ -1,12 +1,16 @@
-//! [`Program`] to text.
+//! Programs and images to text.
+//!
+//! In: [`Program`] or [`Image`]. Out: assembly that gives the same instructions, or a summary for people. Always: the text depends
+//! on the content alone.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::Program;
+use crate::image::{Image, Metadata, Origin};
 use crate::instructions::Inst;
 use crate::operand::Target;
-use crate::table::Word;
+use crate::table::{WORD_BYTES, Word};
 
 /// Names for all branch targets of a code section: `L` and the index of the instruction.
 pub fn labels_of(words: &[Word]) -> BTreeMap<u32, String> {
@@ -60,4 +64,67 @@ impl Program {
         }
         out
     }
+}
+
+/// The code and the rows of an image as assembly; comments name where instructions come from.
+pub fn disassemble_image(image: &Image) -> String {
+    let mut out = format!("// {}: {} instructions, {} rows\n", image.name(), image.words().len(), image.rows().len());
+    let row_name = |index: u32| ((index as usize) < image.rows().len()).then(|| format!("row{index}"));
+    for (index, row) in image.rows().iter().enumerate() {
+        writeln!(out, ".row row{index} {row}").ok();
+    }
+    let labels = labels_of(image.words());
+    let mut previous = None;
+    for (pc, word) in image.words().iter().enumerate() {
+        let pc = pc as u32;
+        for entry in image.metadata().entries.iter().filter(|entry| entry.pc == pc) {
+            writeln!(out, "\n.entry {}", entry.name).ok();
+        }
+        let origin = image.debug_info().origin(pc);
+        if origin != previous
+            && let Some(Origin { tile, graph, nodes }) = origin
+        {
+            let nodes: Vec<String> = nodes.iter().map(|(name, op)| format!("{name} ({op})")).collect();
+            let parts = [tile.clone(), graph.clone(), nodes.join(", ")];
+            let text: Vec<String> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+            writeln!(out, "    // {}", text.join(" <- ").replace('\n', " ")).ok();
+            previous = origin;
+        }
+        if let Some(label) = labels.get(&pc) {
+            writeln!(out, "{label}:").ok();
+        }
+        writeln!(out, "    {}", disassemble_word(word, &labels, &row_name)).ok();
+    }
+    out
+}
+
+/// What is in an image, for people.
+pub fn inspect_image(image: &Image) -> String {
+    let Metadata { producer, model, entries, state, regions, .. } = image.metadata();
+    let mut out = format!("model      {model}\nproducer   {producer}\nchip       {}\n", image.chip().chip.name);
+    writeln!(out, "code       {} instructions, {} bytes", image.words().len(), image.words().len() * WORD_BYTES).ok();
+    writeln!(out, "rows       {}", image.rows().len()).ok();
+    writeln!(out, "weights    {} bytes", image.weights_range().end - image.weights_range().start).ok();
+    for entry in entries {
+        writeln!(out, "\nentry {} at instruction {}", entry.name, entry.pc).ok();
+        for (index, slot) in entry.slots.iter().enumerate() {
+            let from = if slot.computed { "computed" } else { "given" };
+            writeln!(out, "  slot   s{index} = {} ({from}, at most {})", slot.name, slot.max).ok();
+        }
+        let tensors = entry.inputs.iter().map(|tensor| ("input ", tensor));
+        for (direction, tensor) in tensors.chain(entry.outputs.iter().map(|tensor| ("output", tensor))) {
+            let dims: Vec<String> = tensor.dims.iter().map(|dim| dim.to_string()).collect();
+            writeln!(out, "  {direction} {}: {}[{}]", tensor.name, tensor.element, dims.join(", ")).ok();
+        }
+    }
+    for buffer in state {
+        writeln!(out, "\nstate {}: {}{:?}, {} bytes", buffer.name, buffer.element, buffer.dims, buffer.bytes).ok();
+    }
+    out.push_str("\nmemory map\n");
+    for region in regions {
+        let end = region.address.saturating_add(region.bytes);
+        writeln!(out, "  {} {:#014x}..{end:#014x} {:>12} {}", region.memory, region.address, region.bytes, region.name)
+            .ok();
+    }
+    out
 }

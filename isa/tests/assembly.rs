@@ -1,0 +1,124 @@
+//! Assembly becomes images; disassembly gives the same code; errors name their lines.
+
+use narae_isa::text::{assemble, assemble_program, disassemble_image, inspect_image, split_lines};
+use narae_isa::{Image, Word};
+
+const HELLO: &str = include_str!("../../examples/hello.s");
+
+fn words_of(text: &str) -> Vec<Word> {
+    let lines = split_lines(text);
+    let program = assemble_program("x.s", &lines, &|row| Ok(row.to_string()), &mut |_, _, _| Ok(())).unwrap();
+    program.words
+}
+
+#[test]
+fn hello_becomes_an_image() {
+    let bytes = assemble("hello.s", HELLO).unwrap();
+    let image = Image::from_bytes("h.narae", bytes).unwrap();
+    assert_eq!(image.verify(), Ok(()));
+    assert_eq!(words_of(&disassemble_image(&image)), image.words());
+    insta::assert_snapshot!(inspect_image(&image), @r"
+    model      hello.s
+    producer   narae 0.1.0 (assembler)
+    chip       narae-1
+    code       15 instructions, 240 bytes
+    rows       8
+    weights    768 bytes
+
+    entry main at instruction 0
+      slot   s0 = n (given, at most 64)
+      input  x: f32[s0, 20]
+      output y: f32[s0, 8]
+
+    memory map
+      dram 0x000000001000..0x0000000010f0          240 code
+      dram 0x000000002000..0x000000002400         1024 descriptors
+      dram 0x000000003000..0x000000003300          768 weights
+      dram 0x000000004000..0x000000005c40         7232 buffers
+      sram 0x000000000000..0x000000001c40         7232 sram
+    ");
+    insta::assert_snapshot!(disassemble_image(&image).lines().rev().take(3).collect::<Vec<_>>().join("\n"), @r"
+    halt
+    // hello.s:59: halt
+    transfer d7, d6 @wait(s1, 1)
+    ");
+}
+
+#[test]
+fn programs_print_and_parse_back() {
+    let text = "
+        .row one tensor sram f32 [4] at 0x0
+        .row w weight u4:g64:f16 [32, 64] at 0x1000
+        .entry first
+        start: ldd d1, w, r1 @signal(s1, 1)
+            branchi lt, r1, value=1, end
+            jump start
+        .entry second
+            ldd d0, one, _
+        end: halt";
+    let lines = split_lines(text);
+    let parse = |lines: &[_]| assemble_program("x.s", lines, &|row| Ok(row.to_string()), &mut |_, _, _| Ok(()));
+    let program = parse(&lines).unwrap();
+    let printed = program.to_text();
+    let again = parse(&split_lines(&printed)).unwrap();
+    assert_eq!((&again.words, &again.rows, &again.entries), (&program.words, &program.rows, &program.entries));
+}
+
+fn error(text: &str) -> String {
+    match assemble("x.s", text) {
+        Ok(_) => "nothing".to_string(),
+        Err(problems) => problems.to_string(),
+    }
+}
+
+#[test]
+fn all_errors_are_reported_with_their_lines() {
+    insta::assert_snapshot!(error(".entry main\n  frob\n  jump nowhere\n  ldd d0, missing, _\n  halt\n"), @r"
+    error[E0521]: `frob` is not an instruction
+      --> x.s:2
+    error[E0521]: `nowhere` is neither an instruction number nor a label
+      --> x.s:3
+    error[E0521]: `missing` is neither a row number nor the name of a descriptor row
+      --> x.s:4
+    ");
+    insta::assert_snapshot!(error(".entry main\na:\na: halt"), @r"
+    error[E0521]: the label `a` is defined twice
+      --> x.s:3
+    ");
+    insta::assert_snapshot!(error("halt"), @r"
+    error[E0505]: there is no entry
+      --> x.s
+    ");
+    insta::assert_snapshot!(error(".entry main\n.weight w u4 [1, 4]\n.codes 1 2 3\nhalt"), @r"
+    error[E0521]: `w` has 3 codes; expected 4
+      --> x.s:2
+    ");
+    insta::assert_snapshot!(error(".entry main\n.weight w u2:row [1, 4]\n.codes 1 2 3 4\n.scales 1\n.zeros 0\nhalt"), @r"
+    error[E0521]: the code 4 is greater than 3
+      --> x.s:2
+    ");
+    insta::assert_snapshot!(error(".entry main\n.row x tensor dram f32 [4] at nowhere\nhalt"), @r"
+    error[E0521]: `nowhere` is not the name of any memory
+      --> x.s:2
+    ");
+    insta::assert_snapshot!(error(".entry main\n.dram x 16\n.input x f32 [n] at x\nhalt"), @r"
+    error[E0521]: `n` is not a length expression: expected a number, `s0`, `(`, `min(` or `max(` at byte 0
+      --> x.s:3
+    ");
+    insta::assert_snapshot!(error(".chip narae-9\n.entry main\nhalt"), @r"
+    error[E0521]: `narae-9` is not a built-in chip
+      --> x.s:1
+    ");
+    insta::assert_snapshot!(error(".frob 1\n.entry main\nhalt"), @r"
+    error[E0521]: `.frob` is not a directive
+      --> x.s:1
+    ");
+    insta::assert_snapshot!(error(".entry main\n.dram x 16\n.slot n max 5\n.input x f32 [n] at x\nhalt"), @r"
+    error[E0505]: tensor `x` of entry `main` does not fit its 16 bytes at its maximum
+      --> x.s
+    ");
+    insta::assert_snapshot!(error(".entry main\n.sram x 99999999999\nhalt"), @r"
+    error[E0505]: region `sram` ends beyond the sram of the chip
+      --> x.s
+    ");
+}
