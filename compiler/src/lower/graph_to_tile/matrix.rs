@@ -8,7 +8,9 @@ use narae_isa::{Diagnostic, codes};
 use super::scope::Scope;
 use super::{Lowered, Lowering, d, r};
 use crate::compress::Recipe;
+use crate::compress::policy::Storage;
 use crate::compress::recipe::Step;
+use crate::compress::stored;
 use crate::graph::{NodeData, Op};
 use crate::ir::{Dim, Value};
 use crate::tile::{BufferData, Home, View, Weight};
@@ -91,10 +93,10 @@ impl Lowering {
     /// matrix unit does not stream.
     pub(super) fn weight_of(&mut self, recipe: &Recipe) -> Option<View> {
         let stored = stored_recipe(recipe);
-        let format = match stored.element() {
-            Element::F32 | Element::F16 | Element::BF16 => crate::compress::stored::format(&stored),
-            _ => return None,
-        };
+        if !matches!(stored.element(), Element::F32 | Element::F16 | Element::BF16) {
+            return None;
+        }
+        let format = stored::format(&stored);
         let dims: Vec<Dim> = recipe.dims().iter().map(|&dim| Dim::from(dim)).collect();
         let found = self.program.buffers.iter().find_map(|(buffer, data)| match &data.home {
             Home::Weight(weight) if weight.recipe == stored && weight.format == format => Some(buffer),
@@ -182,16 +184,12 @@ impl Lowering {
 }
 
 /// How the elements of a weight are stored: a widening conversion is undone, because the matrix unit reads the narrow
-/// type as the same numbers.
+/// type as the same numbers; and so is any conversion of codes, which say their values exactly.
 fn stored_recipe(recipe: &Recipe) -> Recipe {
-    match recipe.step() {
-        Step::Convert { source, .. }
-            if recipe.element() == Element::F32 && matches!(source.element(), Element::F16 | Element::BF16) =>
-        {
-            source.clone()
-        }
-        _ => recipe.clone(),
-    }
+    let Step::Convert { source, .. } = recipe.step() else { return recipe.clone() };
+    let widened = recipe.element() == Element::F32 && matches!(source.element(), Element::F16 | Element::BF16);
+    let coded = source.element().is_float() && !matches!(stored::storage(source), Storage::Float(_));
+    if widened || coded { stored_recipe(source) } else { recipe.clone() }
 }
 
 /// A factor with the leading axes of the result.
