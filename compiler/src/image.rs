@@ -247,7 +247,7 @@ impl Compiled {
     }
 
     fn write_constant<W: Write + Seek>(&self, recipe: &Recipe, writer: &mut ImageWriter<W>) -> Result<(), Diagnostic> {
-        recipe.stream(&self.sources, 1 << 20, &mut |piece| writer.write_weights(&piece.bytes))
+        recipe.stream(&self.sources, 1 << 20, |piece| writer.write_weights(&piece.bytes))
     }
 
     fn write_weight<W: Write + Seek>(&self, weight: &Weight, writer: &mut ImageWriter<W>) -> Result<(), Diagnostic> {
