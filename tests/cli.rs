@@ -66,7 +66,10 @@ fn chips() {
     for name in ["narae-1", "narae-edge", "narae-fpga"] {
         let sheet = narae(&["chips", name]).ok().stdout;
         std::fs::write(folder.path().join("own.toml"), &sheet).expect("a sheet");
-        assert!(narae_in(folder.path(), &["chips", "own.toml"]).ok().stdout.contains(name), "a sheet is its own source");
+        assert!(
+            narae_in(folder.path(), &["chips", "own.toml"]).ok().stdout.contains(name),
+            "a sheet is its own source"
+        );
         std::fs::write(folder.path().join("own.toml"), sheet.replace("count = ", "cuont = ")).expect("a sheet");
         let run = narae_in(folder.path(), &["chips", "own.toml"]);
         assert!(run.code == 1 && run.stderr.contains("own.toml:") && run.stderr.contains("cuont"), "{}", run.stderr);
@@ -78,7 +81,8 @@ fn chips() {
 fn the_memory_alone() {
     let folder = tempfile::tempdir().expect("a folder");
     let lines: String = (0..256).map(|i| format!("0,R,{:#x},2048\n", i * 2048)).collect();
-    std::fs::write(folder.path().join("trace.csv"), format!("# clock,operation,address,bytes\n{lines}")).expect("a trace");
+    std::fs::write(folder.path().join("trace.csv"), format!("# clock,operation,address,bytes\n{lines}"))
+        .expect("a trace");
     let run = narae_in(folder.path(), &["dram", "trace.csv", "--json"]).ok();
     let report: serde_json::Value = serde_json::from_str(&run.stdout).expect("JSON");
     assert_eq!(report["bytes"], 256 * 2048);

@@ -66,6 +66,12 @@ macro_rules! commands {
 commands! {
     /// Say what an error code means
     explain Explain;
+    /// Print the code of an image as assembly
+    disasm Disasm;
+    /// Print what an image says about itself
+    inspect Inspect;
+    /// Verify every hash and every bound of an image
+    verify Verify;
     /// Run a trace through the LPDDR model alone
     dram Dram;
     /// Print the instruction manual
