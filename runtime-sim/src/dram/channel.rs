@@ -11,7 +11,7 @@
 
 use super::counts::{Clocks, Counts, Latencies};
 use super::device::{ACTIVATING, CLOSED, Device};
-use super::queue::{Entry, NONE, Queue};
+use super::queue::{Entry, Queue};
 use super::refresh::{Maintenance, Refresher};
 use super::sheet::{PagePolicy, Setting, Sheet};
 
@@ -49,7 +49,6 @@ pub(crate) struct Activating {
 /// What does not change after the start.
 pub(crate) struct Rules {
     pub(crate) compat: bool,
-    pub(crate) protects_row_hits: bool,
     pub(crate) cap: u32,
     pub(crate) wck_on_demand: bool,
     /// Writes are drained from this length on …
@@ -140,6 +139,15 @@ impl Choice {
         Choice { order: u64::MAX, found: None, next: u64::MAX }
     }
 
+    /// True when a kind of command can be ready; otherwise notes when it can.
+    #[inline]
+    fn is_due(&mut self, clock: u64, floor: u64) -> bool {
+        if floor > clock {
+            self.next = self.next.min(floor);
+        }
+        floor <= clock
+    }
+
     #[inline]
     fn offer(&mut self, clock: u64, ready: u64, order: u64, what: (Source, Step, usize)) {
         if ready > clock {
@@ -151,13 +159,26 @@ impl Choice {
     }
 }
 
+/// The positions of the bits that are set.
+struct Bits(u64);
+
+impl Iterator for Bits {
+    type Item = usize;
+
+    #[inline]
+    fn next(&mut self) -> Option<usize> {
+        let bit = self.0.trailing_zeros() as usize;
+        self.0 &= self.0.wrapping_sub(1);
+        (bit < 64).then_some(bit)
+    }
+}
+
 impl Channel {
     pub(crate) fn new(sheet: &Sheet) -> Channel {
         let (t, c) = (&sheet.timing, &sheet.controller);
         let compat = c.setting == Setting::Compat;
         let rules = Rules {
             compat,
-            protects_row_hits: c.protects_row_hits,
             cap: match c.page {
                 PagePolicy::Open => u32::MAX,
                 PagePolicy::Cap(cap) => cap,
@@ -181,8 +202,8 @@ impl Channel {
         Channel {
             rules,
             device: Device::new(sheet),
-            reads: Queue::new(c.read_queue),
-            writes: Queue::new(c.write_queue),
+            reads: Queue::new(c.read_queue, c.protects_row_hits),
+            writes: Queue::new(c.write_queue, c.protects_row_hits),
             active: Vec::with_capacity(16),
             active_banks: [0; super::device::MAX_BANKS],
             activating: None,
@@ -337,36 +358,28 @@ impl Channel {
         let write = self.write_mode;
         let queue = if write { &self.writes } else { &self.reads };
         let source = |node| if write { Source::Writes(node) } else { Source::Reads(node) };
-        let mut banks = queue.occupied() & !self.refresher.blocked();
-        while banks != 0 {
-            let bank = banks.trailing_zeros() as usize;
-            banks &= banks - 1;
-            match self.device.row[bank] {
-                ACTIVATING => {}
-                CLOSED => {
-                    if self.activating.is_none() {
-                        let node = queue.head(bank);
-                        let ready = self.device.activate_ready(bank);
-                        choice.offer(clock, ready, queue.entry(node).order, (source(node), Step::Activate, bank));
-                    }
-                }
-                _ => {
-                    let hit = queue.hit(bank);
-                    if hit != NONE {
-                        let ready = self.column_ready(bank, write);
-                        choice.offer(clock, ready, queue.entry(hit).order, (source(hit), Step::Access, bank));
-                    }
-                    let miss = queue.miss(bank);
-                    if miss == NONE || self.active_banks[bank] > 0 {
-                        continue;
-                    }
-                    let entry = queue.entry(miss);
-                    if hit != NONE && self.rules.protects_row_hits && queue.entry(hit).arrive <= entry.arrive {
-                        continue;
-                    }
-                    let ready = self.device.precharge_ready(bank);
-                    choice.offer(clock, ready, entry.order, (source(miss), Step::Precharge, bank));
-                }
+        let free = !self.refresher.blocked();
+        // Each kind of command has a clock before which no bank can take it; then its banks need not be looked at.
+        let closed = queue.occupied() & self.device.closed() & free;
+        if closed != 0 && self.activating.is_none() {
+            let floor = self.device.activate_floor();
+            for bank in Bits(if choice.is_due(clock, floor) { closed } else { 0 }) {
+                let (node, order) = queue.head(bank);
+                choice.offer(clock, self.device.activate_ready(bank), order, (source(node), Step::Activate, bank));
+            }
+        }
+        let hits = queue.hits() & free;
+        if hits != 0 {
+            let floor = self.device.column_floor(write);
+            for bank in Bits(if choice.is_due(clock, floor) { hits } else { 0 }) {
+                let (node, order) = queue.hit(bank);
+                choice.offer(clock, self.column_ready(bank, write), order, (source(node), Step::Access, bank));
+            }
+        }
+        for bank in Bits(queue.misses() & free) {
+            if self.active_banks[bank] == 0 {
+                let (node, order) = queue.miss(bank);
+                choice.offer(clock, self.device.precharge_ready(bank), order, (source(node), Step::Precharge, bank));
             }
         }
     }

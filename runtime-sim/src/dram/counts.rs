@@ -105,6 +105,18 @@ impl Counts {
         }
     }
 
+    /// Bursts read.
+    #[must_use]
+    pub fn reads_moved(&self) -> u64 {
+        self.read + self.read_auto
+    }
+
+    /// Bursts written.
+    #[must_use]
+    pub fn writes_moved(&self) -> u64 {
+        self.write + self.write_auto
+    }
+
     /// Replaces every field by a function of it.
     pub(crate) fn scale(&mut self, scaled: impl Fn(u64) -> u64) {
         for field in self.fields() {

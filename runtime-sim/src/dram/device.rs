@@ -63,8 +63,8 @@ pub(crate) struct Device {
     bus: u64,
     /// Open row of each bank, or [`CLOSED`] or [`ACTIVATING`].
     pub(crate) row: [i64; MAX_BANKS],
-    /// How many banks are not closed.
-    pub(crate) open: u32,
+    /// One bit for each closed bank.
+    closed: u64,
     /// Until when the last refresh of each bank lasts.
     pub(crate) refreshed_until: [u64; MAX_BANKS],
 }
@@ -102,7 +102,7 @@ impl Device {
             rank_of: [0; MAX_BANKS],
             bus: 0,
             row: [CLOSED; MAX_BANKS],
-            open: 0,
+            closed: if banks == MAX_BANKS { u64::MAX } else { (1 << banks) - 1 },
             refreshed_until: [0; MAX_BANKS],
         };
         for bank in 0..banks {
@@ -127,6 +127,30 @@ impl Device {
     /// The banks of a rank.
     pub(crate) fn banks_of_rank(&self, rank: usize) -> std::ops::Range<usize> {
         rank * self.banks_per_rank..(rank + 1) * self.banks_per_rank
+    }
+
+    /// The closed banks, one bit each.
+    #[inline]
+    pub(crate) fn closed(&self) -> u64 {
+        self.closed
+    }
+
+    /// True when some row is open.
+    pub(crate) fn is_active(&self) -> bool {
+        (self.closed.count_ones() as usize) < self.banks
+    }
+
+    /// No bank takes a column command before this clock.
+    #[inline]
+    pub(crate) fn column_floor(&self, write: bool) -> u64 {
+        let ready = |rank: &Rank| if write { rank.write } else { rank.read };
+        self.bus.max(self.ranks[..self.rank_count].iter().map(ready).min().unwrap_or(0))
+    }
+
+    /// No bank can be activated before this clock.
+    #[inline]
+    pub(crate) fn activate_floor(&self) -> u64 {
+        self.bus.max(self.ranks[..self.rank_count].iter().map(|r| r.activate).min().unwrap_or(0))
     }
 
     /// When the command bus is free.
@@ -197,7 +221,7 @@ impl Device {
         raise(&mut self.bank_precharge[bank], clock + t.ras);
         raise(&mut self.bank_refresh[bank], clock + t.rc);
         self.row[bank] = ACTIVATING;
-        self.open += 1;
+        self.closed &= !(1 << bank);
     }
 
     pub(crate) fn activate2(&mut self, bank: usize, row: u32, clock: u64) {
@@ -308,10 +332,8 @@ impl Device {
     }
 
     fn close(&mut self, bank: usize) {
-        if self.row[bank] != CLOSED {
-            self.open -= 1;
-        }
         self.row[bank] = CLOSED;
+        self.closed |= 1 << bank;
     }
 }
 

@@ -195,7 +195,7 @@ impl Channel {
     /// Counts the clocks up to now for the state in which the device has been.
     pub(crate) fn count_state(&mut self, clock: u64) {
         let clocks = clock.saturating_sub(self.ledger.counted_to);
-        if self.device.open > 0 {
+        if self.device.is_active() {
             self.counts.clocks_active += clocks;
         } else {
             self.counts.clocks_precharged += clocks;
@@ -238,13 +238,27 @@ impl Channel {
         l.last_write = write;
     }
 
+    /// After a skip: the bursts of the skipped requests are known, whatever the queues held at the ends of the window.
+    pub(crate) fn settle(&mut self, reads: u64, reads_added: u64, writes: u64, writes_added: u64) {
+        if self.counts.forwarded + self.counts.coalesced > 0 {
+            return;
+        }
+        self.counts.read = self.counts.read + reads - reads_added;
+        self.counts.reads_done = self.counts.reads_done + reads - reads_added;
+        self.counts.write = self.counts.write + writes - writes_added;
+        self.clocks.data = self.clocks.data + (reads + writes) * self.rules.burst;
+        let moved = (reads_added + writes_added) * self.rules.burst;
+        self.clocks.data -= moved;
+        self.clocks.rows = (self.clocks.rows + moved).saturating_sub((reads + writes) * self.rules.burst);
+    }
+
     /// Counts and clocks as if the run ended at `clock`, with the idle time and the refreshes up to there.
     pub(crate) fn accounts_at(&self, clock: u64) -> (Counts, Clocks) {
         let (mut counts, mut clocks) = (self.counts.clone(), self.clocks);
         let since = self.ledger.empty_since.unwrap_or(clock);
         let down_from = since.saturating_add(self.rules.power_down_after).max(self.ledger.counted_to);
         let up = clock.min(down_from).saturating_sub(self.ledger.counted_to);
-        if self.device.open > 0 {
+        if self.device.is_active() {
             counts.clocks_active += up;
         } else {
             counts.clocks_precharged += up;

@@ -185,6 +185,12 @@ impl Mapping {
         self.segments.iter().filter(|s| s.field == field).map(|s| s.width).sum()
     }
 
+    /// Number of bits below the lowest bit of a field.
+    #[must_use]
+    pub fn bits_below(&self, field: Field) -> u32 {
+        self.segments.iter().find(|s| s.field == field).map_or(self.bits, |s| s.position)
+    }
+
     /// Number of channels.
     #[must_use]
     pub fn channels(&self) -> u32 {

@@ -38,27 +38,43 @@ struct List {
     tail: u16,
     hit: u16,
     miss: u16,
+    /// Orders of the three, so that a scheduler need not look at the nodes.
+    head_order: u64,
+    hit_order: u64,
+    miss_order: u64,
 }
+
+const EMPTY: List =
+    List { head: NONE, tail: NONE, hit: NONE, miss: NONE, head_order: 0, hit_order: 0, miss_order: 0 };
 
 /// See the module documentation.
 pub(crate) struct Queue {
     nodes: Vec<Node>,
     free: Vec<u16>,
     lists: [List; MAX_BANKS],
-    /// One bit for each bank that has requests.
+    /// One bit for each bank that has requests …
     occupied: u64,
+    /// … that hit the open row …
+    hits: u64,
+    /// … that may close the open row.
+    misses: u64,
+    /// A miss may not close a row that an older or equally old request hits.
+    protects_hits: bool,
     capacity: usize,
     /// How many queued bursts have each value of the low address bits: most look-ups end here.
     sieve: [u16; 64],
 }
 
 impl Queue {
-    pub(crate) fn new(capacity: u32) -> Queue {
+    pub(crate) fn new(capacity: u32, protects_hits: bool) -> Queue {
         Queue {
             nodes: Vec::with_capacity(capacity as usize),
             free: Vec::with_capacity(capacity as usize),
-            lists: [List { head: NONE, tail: NONE, hit: NONE, miss: NONE }; MAX_BANKS],
+            lists: [EMPTY; MAX_BANKS],
             occupied: 0,
+            hits: 0,
+            misses: 0,
+            protects_hits,
             capacity: capacity as usize,
             sieve: [0; 64],
         }
@@ -79,22 +95,34 @@ impl Queue {
         self.occupied
     }
 
-    /// The oldest request of a bank.
+    /// Banks with a request that hits the open row.
     #[inline]
-    pub(crate) fn head(&self, bank: usize) -> u16 {
-        self.lists[bank].head
+    pub(crate) fn hits(&self) -> u64 {
+        self.hits
     }
 
-    /// The oldest request of a bank that wants the open row.
+    /// Banks with a request that wants another row than the open one and may close it.
     #[inline]
-    pub(crate) fn hit(&self, bank: usize) -> u16 {
-        self.lists[bank].hit
+    pub(crate) fn misses(&self) -> u64 {
+        self.misses
     }
 
-    /// The oldest request of a bank that wants another row than the open one.
+    /// The oldest request of a bank, and its order.
     #[inline]
-    pub(crate) fn miss(&self, bank: usize) -> u16 {
-        self.lists[bank].miss
+    pub(crate) fn head(&self, bank: usize) -> (u16, u64) {
+        (self.lists[bank].head, self.lists[bank].head_order)
+    }
+
+    /// The oldest request of a bank that wants the open row, and its order.
+    #[inline]
+    pub(crate) fn hit(&self, bank: usize) -> (u16, u64) {
+        (self.lists[bank].hit, self.lists[bank].hit_order)
+    }
+
+    /// The oldest request of a bank that wants another row than the open one, and its order.
+    #[inline]
+    pub(crate) fn miss(&self, bank: usize) -> (u16, u64) {
+        (self.lists[bank].miss, self.lists[bank].miss_order)
     }
 
     #[inline]
@@ -149,17 +177,20 @@ impl Queue {
             }
         };
         match list.tail {
-            NONE => list.head = at,
+            NONE => (list.head, list.head_order) = (at, entry.order),
             tail => self.nodes[usize::from(tail)].next = at,
         }
         list.tail = at;
-        if open >= 0 {
-            let first = if open == i64::from(entry.row) { &mut list.hit } else { &mut list.miss };
-            if *first == NONE {
-                *first = at;
-            }
-        }
         self.occupied |= 1 << bank;
+        if open == i64::from(entry.row) {
+            if list.hit == NONE {
+                (list.hit, list.hit_order) = (at, entry.order);
+                self.mark(bank);
+            }
+        } else if open >= 0 && list.miss == NONE {
+            (list.miss, list.miss_order) = (at, entry.order);
+            self.mark(bank);
+        }
     }
 
     /// Takes a request out; `open` is the state of its bank.
@@ -175,14 +206,19 @@ impl Queue {
             NONE => self.lists[bank].tail = previous,
             n => self.nodes[usize::from(n)].previous = previous,
         }
-        if self.lists[bank].head == NONE {
+        let head = self.lists[bank].head;
+        if head == NONE {
             self.occupied &= !(1 << bank);
+        } else {
+            self.lists[bank].head_order = self.order(head);
         }
         if self.lists[bank].hit == at {
-            self.lists[bank].hit = self.find(next, |row| i64::from(row) == open);
+            self.set_hit(bank, self.find(next, |row| i64::from(row) == open));
+            self.mark(bank);
         }
         if self.lists[bank].miss == at {
-            self.lists[bank].miss = self.find(next, |row| i64::from(row) != open);
+            self.set_miss(bank, self.find(next, |row| i64::from(row) != open));
+            self.mark(bank);
         }
         self.free.push(at);
         entry
@@ -192,8 +228,9 @@ impl Queue {
     pub(crate) fn opened(&mut self, bank: usize, row: u32) {
         let head = self.lists[bank].head;
         if head != NONE {
-            self.lists[bank].hit = self.find(head, |r| r == row);
-            self.lists[bank].miss = self.find(head, |r| r != row);
+            self.set_hit(bank, self.find(head, |r| r == row));
+            self.set_miss(bank, self.find(head, |r| r != row));
+            self.mark(bank);
         }
     }
 
@@ -201,6 +238,37 @@ impl Queue {
     pub(crate) fn closed(&mut self, bank: usize) {
         self.lists[bank].hit = NONE;
         self.lists[bank].miss = NONE;
+        self.hits &= !(1 << bank);
+        self.misses &= !(1 << bank);
+    }
+
+    fn set_hit(&mut self, bank: usize, node: u16) {
+        self.lists[bank].hit = node;
+        if node != NONE {
+            self.lists[bank].hit_order = self.order(node);
+        }
+    }
+
+    fn set_miss(&mut self, bank: usize, node: u16) {
+        self.lists[bank].miss = node;
+        if node != NONE {
+            self.lists[bank].miss_order = self.order(node);
+        }
+    }
+
+    fn order(&self, node: u16) -> u64 {
+        self.nodes[usize::from(node)].entry.order
+    }
+
+    /// Brings the bits of a bank up to date with its `hit` and `miss`.
+    fn mark(&mut self, bank: usize) {
+        let List { hit, miss, .. } = self.lists[bank];
+        let bit = 1 << bank;
+        self.hits = if hit == NONE { self.hits & !bit } else { self.hits | bit };
+        let protected = self.protects_hits && hit != NONE && miss != NONE && {
+            self.entry(hit).arrive <= self.entry(miss).arrive
+        };
+        self.misses = if miss == NONE || protected { self.misses & !bit } else { self.misses | bit };
     }
 
     fn find(&self, from: u16, wanted: impl Fn(u32) -> bool) -> u16 {

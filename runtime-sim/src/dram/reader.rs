@@ -236,8 +236,14 @@ impl Reader {
 
     /// Records a problem at a key that was read.
     pub(crate) fn complain(&mut self, kind: ProblemKind, key: &str, message: String) {
+        let problem = self.problem(kind, key, message);
+        self.problems.push(problem);
+    }
+
+    /// A problem at a key that was read.
+    pub(crate) fn problem(&self, kind: ProblemKind, key: &str, message: String) -> Problem {
         let (file, line) = self.read.get(key).cloned().unwrap_or((self.file.clone(), 0));
-        self.problems.push(Problem { kind, file, line, key: key.to_owned(), message });
+        Problem { kind, file, line, key: key.to_owned(), message }
     }
 
     /// True when nothing was wrong so far (unknown keys are only known at [`Reader::finish`]).

@@ -52,6 +52,25 @@ impl<'a> Fifo<'a> {
         self.head.as_ref()
     }
 
+    /// Bursts of one direction that some requests have in this channel.
+    pub(crate) fn bursts(&self, requests: std::ops::Range<usize>, write: bool) -> u64 {
+        let chosen = self.requests[requests].iter().filter(|r| r.write == write);
+        chosen.map(|r| self.locals(r)).map(|locals| locals.end - locals.start).sum()
+    }
+
+    fn locals(&self, request: &TraceRequest) -> std::ops::Range<u64> {
+        let first = request.address / self.burst_bytes;
+        let end = (request.address + request.bytes).div_ceil(self.burst_bytes);
+        self.mapping.local_range(self.channel, first, end)
+    }
+
+    /// Drops everything before a request.
+    pub(crate) fn jump(&mut self, request: usize) {
+        self.next_request = request;
+        self.left = 0..0;
+        self.advance();
+    }
+
     /// Drops the head.
     pub(crate) fn advance(&mut self) {
         while self.left.is_empty() {
@@ -59,9 +78,7 @@ impl<'a> Fifo<'a> {
                 self.head = None;
                 return;
             };
-            let first = request.address / self.burst_bytes;
-            let last = (request.address + request.bytes).div_ceil(self.burst_bytes);
-            self.left = self.mapping.local_range(self.channel, first, last);
+            self.left = self.locals(request);
             self.next_request += 1;
         }
         let local = self.left.start;
