@@ -1,14 +1,13 @@
 //! `narae dram`: the LPDDR model alone. In: a trace of requests (`clock,R|W,address,bytes` a line) and a sheet. Out: bandwidth,
 //! latency, row hits, commands.
 
-use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use clap::ValueEnum;
 use narae_isa::{Diagnostic, Diagnostics};
 use narae_sim::dram::sheet::Sheet;
 use narae_sim::dram::trace::Trace;
-use narae_sim::dram::{self, Problem, TraceReport};
+use narae_sim::dram::{self, Problem};
 
 use super::{Outcome, Voice, output};
 
@@ -54,31 +53,10 @@ pub fn run(arguments: Arguments, _voice: Voice) -> Outcome {
         Mode::Fast => dram::Mode::Fast,
     };
     let report = dram::run_trace(&sheet, &file, &trace, mode)?;
-    let text = if arguments.json { json(&report) } else { human(&report, trace.requests.len()) };
+    let text = if arguments.json { format!("{:#}\n", report.to_json()) } else { format!("{report}\n") };
     output::to_stdout(text.as_bytes())
 }
 
 fn all(problems: Vec<Problem>) -> Diagnostics {
     Diagnostics(problems.into_iter().map(Diagnostic::from).collect())
-}
-
-fn human(report: &TraceReport, requests: usize) -> String {
-    let mut out = String::new();
-    let _ = writeln!(out, "{requests} requests, {} bytes, {} clocks", report.bytes, report.clocks);
-    let _ = writeln!(out, "bandwidth     {:.2} GB/s, {:.2} % of peak", report.bytes_per_second / 1e9, 100.0 * report.part_of_peak);
-    let _ = writeln!(out, "read latency  {:.1} ns on average", report.read_latency_ns);
-    for (name, count) in report.counts.named().into_iter().filter(|(_, count)| *count > 0) {
-        let _ = writeln!(out, "{name:<28} {count}");
-    }
-    out
-}
-
-fn json(report: &TraceReport) -> String {
-    let counts: serde_json::Map<String, serde_json::Value> =
-        report.counts.named().into_iter().map(|(name, count)| (name.to_string(), count.into())).collect();
-    let value = serde_json::json!({
-        "bytes": report.bytes, "clocks": report.clocks, "bytes_per_second": report.bytes_per_second,
-        "part_of_peak": report.part_of_peak, "read_latency_ns": report.read_latency_ns, "counts": counts,
-    });
-    format!("{value:#}\n")
 }
