@@ -148,16 +148,21 @@ impl Places {
         }
     }
 
-    /// Replaces a name behind `at` by its address.
+    /// Replaces names behind `at` and `paged(` by their addresses.
     pub fn rewrite(&self, row: &str) -> Result<String, String> {
-        let Some((head, tail)) = row.split_once(" at ") else { return Ok(row.to_string()) };
-        let end = tail.find([' ', '+']).unwrap_or(tail.len());
+        let row = self.rewrite_behind(row, " at ")?;
+        self.rewrite_behind(&row, "paged(")
+    }
+
+    fn rewrite_behind(&self, row: &str, marker: &str) -> Result<String, String> {
+        let Some((head, tail)) = row.split_once(marker) else { return Ok(row.to_string()) };
+        let end = tail.find([' ', '+', ',']).unwrap_or(tail.len());
         let name = &tail[..end];
         if name.starts_with(|first: char| first.is_ascii_digit()) {
             return Ok(row.to_string());
         }
         let (address, _) = self.addresses.get(name).ok_or_else(|| format!("`{name}` is not the name of any memory"))?;
-        Ok(format!("{head} at {address:#x}{}", &tail[end..]))
+        Ok(format!("{head}{marker}{address:#x}{}", &tail[end..]))
     }
 }
 
