@@ -10,6 +10,7 @@ use crate::graph::Graph;
 use crate::graph::verify::verify;
 use crate::passes::canonicalize::canonicalize;
 use crate::passes::canonicalize::dead::remove_dead_code;
+use crate::passes::roll::roll;
 
 /// What passes are told.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -35,6 +36,7 @@ pub static PASSES: &[Pass] = &[
         doc: "folds constants and shape arithmetic, removes no-ops, common subexpressions and dead code",
         run: |graph, _| canonicalize(graph),
     },
+    Pass { name: "roll", doc: "alike layers become one loop", run: |graph, _| roll(graph) },
     Pass { name: "dead-code", doc: "removes nodes whose results nobody uses", run: |graph, _| remove_dead_code(graph) },
 ];
 

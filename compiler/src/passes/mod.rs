@@ -5,4 +5,5 @@ pub mod canonicalize;
 pub mod hazards;
 pub mod memory_map;
 pub mod place;
+pub mod roll;
 pub mod synchronize;

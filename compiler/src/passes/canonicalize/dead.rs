@@ -33,12 +33,12 @@ pub fn remove_dead_code(graph: &mut Graph) -> Result<(), Diagnostic> {
     Ok(())
 }
 
-pub(super) fn mapped(map: &SecondaryMap<Value, Option<Value>>, value: Value) -> Value {
+pub(in crate::passes) fn mapped(map: &SecondaryMap<Value, Option<Value>>, value: Value) -> Value {
     map[value].expect("operands point backwards, and what a living node needs lives")
 }
 
 /// Outputs and the definitions of symbols, in the values of the copy.
-pub(super) fn finish(old: &Graph, new: &mut Graph, map: &SecondaryMap<Value, Option<Value>>) {
+pub(in crate::passes) fn finish(old: &Graph, new: &mut Graph, map: &SecondaryMap<Value, Option<Value>>) {
     for port in old.outputs() {
         new.add_output(port.name.clone(), mapped(map, port.value));
     }
