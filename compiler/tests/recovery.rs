@@ -1,11 +1,15 @@
 //! What the laws recover from the decoder files of the model zoo, whatever exporter wrote them.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use narae_compiler::graph::Graph;
+use narae_compiler::graph::eval::evaluate;
 use narae_compiler::onnx::{Limits, Model, import};
 use narae_compiler::passes::canonicalize::canonicalize;
+use narae_compiler::passes::state;
 use narae_compiler::rewrite::{self, Options, Report};
+use narae_isa::HostTensor;
 
 /// The folder of shared models, if it is there.
 fn shared() -> Option<PathBuf> {
@@ -40,21 +44,24 @@ fn recovered(graph: &Graph) -> (Graph, Report) {
     (graph, report)
 }
 
-#[test]
-fn report() {
-    let Some(shared) = shared() else { return };
+fn zoo() -> Vec<(String, PathBuf)> {
+    let Some(shared) = shared() else { return vec![] };
     let mut files = vec![];
     llamas(&shared.join("models/zoo"), &mut files);
-    files.push(shared.join("models/real/tinylm/model.onnx"));
-    files.push(shared.join("models/real/stories260K/model.onnx"));
-    files.push(shared.join("models/real/tinylm/genai_int4/model.onnx"));
-    files.push(shared.join("models/real/tinylm/model_fp16.onnx"));
-    for path in files {
-        let name = path.strip_prefix(&shared).unwrap().display().to_string();
+    files.extend(["tinylm/model.onnx", "stories260K/model.onnx", "tinylm/genai_int4/model.onnx", "tinylm/model_fp16.onnx"].map(|name| shared.join("models/real").join(name)));
+    let filter = std::env::var("NARAE_ZOO").unwrap_or_default();
+    let named = files.into_iter().map(|path| (path.strip_prefix(&shared).unwrap().display().to_string(), path));
+    named.filter(|(name, _)| name.contains(&filter)).collect()
+}
+
+#[test]
+fn every_llama_recovers_attention_norms_rope_and_gates() {
+    let mut missing = vec![];
+    for (name, path) in zoo() {
         let start = std::time::Instant::now();
         let graph = imported(&path);
         let import = start.elapsed();
-        let (_, report) = recovered(&graph);
+        let (graph, report) = recovered(&graph);
         let region = &report.regions[0];
         println!("{name}: import {import:?}, recover {:?}", start.elapsed() - import);
         println!("   {:?} {:?} {} layers {:x?}", region.nodes, region.saturated, region.iterations, region.layers);
@@ -62,5 +69,160 @@ fn report() {
         for note in region.notes.iter().take(5) {
             println!("   ! {note}");
         }
+        if std::env::var_os("NARAE_SHOW").is_some() {
+            println!("{}", narae_compiler::graph::text::print(&graph, Default::default()));
+        }
+        let layers = region.layers.len();
+        let has = |op: &str, count: usize| region.ops.get(op).copied().unwrap_or(0) == count;
+        let whole = layers > 0 && has("attention", layers) && has("rms_norm", 2 * layers + 1) && has("rope", 2 * layers) && has("mul-silu", layers) && has("linear", 4 * layers + 1);
+        if !whole || !region.notes.is_empty() {
+            missing.push(name);
+        }
     }
+    assert!(missing.is_empty(), "not all was recovered in {missing:?}");
+}
+
+/// A small generator, so that inputs are the same everywhere.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 >> 16
+    }
+    fn real(&mut self) -> f64 {
+        (self.next() % 2001) as f64 / 1000.0 - 1.0
+    }
+}
+
+type Tensors = BTreeMap<String, HostTensor>;
+
+/// Inputs of a decoder for `past` and `sequence` tokens of each of `batch` sequences, without padding.
+fn inputs(graph: &Graph, batch: usize, past: usize, sequence: usize, random: &mut Random) -> Tensors {
+    let mut tensors = Tensors::new();
+    for port in graph.inputs() {
+        let element = graph.element(port.value);
+        let dims = graph.dims(port.value);
+        let tensor = if dims.len() == 4 {
+            let known = |axis: usize| graph.symbols.resolve(&dims[axis]).as_size().unwrap();
+            let dims = [batch, known(1), past, known(3)];
+            let values: Vec<f64> = (0..dims.iter().product()).map(|_| random.real()).collect();
+            HostTensor::from_f64_as(element, &dims, &values)
+        } else if port.name.contains("mask") {
+            HostTensor::from_i64_as(element, &[batch, past + sequence], &vec![1; batch * (past + sequence)])
+        } else if port.name.contains("position") {
+            let values: Vec<i64> = (0..batch * sequence).map(|at| (past + at % sequence) as i64).collect();
+            HostTensor::from_i64_as(element, &[batch, sequence], &values)
+        } else {
+            let values: Vec<i64> = (0..batch * sequence).map(|_| (random.next() % 500) as i64).collect();
+            HostTensor::from_i64_as(element, &[batch, sequence], &values)
+        };
+        tensors.insert(port.name.clone(), tensor);
+    }
+    tensors
+}
+
+/// The greatest difference, relative to the greatest magnitude.
+fn difference(left: &HostTensor, right: &HostTensor) -> f64 {
+    assert_eq!(left.dims, right.dims);
+    let (left, right) = (left.to_f64_vec(), right.to_f64_vec());
+    let scale = left.iter().fold(1e-9_f64, |most, value| most.max(value.abs()));
+    left.iter().zip(&right).fold(0.0_f64, |most, (a, b)| if a == b { most } else { most.max((a - b).abs() / scale) })
+}
+
+fn tolerance(name: &str) -> f64 {
+    if name.contains("bf16") {
+        6e-2
+    } else if name.contains("fp16") {
+        1e-2
+    } else {
+        2e-5
+    }
+}
+
+#[test]
+fn laws_change_nothing_but_the_order_of_rounding() {
+    let mut wrong = vec![];
+    for (name, path) in zoo() {
+        let graph = imported(&path);
+        let (better, _) = recovered(&graph);
+        let given = inputs(&graph, 2, 3, 4, &mut Random(77));
+        let (left, right) = (evaluate(&graph, &given).unwrap(), evaluate(&better, &given).unwrap());
+        let worst = left.iter().map(|(port, value)| difference(value, &right[port])).fold(0.0, f64::max);
+        println!("{name}: {worst:.2e}");
+        if worst.is_nan() || worst > tolerance(&name) {
+            wrong.push(format!("{name}: {worst:.2e}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:?}");
+}
+
+#[test]
+fn kept_state_is_what_each_sequence_alone_would_be() {
+    let mut wrong = vec![];
+    for (name, path) in zoo() {
+        if name.contains("nocache") {
+            continue;
+        }
+        let graph = imported(&path);
+        let (mut kept, _) = recovered(&graph);
+        let options = state::Options { all_logits: false, capacity: 16, element: None };
+        if let Err(problem) = state::keep_state(&mut kept, &options) {
+            wrong.push(format!("{name}: {problem:?}"));
+            continue;
+        }
+        canonicalize(&mut kept).unwrap();
+        let layers = rewrite::explain::layers(&kept);
+        let worst = kept_difference(&graph, &kept, &[5, 2], 3);
+        println!("{name}: {worst:.2e} layers {layers:x?}");
+        if worst.is_nan() || worst > tolerance(&name) {
+            wrong.push(format!("{name}: {worst:.2e}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// Sequences with different pasts in one batch, against each of them alone in the model as it was.
+fn kept_difference(graph: &Graph, kept: &Graph, pasts: &[usize], sequence: usize) -> f64 {
+    let mut random = Random(99);
+    let batch = pasts.len();
+    let alone: Vec<Tensors> = pasts.iter().map(|past| inputs(graph, 1, *past, sequence, &mut random)).collect();
+    let mut together = Tensors::new();
+    for port in kept.inputs() {
+        let tensor = if port.name == state::PAST {
+            HostTensor::from_i64(&[batch], &pasts.iter().map(|past| *past as i64).collect::<Vec<_>>())
+        } else if kept.rank(port.value) == 4 {
+            let one = &alone[0][&port.name].dims;
+            let (groups, width) = (one[1], one[3]);
+            let mut values = vec![0.0; batch * groups * 16 * width];
+            for (row, past) in pasts.iter().enumerate() {
+                let given = alone[row][&port.name].to_f64_vec();
+                for group in 0..groups {
+                    let from = group * past * width;
+                    let to = (row * groups + group) * 16 * width;
+                    values[to..to + past * width].copy_from_slice(&given[from..from + past * width]);
+                }
+            }
+            HostTensor::from_f64_as(kept.element(port.value), &[batch, groups, 16, width], &values)
+        } else {
+            let values: Vec<i64> = alone.iter().flat_map(|one| one[&port.name].to_i64_vec()).collect();
+            HostTensor::from_i64_as(kept.element(port.value), &[batch, sequence], &values)
+        };
+        together.insert(port.name.clone(), tensor);
+    }
+    let found = evaluate(kept, &together).unwrap();
+    let logits = &kept.outputs()[0].name;
+    let found = found[logits].to_f64_vec();
+    let width = found.len() / batch;
+    let mut worst = 0.0_f64;
+    for (row, one) in alone.iter().enumerate() {
+        let want = evaluate(graph, one).unwrap()[logits].to_f64_vec();
+        let last = &want[want.len() - width..];
+        let scale = last.iter().fold(1e-9_f64, |most, value| most.max(value.abs()));
+        let own = &found[row * width..(row + 1) * width];
+        worst = last.iter().zip(own).fold(worst, |most, (a, b)| most.max((a - b).abs() / scale));
+    }
+    worst
 }

@@ -56,6 +56,7 @@ codes! {
     E0401 2 "an option has a wrong value" "The message says what was given and what is accepted.";
     E0402 5 "the program does not fit the memory of the chip" "Weights, state and buffers together exceed the capacity in the chip sheet. Choose a smaller format (--quant), smaller maxima, or a chip with more memory.";
     E0403 5 "a limit of the machine is exceeded" "A rank, a dim or a number of registers is beyond what instructions can say.";
+    E0409 1 "the model's cache cannot be kept on the chip" "With --kv-cache state the past lives on the chip, the mask must be proven causal and positions must be proven to continue the past. The message names the node that could not be proven.";
 
     // E05xx: images (exit 1).
     E0501 1 "not a Narae image" "The file is not an ELF64 file with the sections of a Narae image.";

@@ -6,4 +6,5 @@ pub mod hazards;
 pub mod memory_map;
 pub mod place;
 pub mod roll;
+pub mod state;
 pub mod synchronize;

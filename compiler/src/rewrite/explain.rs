@@ -187,7 +187,8 @@ impl Walk<'_> {
                 pending.extend(open);
                 continue;
             }
-            let mut operands: Vec<u64> = node.operands.iter().map(|operand| self.known[operand]).collect();
+            let (op, own) = self.unmasked(&node.op, &node.operands);
+            let mut operands: Vec<u64> = own.iter().map(|operand| self.known[operand]).collect();
             if matches!(
                 node.op,
                 Op::Binary { function: narae_isa::BinaryFunction::Add | narae_isa::BinaryFunction::Mul }
@@ -195,12 +196,26 @@ impl Walk<'_> {
                 operands.sort_unstable();
             }
             let print =
-                Fingerprint::new().text(&label(&node.op)).text(&self.attributes(&node.op)).text(&self.ty(value));
+                Fingerprint::new().text(&label(&node.op)).text(&self.attributes(&op)).text(&self.ty(value));
             let print = operands.into_iter().fold(print, Fingerprint::number);
             self.known.insert(value, print.0);
             pending.pop();
         }
         self.known[&root]
+    }
+
+    /// Which keys a query sees is an argument of a layer, said by a bias, by flags or by lengths; what comes from outside of
+    /// the layer is no part of its term.
+    fn unmasked(&self, op: &Op, operands: &[Value]) -> (Op, Vec<Value>) {
+        let Op::Attention { scale, window, softcap, bias, lengths, sinks, .. } = *op else {
+            return (op.clone(), operands.to_vec());
+        };
+        let given = usize::from(bias) + usize::from(lengths);
+        if operands[3..3 + given].iter().any(|operand| self.inside.contains(operand)) {
+            return (op.clone(), operands.to_vec());
+        }
+        let op = Op::Attention { scale, causal: true, window, softcap, bias: false, lengths: false, sinks };
+        (op, [&operands[..3], &operands[3 + given..]].concat())
     }
 
     /// The attributes in text, with lengths as numbers and reals rounded to what f32 files agree on.

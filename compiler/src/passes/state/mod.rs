@@ -84,7 +84,7 @@ impl Roles {
             let name = port.name.to_ascii_lowercase();
             let role = match () {
                 () if integer && is(&sequence) && name.contains("position") => &mut positions,
-                () if integer && is(&total) => &mut mask,
+                () if integer && (is(&total) || name.contains("mask")) => &mut mask,
                 () if integer && is(&sequence) => &mut ids,
                 () if graph.use_counts()[cranelift_entity::EntityRef::index(port.value)] == 0 => continue,
                 () => return Err(refused(format!("input {at} `{}` is neither ids, mask, positions nor past", port.name))),
