@@ -9,7 +9,7 @@ use std::fmt;
 /// The deepest nesting that the parser accepts.
 const MAX_DEPTH: usize = 64;
 /// The longest text that the parser accepts; a chain of operators makes the tree as deep as it is long.
-const MAX_BYTES: usize = 4096;
+const MAX_BYTES: usize = 2048;
 
 /// A length as a function of the slots of an entry.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

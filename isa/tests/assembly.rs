@@ -1,7 +1,8 @@
 //! Assembly becomes images; disassembly gives the same code; errors name their lines.
 
 use narae_isa::text::{assemble, assemble_program, disassemble_image, inspect_image, split_lines};
-use narae_isa::{Image, Word};
+use narae_isa::{Image, Row, Word};
+use proptest::prelude::*;
 
 const HELLO: &str = include_str!("../../examples/hello.s");
 
@@ -121,4 +122,40 @@ fn all_errors_are_reported_with_their_lines() {
     error[E0505]: region `sram` ends beyond the sram of the chip
       --> x.s
     ");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+    #[test]
+    fn mangled_assembly_is_an_image_or_an_error(
+        edits in prop::collection::vec((any::<prop::sample::Index>(), "[-a-z0-9\\[\\], .@(){}*+=:/]{0,12}"), 1..6),
+    ) {
+        let mut lines: Vec<String> = HELLO.lines().map(str::to_string).collect();
+        for (place, text) in edits {
+            let line = place.index(lines.len());
+            let at = place.index(lines[line].len() + 1);
+            let at = (0..=at).rev().find(|&at| lines[line].is_char_boundary(at)).unwrap_or(0);
+            lines[line].insert_str(at, &text);
+        }
+        if let Ok(bytes) = assemble("x.s", &lines.join("\n")) {
+            prop_assert!(Image::from_bytes("x.narae", bytes).is_ok(), "what the assembler writes opens");
+        }
+    }
+
+    #[test]
+    fn mangled_rows_are_rows_or_errors(place in any::<prop::sample::Index>(), text in "[-a-z0-9\\[\\], .@()+:]{0,8}") {
+        for row in [
+            "tensor dram f16 [r1, 4, r2, 64] at 0x8000 + r5 strides [65536, 1024, 64, 1] paged(0x4000, 16, 32)",
+            "weight u4:g64:f16 [512, 172] at 0x20000 + r9",
+            "resize cubic half-pixel floor cubic -0.75 extrapolation 0.0 antialias",
+        ] {
+            let mut changed = row.to_string();
+            changed.insert_str(place.index(row.len() + 1), &text);
+            if let Ok(row) = Row::parse(&changed) {
+                prop_assert_eq!(Row::parse(&row.to_string()), Ok(row.clone()));
+                prop_assert_eq!(Row::decode(&row.encode()), Ok(row));
+            }
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! Resolved descriptors: a view of elements, a packed weight.
 //!
-//! Always: the byte extent of a view that came from a row fits into 64 bits, so that address arithmetic on its elements
+//! Always: the byte extent of a view that came from a row fits into 63 bits, so that address arithmetic on its elements
 //! cannot overflow.
 
 use std::ops::Range;
@@ -171,7 +171,8 @@ impl View {
         let base = i128::from(self.base);
         let first = u64::try_from(base + low * size).ok()?;
         let last = u64::try_from(base + high * size + size + scale).ok()?;
-        Some(first..last)
+        // Offsets of elements are i64; addresses beyond 2^63 exist on no chip.
+        (last <= i64::MAX as u64).then_some(first..last)
     }
 
     /// The highest index along an axis, inside one page where the view is paged.

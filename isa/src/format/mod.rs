@@ -291,9 +291,9 @@ impl WeightFormat {
         bytes.next_multiple_of(SLICE_ALIGNMENT)
     }
 
-    /// Bytes of a packed weight.
+    /// Bytes of a packed weight; saturates at dims that no memory holds.
     pub fn packed_bytes(self, outputs: u64, inputs: u64) -> u64 {
-        outputs.div_ceil(SLICE) * self.slice_bytes(inputs)
+        outputs.div_ceil(SLICE).saturating_mul(self.slice_bytes(inputs))
     }
 
     /// Bits per weight, everything that is stored included.

@@ -2,6 +2,8 @@
 
 use std::io::Cursor;
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::descriptor::{Memory, Row};
 use crate::diagnostic::Diagnostics;
@@ -180,4 +182,81 @@ fn contents_out_of_bounds_are_refused() {
     insta::assert_snapshot!(problem(|c| c.debug.runs[0].1 = 7), @"error[E0505]: the debug info is not in order");
     let no_chip = problem(|c| c.metadata.chip = "[chip]".to_string());
     assert!(no_chip.starts_with("error[E0704]: key `chip.name` is missing"), "{no_chip}");
+}
+
+/// Makes the root hash right again, as someone would who builds a hostile image.
+fn forge(bytes: &mut [u8]) {
+    let Some(hash) = bytes.windows(8).position(|window| window == MAGIC) else { return };
+    let root = hash + ROOT_OFFSET..hash + ROOT_OFFSET + HASH_BYTES;
+    if root.end > bytes.len() {
+        return;
+    }
+    bytes[root.clone()].fill(0);
+    let weights = 2000.min(bytes.len());
+    let head = bytes.len() - weights;
+    let forged = blake3::hash(&bytes[..head]);
+    bytes[root].copy_from_slice(forged.as_bytes());
+}
+
+/// Opens and uses whatever opens; only panics can fail.
+fn exercise(bytes: Vec<u8>) -> bool {
+    let Ok(image) = Image::from_bytes("m.narae", bytes) else { return false };
+    image.verify().ok();
+    let text = crate::text::disassemble_image(&image) + &crate::text::inspect_image(&image);
+    for row in image.rows() {
+        row.resolve(&[-1; 32]).ok();
+        row.resolve(&[1 << 31; 32]).ok();
+    }
+    !text.is_empty()
+}
+
+#[test]
+fn a_forged_image_passes_the_hash() {
+    let mut bytes = write(&content(2000)).unwrap();
+    forge(&mut bytes);
+    assert!(exercise(bytes), "the forgery itself is right, so that the tests below reach what lies behind the hash");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+
+    #[test]
+    fn hostile_images_never_panic(
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..12),
+        cut in prop::option::of(any::<prop::sample::Index>()),
+    ) {
+        let mut bytes = write(&content(2000)).unwrap();
+        for (place, value) in changes {
+            // Where things are: headers, sections, section headers; the padding before the weights is left out.
+            let length = bytes.len() - 2000;
+            bytes[place.index(length)] = value;
+        }
+        if let Some(cut) = cut {
+            let length = cut.index(bytes.len());
+            bytes.truncate(length);
+        }
+        forge(&mut bytes);
+        exercise(bytes);
+    }
+
+    #[test]
+    fn hostile_metadata_never_panics(edits in prop::collection::vec((any::<prop::sample::Index>(), "[0-9]{1,20}"), 1..4)) {
+        // Replaces whole numbers of the metadata, wherever they are.
+        let json = serde_json::to_string(&content(2000).metadata).unwrap();
+        let mut pieces: Vec<String> = Vec::new();
+        for character in json.chars() {
+            match pieces.last_mut() {
+                Some(last) if character.is_ascii_digit() && last.ends_with(|c: char| c.is_ascii_digit()) => last.push(character),
+                _ => pieces.push(character.to_string()),
+            }
+        }
+        let numbers: Vec<usize> = (0..pieces.len()).filter(|&at| pieces[at].starts_with(|c: char| c.is_ascii_digit())).collect();
+        for (place, number) in edits {
+            pieces[numbers[place.index(numbers.len())]] = number;
+        }
+        if let Ok(metadata) = serde_json::from_str(&pieces.concat()) {
+            let changed = ImageContent { metadata, ..content(2000) };
+            check::content(&changed);
+        }
+    }
 }

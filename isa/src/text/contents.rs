@@ -12,6 +12,8 @@ use crate::tensor::HostTensor;
 
 /// Alignment of every piece of memory.
 pub(super) const ALIGNMENT: u64 = 64;
+/// The most numbers of one constant or weight.
+const MAX_NUMBERS: usize = 1 << 24;
 
 /// What a named piece with initial contents is.
 #[derive(Clone, Debug, PartialEq)]
@@ -74,9 +76,13 @@ impl Contents {
         let (head, dims) = argument.split_once('[').ok_or_else(wrong)?;
         let [name, format] = words(head)?;
         let (outputs, inputs) = dims.strip_suffix(']').and_then(|dims| dims.split_once(',')).ok_or_else(wrong)?;
-        let dim = |text: &str| text.trim().parse::<u32>().map(|dim| dim as usize).map_err(|_| wrong());
+        let dim = |text: &str| text.trim().parse::<u16>().map(usize::from).map_err(|_| wrong());
         let format = WeightFormat::from_name(format).ok_or_else(|| format!("`{format}` is not a weight format"))?;
-        self.push(line, name, Kind::Weight { format, outputs: dim(outputs)?, inputs: dim(inputs)? });
+        let (outputs, inputs) = (dim(outputs)?, dim(inputs)?);
+        if outputs * inputs > MAX_NUMBERS {
+            return Err(format!("a weight written in assembly has at most {MAX_NUMBERS} elements"));
+        }
+        self.push(line, name, Kind::Weight { format, outputs, inputs });
         Ok(())
     }
 
@@ -98,7 +104,8 @@ impl Contents {
         let piece = self.pieces.last_mut().ok_or_else(missing)?;
         for word in argument.split_whitespace() {
             let (number, count) = word.split_once('*').unwrap_or((word, "1"));
-            let count = count.parse::<u32>().map_err(|_| format!("`{word}` has no valid count"))?;
+            let count = count.parse::<usize>().ok().filter(|&count| count <= MAX_NUMBERS);
+            let count = count.ok_or_else(|| format!("`{word}` has no valid count"))?;
             for _ in 0..count {
                 piece.number(directive, number)?;
             }

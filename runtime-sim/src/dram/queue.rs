@@ -44,8 +44,7 @@ struct List {
     miss_order: u64,
 }
 
-const EMPTY: List =
-    List { head: NONE, tail: NONE, hit: NONE, miss: NONE, head_order: 0, hit_order: 0, miss_order: 0 };
+const EMPTY: List = List { head: NONE, tail: NONE, hit: NONE, miss: NONE, head_order: 0, hit_order: 0, miss_order: 0 };
 
 /// See the module documentation.
 pub(crate) struct Queue {
@@ -265,9 +264,8 @@ impl Queue {
         let List { hit, miss, .. } = self.lists[bank];
         let bit = 1 << bank;
         self.hits = if hit == NONE { self.hits & !bit } else { self.hits | bit };
-        let protected = self.protects_hits && hit != NONE && miss != NONE && {
-            self.entry(hit).arrive <= self.entry(miss).arrive
-        };
+        let protected =
+            self.protects_hits && hit != NONE && miss != NONE && { self.entry(hit).arrive <= self.entry(miss).arrive };
         self.misses = if miss == NONE || protected { self.misses & !bit } else { self.misses | bit };
     }
 

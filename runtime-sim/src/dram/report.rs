@@ -166,7 +166,11 @@ impl TraceReport {
     #[must_use]
     pub fn to_json(&self) -> serde_json::Value {
         let map = |pairs: &[(&str, u64)]| -> serde_json::Value {
-            pairs.iter().map(|(k, v)| ((*k).to_owned(), serde_json::Value::from(*v))).collect::<serde_json::Map<_, _>>().into()
+            pairs
+                .iter()
+                .map(|(k, v)| ((*k).to_owned(), serde_json::Value::from(*v)))
+                .collect::<serde_json::Map<_, _>>()
+                .into()
         };
         let joules: serde_json::Map<String, serde_json::Value> =
             self.energy.named().iter().map(|(k, v)| ((*k).to_owned(), (*v).into())).collect();
@@ -226,7 +230,11 @@ impl fmt::Display for TraceReport {
         )?;
         if self.counts.reads_done > 0 {
             let (p50, p99) = (self.latency_ns(0.5), self.latency_ns(0.99));
-            writeln!(f, "read latency: mean {:.1} ns, median {p50:.1} ns, 99 % within {p99:.1} ns", self.read_latency_ns)?;
+            writeln!(
+                f,
+                "read latency: mean {:.1} ns, median {p50:.1} ns, 99 % within {p99:.1} ns",
+                self.read_latency_ns
+            )?;
         }
         let c = &self.counts;
         writeln!(f, "rows: {} hits, {} misses, {} conflicts", c.row_hits, c.row_misses, c.row_conflicts)?;

@@ -168,8 +168,7 @@ fn schedule(sheet: &Sheet, requests: &[TraceRequest], stretch: &Stretch) -> Opti
 /// Runs a channel over a plan; `done[request]` is raised to the completion clock. Returns the clock of the last
 /// completion.
 pub(crate) fn replay_sampled(channel: &mut Channel, sheet: &Sheet, index: u32, plan: &Plan, done: &mut [u64]) -> u64 {
-    let schedules: Vec<Schedule> =
-        plan.stretches.iter().filter_map(|s| schedule(sheet, &plan.requests, s)).collect();
+    let schedules: Vec<Schedule> = plan.stretches.iter().filter_map(|s| schedule(sheet, &plan.requests, s)).collect();
     let mut fifo = Fifo::new(sheet, index, &plan.requests);
     let mut run = Run { offset: 0, before: 0, boundary: 0, last: 0, next: 0, from: None };
     let mut clock = 1;
@@ -236,7 +235,10 @@ impl Run {
         channel.clocks.add_difference(&to.clocks, &from.clocks, times);
         channel.latencies.add_difference(&to.latencies, &from.latencies, times);
         let skipped = |write| times * fifo.bursts(at - s.window..at, write);
-        let moved = [to.counts.reads_moved() - from.counts.reads_moved(), to.counts.writes_moved() - from.counts.writes_moved()];
+        let moved = [
+            to.counts.reads_moved() - from.counts.reads_moved(),
+            to.counts.writes_moved() - from.counts.writes_moved(),
+        ];
         channel.settle(skipped(false), times * moved[0], skipped(true), times * moved[1]);
         for request in at..at + s.windows * s.window {
             done[request] = done[request - s.window] + window;

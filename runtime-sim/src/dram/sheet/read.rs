@@ -4,9 +4,7 @@
 
 use super::super::mapping::Mapping;
 use super::super::reader::{ProblemKind, Reader};
-use super::{
-    Controller, Energy, Organization, PagePolicy, RefreshMode, Setting, Sheet, Standard, Timing, mismatch,
-};
+use super::{Controller, Energy, Organization, PagePolicy, RefreshMode, Setting, Sheet, Standard, Timing, mismatch};
 
 pub(super) fn read_sheet(r: &mut Reader) -> Option<Sheet> {
     let name = r.text("name");
@@ -212,4 +210,3 @@ pub(super) fn check(sheet: &Sheet, r: &mut Reader) {
         r.complain(ProblemKind::Inconsistent, "mapping.bits", message);
     }
 }
-
