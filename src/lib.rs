@@ -9,6 +9,7 @@
 
 pub mod npz;
 pub mod sampling;
+pub mod session;
 pub mod tokenizer;
 
 pub use narae_compiler as compiler;

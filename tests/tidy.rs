@@ -58,7 +58,7 @@ impl Source {
     }
 
     fn is_test(&self) -> bool {
-        self.path.split('/').any(|part| matches!(part, "tests" | "benches" | "examples" | "tests.rs"))
+        self.path.split('/').any(|part| matches!(part, "tests" | "benches" | "examples" | "tests.rs" | "testing.rs"))
             || self.path.ends_with("_test.rs")
             || self.path.ends_with("_tests.rs")
     }

@@ -138,10 +138,24 @@ pub fn compile(
 
 /// Compiles a graph that was imported or read from text.
 pub fn compile_graph(
-    mut graph: Graph,
+    graph: Graph,
     options: &Options,
     observer: &mut dyn Observer,
 ) -> Result<(Compiled, Findings), Diagnostics> {
+    let (graph, findings) = optimise(graph, options, observer)?;
+    let entries = entries(graph, options)?;
+    let decisions = serde_json::to_value(&findings.decisions)
+        .unwrap_or_else(|error| unreachable!("decisions are plain data: {error}"));
+    let description = Description { model: options.name.clone(), decisions };
+    Ok((build(&entries, &options.chip, description)?, findings))
+}
+
+/// The front half of the road: everything that happens to the graph before it is split into entries and lowered.
+pub fn optimise(
+    mut graph: Graph,
+    options: &Options,
+    observer: &mut dyn Observer,
+) -> Result<(Graph, Findings), Diagnostics> {
     let settings = Settings { verify_each: options.verify_each };
     let mut findings = Findings::default();
     pipeline::run(&mut graph, pipeline::PASSES, &settings, observer)?;
@@ -155,11 +169,7 @@ pub fn compile_graph(
     findings.decisions = decide(&mut graph, &asked, &rates(&options.chip))?;
     bounds::bind(&mut graph, &options.maxima)?;
     findings.notes = graph.symbols.notes().to_vec();
-    let entries = entries(graph, options)?;
-    let decisions = serde_json::to_value(&findings.decisions)
-        .unwrap_or_else(|error| unreachable!("decisions are plain data: {error}"));
-    let description = Description { model: options.name.clone(), decisions };
-    Ok((build(&entries, &options.chip, description)?, findings))
+    Ok((graph, findings))
 }
 
 /// The entries of a graph.

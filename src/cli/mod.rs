@@ -4,8 +4,10 @@
 //! Always holds: only this folder and `main.rs` touch the terminal; every failure is a [`Diagnostics`] and goes through
 //! [`render`]; a panic is caught and reported as our bug (70); files appear complete or not at all.
 
+mod options;
 mod output;
 mod render;
+mod watch;
 
 use std::panic;
 use std::process::ExitCode;
@@ -64,8 +66,16 @@ macro_rules! commands {
 }
 
 commands! {
+    /// Compile an ONNX file to an image
+    compile Compile;
+    /// Run one call of an image, or of an ONNX file that is compiled on the fly
+    run Run;
     /// Say what an error code means
     explain Explain;
+    /// Read a graph, run passes, print it
+    opt Opt;
+    /// Assemble text to an image
+    asm Asm;
     /// Print the code of an image as assembly
     disasm Disasm;
     /// Print what an image says about itself
@@ -76,6 +86,8 @@ commands! {
     dram Dram;
     /// Print the instruction manual
     isa Isa;
+    /// Print the ONNX operators that Narae knows
+    ops Ops;
     /// Print the built-in data sheets, or one of them
     chips Chips;
     /// Print completions for a shell, or the manual page

@@ -44,3 +44,13 @@ pub fn cannot_write(path: &Path, error: &io::Error) -> Diagnostics {
         .help("choose a folder that exists and that you may write to; nothing was left behind")
         .into()
 }
+
+/// A size with a unit that a person can read.
+pub fn bytes(count: u64) -> String {
+    match count {
+        0..10_240 => format!("{count} B"),
+        10_240..10_485_760 => format!("{:.1} KiB", count as f64 / 1024.0),
+        10_485_760..10_737_418_240 => format!("{:.1} MiB", count as f64 / 1_048_576.0),
+        _ => format!("{:.2} GiB", count as f64 / 1_073_741_824.0),
+    }
+}

@@ -56,6 +56,16 @@ impl Voice {
         self.level >= 0 && self.format == MessageFormat::Human && std::io::stderr().is_terminal()
     }
 
+    /// Whether the user asked for more words.
+    pub fn is_verbose(self) -> bool {
+        self.level >= 1
+    }
+
+    /// A dump that the user asked for; quiet or not.
+    pub fn dump(self, text: &str) {
+        to_stderr(text);
+    }
+
     /// A sentence for a person, left out with `-q` and in JSON.
     pub fn say(self, text: impl std::fmt::Display) {
         if self.level >= 0 && self.format == MessageFormat::Human {

@@ -1,0 +1,111 @@
+//! `narae compile`: an ONNX file to an image, or to the text of a form on the way.
+
+use std::path::{Path, PathBuf};
+
+use clap::ValueEnum;
+use narae_compiler::bounds;
+use narae_compiler::compile::{Findings, KvCache, Options, compile_graph, optimise};
+use narae_compiler::graph::Graph;
+use narae_compiler::graph::text::{Options as TextOptions, print};
+use narae_compiler::image::Compiled;
+use narae_isa::table::WORD_BYTES;
+use narae_isa::text::disassemble_image;
+use narae_isa::{Diagnostics, Image};
+
+use super::options::CompileOptions;
+use super::watch::WatchOptions;
+use super::output::bytes;
+use super::{Outcome, Voice, output};
+
+/// What to write.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Form {
+    /// The graph after all laws.
+    Graph,
+    /// Assembly.
+    Asm,
+    /// The image.
+    #[default]
+    Image,
+}
+
+/// What to compile, and how.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// The model (.onnx)
+    model: PathBuf,
+    /// Where the result goes (`-`: standard output)
+    #[arg(short, long, value_name = "FILE")]
+    output: PathBuf,
+    /// What to write: graph (MLIR text), asm or image
+    #[arg(long, value_enum, default_value_t, value_name = "FORM", hide_possible_values = true)]
+    emit: Form,
+    /// Write what compiling found and decided (.json; see docs/report.md)
+    #[arg(long, value_name = "JSON")]
+    report: Option<PathBuf>,
+    #[command(flatten)]
+    compile: CompileOptions,
+    #[command(flatten)]
+    watch: WatchOptions,
+}
+
+/// Compiles.
+pub fn run(arguments: Arguments, voice: Voice) -> Outcome {
+    let mut options = arguments.compile.resolve(&arguments.model, KvCache::Io)?;
+    options.verify_each = arguments.watch.settings().verify_each;
+    let mut graph = narae::session::import(&arguments.model)?;
+    bounds::fix(&mut graph, &options.maxima)?;
+    let mut watcher = arguments.watch.watcher(voice)?;
+    if arguments.emit == Form::Graph {
+        let (graph, _) = optimise(graph, &options, &mut watcher)?;
+        return output::write(&arguments.output, print(&graph, TextOptions { locations: voice.is_verbose() }).as_bytes());
+    }
+    let (compiled, findings) = compile_graph(graph, &options, &mut watcher)?;
+    match arguments.emit {
+        Form::Asm => {
+            let image = Image::from_bytes(&options.name, compiled.to_bytes()?)?;
+            output::write(&arguments.output, disassemble_image(&image).as_bytes())?;
+        }
+        Form::Graph | Form::Image if output::is_stream(&arguments.output) => output::to_stdout(&compiled.to_bytes()?)?,
+        Form::Graph | Form::Image => compiled.write_to(&arguments.output)?,
+    }
+    tell(voice, &arguments.output, &compiled, &findings);
+    match &arguments.report {
+        Some(path) => output::write(path, report(&options, &compiled, &findings).as_bytes()),
+        None => Ok(()),
+    }
+}
+
+/// A line about the result.
+fn tell(voice: Voice, path: &Path, compiled: &Compiled, findings: &Findings) {
+    voice.say(format_args!(
+        "{}: {} instructions in {}, weights {}",
+        path.display(),
+        compiled.content.words.len(),
+        bytes((compiled.content.words.len() * WORD_BYTES) as u64),
+        bytes(compiled.weight_bytes()),
+    ));
+    for note in &findings.notes {
+        voice.detail(format_args!("note: {note}"));
+    }
+    for note in findings.recovered.regions.iter().flat_map(|region| &region.notes) {
+        voice.detail(format_args!("note: {note}"));
+    }
+}
+
+/// The compile report; docs/report.md is its schema.
+fn report(options: &Options, compiled: &Compiled, findings: &Findings) -> String {
+    let entries: Vec<&str> = compiled.content.metadata.entries.iter().map(|entry| entry.name.as_str()).collect();
+    let value = serde_json::json!({
+        "model": options.name,
+        "chip": options.chip.chip.name,
+        "entries": entries,
+        "code_bytes": compiled.content.words.len() * WORD_BYTES,
+        "descriptor_rows": compiled.content.rows.len(),
+        "weight_bytes": compiled.weight_bytes(),
+        "recovered": findings.recovered,
+        "decisions": findings.decisions,
+        "notes": findings.notes,
+    });
+    format!("{value:#}\n")
+}

@@ -1,0 +1,136 @@
+//! Compile options as they stand on a command line, shared by every subcommand that compiles (`compile`, and `run`, `generate`, `eval`
+//! on an ONNX file). In: text. Out: [`narae_compiler::compile::Options`]. Always holds: a wrong value names the option and
+//! what is accepted.
+
+use std::path::Path;
+
+use clap::ValueEnum;
+use narae_compiler::compile::{KvCache, Logits, Options, Precision};
+use narae_compiler::compress::policy::Policy;
+use narae_isa::{Chip, Diagnostics};
+
+use super::wrong_option;
+
+/// `--precision`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum PrecisionName {
+    /// The file's own types.
+    Auto,
+    /// f32
+    F32,
+    /// f16
+    F16,
+    /// bf16
+    Bf16,
+}
+
+/// `--kv-cache`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum CacheName {
+    /// Kept on the chip.
+    State,
+    /// Plain inputs and outputs.
+    Io,
+}
+
+/// `--logits`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum LogitsName {
+    /// Of the last token.
+    Last,
+    /// Of all tokens.
+    All,
+}
+
+/// Options of the compiler.
+#[derive(clap::Args, Clone)]
+#[command(next_help_heading = "Compile options")]
+pub struct CompileOptions {
+    /// The chip: narae-1, narae-edge, narae-fpga, or a TOML file [default: narae-1]
+    #[arg(long, value_name = "CHIP")]
+    chip: Option<String>,
+    /// Weight formats: none, auto (by --error-budget), a format (u4, u8:g32, f16) for the linear layers, or patterns: 'lm_head=u8,*=u4:g64'
+    #[arg(long, default_value = "none", value_name = "POLICY")]
+    quant: String,
+    /// With --quant auto: the error that all weights together may cost, in nats per token
+    #[arg(long, value_name = "X")]
+    error_budget: Option<f64>,
+    /// The type of activations: auto (as the file says), f32, f16 or bf16
+    #[arg(long, value_enum, default_value = "auto", value_name = "TYPE", hide_possible_values = true)]
+    precision: PrecisionName,
+    /// The largest batch
+    #[arg(long, value_name = "N")]
+    max_batch: Option<i64>,
+    /// The longest sequence of one call
+    #[arg(long, value_name = "N")]
+    max_seq: Option<i64>,
+    /// The longest past [default: the model's maximum position]
+    #[arg(long, value_name = "N")]
+    max_past: Option<i64>,
+    /// Fix a dim of the model; may be repeated
+    #[arg(long = "dim", value_name = "NAME=N", value_parser = named_number)]
+    dims: Vec<(String, i64)>,
+    /// Where past and present live: io (plain inputs and outputs) or state (on the chip)
+    #[arg(long, value_enum, value_name = "PLACE", hide_possible_values = true)]
+    kv_cache: Option<CacheName>,
+    /// With --kv-cache state: the logits of the last token or of all
+    #[arg(long, value_enum, default_value = "last", value_name = "WHICH", hide_possible_values = true)]
+    logits: LogitsName,
+    /// Optimisation: 0 no laws, 1 laws that recover, 2 and 3 all
+    #[arg(short = 'O', default_value_t = 2, value_parser = clap::value_parser!(u8).range(0..=3), value_name = "LEVEL")]
+    optimisation: u8,
+    /// Threads [default: all cores]; never changes a result
+    #[arg(short = 'j', value_name = "N")]
+    jobs: Option<usize>,
+}
+
+impl CompileOptions {
+    /// The compiler's options; `kv_cache` is what the subcommand uses when the user does not say.
+    pub fn resolve(&self, model: &Path, kv_cache: KvCache) -> Result<Options, Diagnostics> {
+        if let Some(jobs) = self.jobs {
+            // Fails only if the pool was built before; then it has its size already.
+            let _ = rayon::ThreadPoolBuilder::new().num_threads(jobs).build_global();
+        }
+        let mut options = Options::new(self.chip()?);
+        options.precision = match self.precision {
+            PrecisionName::Auto => Precision::Auto,
+            PrecisionName::F32 => Precision::F32,
+            PrecisionName::F16 => Precision::F16,
+            PrecisionName::Bf16 => Precision::Bf16,
+        };
+        options.quant = Policy::parse(&self.quant).map_err(|reason| wrong_option("--quant", &self.quant, &reason))?;
+        options.error_budget = self.error_budget.unwrap_or(options.error_budget);
+        options.kv_cache = match self.kv_cache {
+            None => kv_cache,
+            Some(CacheName::State) => KvCache::State,
+            Some(CacheName::Io) => KvCache::Io,
+        };
+        options.logits = match self.logits {
+            LogitsName::Last => Logits::Last,
+            LogitsName::All => Logits::All,
+        };
+        options.optimisation = self.optimisation;
+        options.maxima.batch = self.max_batch;
+        options.maxima.sequence = self.max_seq;
+        options.maxima.past = self.max_past;
+        options.maxima.fixed = self.dims.clone();
+        options.name = model.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        Ok(options)
+    }
+
+    fn chip(&self) -> Result<Chip, Diagnostics> {
+        Chip::load(self.chip.as_deref().unwrap_or("narae-1"))
+    }
+
+    /// The chip that the user asked for, if any: an image is for one chip only.
+    pub fn asked_chip(&self) -> Result<Option<Chip>, Diagnostics> {
+        self.chip.as_deref().map(Chip::load).transpose()
+    }
+}
+
+/// `NAME=N`.
+fn named_number(text: &str) -> Result<(String, i64), String> {
+    let (name, number) = text.split_once('=').ok_or_else(|| format!("`{text}` is not NAME=N"))?;
+    let number = number.parse().map_err(|_| format!("`{number}` is not a number"))?;
+    Ok((name.to_string(), number))
+}

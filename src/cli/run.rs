@@ -1,0 +1,98 @@
+//! `narae run`: one call of an image, or of an ONNX file that is compiled on the fly. In: arrays by input name. Out: arrays by
+//! output name.
+
+use std::path::{Path, PathBuf};
+
+use narae::npz::{self, Arrays};
+use narae::session::{Reference, Session};
+use narae_compiler::compile::KvCache;
+use narae_isa::{Diagnostics, HostTensor};
+
+use super::options::CompileOptions;
+use super::{Outcome, Voice, output};
+
+/// What to run, on what, and where results go.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// An image (.narae), or a model (.onnx)
+    file: PathBuf,
+    /// Inputs: an .npz whose keys are the input names
+    #[arg(long, value_name = "NPZ")]
+    inputs: Option<PathBuf>,
+    /// Take the keys below this prefix: `set0/call0` reads `set0/call0/in/…`
+    #[arg(long, value_name = "PREFIX", requires = "inputs")]
+    call: Option<String>,
+    /// Where outputs go (.npz, `-`: standard output); without it their first values are printed
+    #[arg(short, long, value_name = "NPZ")]
+    output: Option<PathBuf>,
+    /// The entry of the image, where there are several
+    #[arg(long, value_name = "NAME")]
+    entry: Option<String>,
+    /// Run the reference evaluator on the graph instead of the chip
+    #[arg(long, conflicts_with = "entry")]
+    evaluator: bool,
+    #[command(flatten)]
+    compile: CompileOptions,
+}
+
+/// Runs one call.
+pub fn run(arguments: Arguments, voice: Voice) -> Outcome {
+    let inputs = inputs(&arguments)?;
+    let outputs = match arguments.evaluator {
+        true => Reference::open(&arguments.file)?.run(&inputs)?,
+        false => session(&arguments, &inputs, voice)?.run(arguments.entry.as_deref(), &inputs)?,
+    };
+    match &arguments.output {
+        Some(path) => {
+            let bytes = npz::to_bytes(&outputs).map_err(|error| output::cannot_write(path, &error))?;
+            output::write(path, &bytes)
+        }
+        None => output::to_stdout(summary(&outputs).as_bytes()),
+    }
+}
+
+fn inputs(arguments: &Arguments) -> Result<Arrays, Diagnostics> {
+    let Some(path) = &arguments.inputs else { return Ok(Arrays::new()) };
+    match &arguments.call {
+        Some(call) => npz::read_selected(path, &format!("{}/in/", call.trim_end_matches('/'))),
+        None => npz::read(path),
+    }
+}
+
+/// Whether a path is a model to compile; everything else is an image.
+pub fn is_model(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "onnx")
+}
+
+fn session(arguments: &Arguments, inputs: &Arrays, voice: Voice) -> Result<Session, Diagnostics> {
+    if is_model(&arguments.file) {
+        let mut options = arguments.compile.resolve(&arguments.file, KvCache::Io)?;
+        // Lengths without a bound take it from the inputs that are given.
+        options.maxima.shapes.push(inputs.iter().map(|(name, tensor)| (name.clone(), tensor.dims.clone())).collect());
+        voice.detail(format_args!("compiling {}", arguments.file.display()));
+        return Session::compile(&arguments.file, &options);
+    }
+    let session = Session::open(&arguments.file)?;
+    if let Some(chip) = arguments.compile.asked_chip()? {
+        session.image().check_chip(&chip)?;
+    }
+    Ok(session)
+}
+
+/// A few words about each output: for eyes, not for programs.
+fn summary(outputs: &Arrays) -> String {
+    let line = |(name, tensor): (&String, &HostTensor)| {
+        format!("{name}: {} {:?} {}\n", tensor.element.name(), tensor.dims, first_values(tensor))
+    };
+    outputs.iter().map(line).collect()
+}
+
+fn first_values(tensor: &HostTensor) -> String {
+    let value = |index| match tensor.element.is_float() {
+        true => format!("{:.6}", tensor.get_f64(index)),
+        false => tensor.get_i64(index).to_string(),
+    };
+    let shown: Vec<String> = (0..tensor.len().min(8)).map(value).collect();
+    let more = if tensor.len() > 8 { ", …" } else { "" };
+    format!("[{}{more}]", shown.join(", "))
+}

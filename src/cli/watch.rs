@@ -1,0 +1,129 @@
+//! Looking at a model between passes: `--print-ir-before/after`, `--verify-each`, `--verify-each=exec`. In: pass names. Out: an
+//! [`Observer`] for the compiler's pipeline. Always holds: dumps go to standard error, each behind a comment that names the pass, so
+//! that results on standard output stay clean.
+
+use std::path::PathBuf;
+
+use narae::npz::{self, Arrays};
+use narae_compiler::graph::Graph;
+use narae_compiler::graph::eval::evaluate;
+use narae_compiler::graph::text::{Options as TextOptions, print};
+use narae_compiler::pipeline::{self, Observer, Pass, Settings};
+use narae_isa::{Diagnostic, Diagnostics, codes};
+
+use super::{Voice, wrong_option};
+
+/// Options that look between passes.
+#[derive(clap::Args, Clone, Default)]
+#[command(next_help_heading = "Looking between passes")]
+pub struct WatchOptions {
+    /// Print the graph before this pass; may be repeated
+    #[arg(long, value_name = "PASS")]
+    print_ir_before: Vec<String>,
+    /// Print the graph after this pass; may be repeated
+    #[arg(long, value_name = "PASS")]
+    print_ir_after: Vec<String>,
+    /// Print the graph before every pass
+    #[arg(long)]
+    print_ir_before_all: bool,
+    /// Print the graph after every pass
+    #[arg(long)]
+    print_ir_after_all: bool,
+    /// Verify after every pass; with `exec` also run the graph before and after it on --check-inputs
+    #[arg(long, value_name = "HOW", num_args = 0..=1, require_equals = true, default_missing_value = "verify")]
+    verify_each: Option<String>,
+    /// The inputs of --verify-each=exec (.npz)
+    #[arg(long, value_name = "NPZ")]
+    check_inputs: Option<PathBuf>,
+    /// The keys of --check-inputs below this prefix
+    #[arg(long, value_name = "PREFIX", requires = "check_inputs")]
+    check_call: Option<String>,
+}
+
+impl WatchOptions {
+    /// What passes are told.
+    pub fn settings(&self) -> Settings {
+        Settings { verify_each: self.verify_each.is_some(), ..Settings::default() }
+    }
+
+    /// The observer that these options ask for; pass names are checked.
+    pub fn watcher(&self, voice: Voice) -> Result<Watcher, Diagnostics> {
+        for name in self.print_ir_before.iter().chain(&self.print_ir_after) {
+            pipeline::find(name)?;
+        }
+        let inputs = match self.verify_each.as_deref() {
+            None | Some("verify") => None,
+            Some("exec") => Some(self.inputs()?),
+            Some(other) => return Err(wrong_option("--verify-each", other, &"verify or exec")),
+        };
+        Ok(Watcher { options: self.clone(), voice, inputs, before: None })
+    }
+
+    fn inputs(&self) -> Result<Arrays, Diagnostics> {
+        let missing = || wrong_option("--verify-each", "exec", &"give inputs with --check-inputs in.npz");
+        let path = self.check_inputs.as_ref().ok_or_else(missing)?;
+        let prefix = self.check_call.as_ref().map(|call| format!("{call}/in/")).unwrap_or_default();
+        npz::read_selected(path, &prefix)
+    }
+}
+
+/// Prints and compares between passes.
+pub struct Watcher {
+    options: WatchOptions,
+    voice: Voice,
+    inputs: Option<Arrays>,
+    /// The outputs before the pass that runs now.
+    before: Option<Arrays>,
+}
+
+impl Watcher {
+    fn show(&self, when: &str, pass: &Pass, graph: &Graph) {
+        let text = print(graph, TextOptions { locations: self.voice.is_verbose() });
+        self.voice.dump(&format!("// ----- {when} {} -----\n{text}", pass.name));
+    }
+}
+
+impl Observer for Watcher {
+    fn before(&mut self, pass: &Pass, graph: &Graph) -> Result<(), Diagnostics> {
+        if self.options.print_ir_before_all || self.options.print_ir_before.iter().any(|name| name == pass.name) {
+            self.show("before", pass, graph);
+        }
+        if let Some(inputs) = &self.inputs
+            && self.before.is_none()
+        {
+            self.before = Some(evaluate(graph, inputs)?);
+        }
+        Ok(())
+    }
+
+    fn after(&mut self, pass: &Pass, graph: &Graph) -> Result<(), Diagnostics> {
+        if self.options.print_ir_after_all || self.options.print_ir_after.iter().any(|name| name == pass.name) {
+            self.show("after", pass, graph);
+        }
+        let (Some(inputs), Some(before)) = (&self.inputs, &self.before) else { return Ok(()) };
+        let after = evaluate(graph, inputs)?;
+        let worst = largest_difference(before, &after);
+        self.voice.say(format_args!("{}: largest change of an output relative to its range {worst:.1e}", pass.name));
+        if worst.is_nan() || worst > 1e-4 {
+            let what = format!("the pass `{}` changed the results by {worst:.1e} of their range", pass.name);
+            return Err(Diagnostic::new(&codes::E0999, what).help("please report the model and these inputs").into());
+        }
+        self.before = Some(after);
+        Ok(())
+    }
+}
+
+/// The largest |Δ| over all outputs, each relative to its largest magnitude; infinite where shapes differ.
+fn largest_difference(before: &Arrays, after: &Arrays) -> f64 {
+    let mut worst = 0f64;
+    for (name, old) in before {
+        let Some(new) = after.get(name).filter(|new| new.dims == old.dims) else { return f64::INFINITY };
+        let (old, new) = (old.to_f64_vec(), new.to_f64_vec());
+        let range = old.iter().filter(|value| value.is_finite()).fold(1e-30, |top: f64, value| top.max(value.abs()));
+        for (a, b) in old.iter().zip(&new).filter(|(a, b)| a != b && !(a.is_nan() && b.is_nan())) {
+            let delta = (a - b).abs() / range;
+            worst = if delta.is_nan() { f64::INFINITY } else { worst.max(delta) };
+        }
+    }
+    worst
+}

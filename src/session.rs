@@ -1,0 +1,141 @@
+//! Models as a user of the library runs them: the reference evaluator on an ONNX file, and the chip. In: paths and arrays by
+//! name. Out: arrays by name.
+//!
+//! Always holds: arrays are checked against the model's declaration before anything runs; state is zero at the start of a session.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use narae_compiler::compile::{Findings, Options, compile};
+use narae_compiler::graph::Graph;
+use narae_compiler::graph::eval::Evaluator;
+use narae_compiler::onnx::{Limits as ModelLimits, Model, import as import_model};
+use narae_compiler::pipeline::{Observer, Unobserved};
+use narae_isa::{Diagnostic, Diagnostics, Element, HostTensor, Image, codes};
+use narae_sim::{Limits, Machine};
+
+use crate::npz::{Arrays, reinterpret};
+
+/// The graph of an ONNX file, as the importer makes it.
+pub fn import(path: &Path) -> Result<Graph, Diagnostics> {
+    import_model(&Model::open(path, &ModelLimits::default())?)
+}
+
+/// The graph of an ONNX file under the reference evaluator: plain, slow, obviously right.
+pub struct Reference {
+    graph: Graph,
+}
+
+impl Reference {
+    /// Imports a file.
+    pub fn open(path: &Path) -> Result<Self, Diagnostics> {
+        Ok(Reference { graph: import(path)? })
+    }
+
+    /// The outputs for these inputs.
+    pub fn run(&self, inputs: &Arrays) -> Result<Arrays, Diagnostics> {
+        let graph = &self.graph;
+        let names: Vec<&str> = graph.inputs().iter().map(|port| port.name.as_str()).collect();
+        if let Some(unknown) = inputs.keys().find(|name| !names.contains(&name.as_str())) {
+            return Err(no_input(format!("there is no input `{unknown}`"), &names));
+        }
+        let mut tensors = Vec::new();
+        for port in graph.inputs() {
+            let missing = || no_input(format!("the input `{}` is missing", port.name), &names);
+            let tensor = inputs.get(&port.name).cloned().ok_or_else(missing)?;
+            tensors.push(converted(&port.name, tensor, graph.element(port.value))?);
+        }
+        let outputs = Evaluator::new(graph).run(tensors)?;
+        Ok(graph.outputs().iter().map(|port| port.name.clone()).zip(outputs).collect())
+    }
+}
+
+/// A machine with an image in it.
+pub struct Session {
+    machine: Machine,
+}
+
+impl Session {
+    /// Opens an image.
+    pub fn open(path: &Path) -> Result<Self, Diagnostics> {
+        Session::new(Image::open(path)?)
+    }
+
+    /// A session of a verified image.
+    pub fn new(image: Image) -> Result<Self, Diagnostics> {
+        Ok(Session { machine: Machine::new(Arc::new(image), Limits::default())? })
+    }
+
+    /// Compiles an ONNX file on the fly.
+    pub fn compile(path: &Path, options: &Options) -> Result<Self, Diagnostics> {
+        Ok(Session::compile_observed(path, options, &mut Unobserved)?.0)
+    }
+
+    /// Compiles an ONNX file on the fly; also what compiling found out.
+    pub fn compile_observed(
+        path: &Path,
+        options: &Options,
+        observer: &mut dyn Observer,
+    ) -> Result<(Self, Findings), Diagnostics> {
+        let model = Model::open(path, &ModelLimits::default())?;
+        let (compiled, findings) = compile(&model, options, observer)?;
+        let image = Image::from_bytes(&path.display().to_string(), compiled.to_bytes()?)?;
+        Ok((Session::new(image)?, findings))
+    }
+
+    /// The image.
+    pub fn image(&self) -> &Image {
+        self.machine.image()
+    }
+
+    /// The machine: for state, reports and everything else that only the simulator knows.
+    pub fn machine(&mut self) -> &mut Machine {
+        &mut self.machine
+    }
+
+    /// The entry of this name, or the only one there is.
+    pub fn entry_name(&self, name: Option<&str>) -> Result<String, Diagnostics> {
+        let entries = &self.image().metadata().entries;
+        match (name, entries.as_slice()) {
+            (Some(name), _) => Ok(self.image().entry(name)?.name.clone()),
+            (None, [only]) => Ok(only.name.clone()),
+            (None, several) => {
+                let names: Vec<&str> = several.iter().map(|entry| entry.name.as_str()).collect();
+                let what = format!("the image has {} entries, one must be chosen", several.len());
+                Err(Diagnostic::new(&codes::E0509, what).help(format!("--entry {}", names.join(" or --entry "))).into())
+            }
+        }
+    }
+
+    /// Runs an entry (the only one, if none is named).
+    pub fn run(&mut self, entry: Option<&str>, inputs: &Arrays) -> Result<Arrays, Diagnostics> {
+        let name = self.entry_name(entry)?;
+        let inputs = self.carried(&name, inputs)?;
+        Ok(self.machine.run(&name, &inputs)?.outputs)
+    }
+
+    /// The inputs with the element types that the entry declares, where numpy lacks them.
+    pub fn carried(&self, entry: &str, inputs: &Arrays) -> Result<Arrays, Diagnostics> {
+        let declared = &self.image().entry(entry)?.inputs;
+        let element = |name: &str| declared.iter().find(|info| info.name == name).map(|info| info.element);
+        let carry = |(name, tensor): (&String, &HostTensor)| match element(name) {
+            Some(element) => Ok((name.clone(), converted(name, tensor.clone(), element)?)),
+            None => Ok((name.clone(), tensor.clone())), // the machine says that there is no such input
+        };
+        inputs.iter().map(carry).collect()
+    }
+}
+
+/// The tensor as `element`, or an error that says both types.
+fn converted(name: &str, tensor: HostTensor, element: Element) -> Result<HostTensor, Diagnostics> {
+    let found = tensor.element;
+    reinterpret(tensor, element).ok_or_else(|| {
+        let what = format!("the input `{name}` is {}, it must be {}", found.name(), element.name());
+        let help = "convert the array; bf16 travels as uint16, types below 8 bits one per byte";
+        Diagnostic::new(&codes::E0602, what).help(help).into()
+    })
+}
+
+fn no_input(what: String, names: &[&str]) -> Diagnostics {
+    Diagnostic::new(&codes::E0601, what).help(format!("the inputs are {}", names.join(", "))).into()
+}
