@@ -162,6 +162,7 @@ pub fn optimise(
     let laws = rewrite::Options {
         laws: options.optimisation > 0,
         merge: options.optimisation > 1,
+        policy: options.quant.clone(),
         ..rewrite::Options::default()
     };
     findings.recovered = rewrite::recover(&mut graph, &laws)?;

@@ -3,13 +3,16 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use narae_compiler::graph::Graph;
+use narae_compiler::compress::decide::{Asked, Decision, Rates, decide};
+use narae_compiler::compress::policy::Policy;
+use narae_compiler::compress::{Recipe, stored};
+use narae_compiler::graph::{Graph, Op};
 use narae_compiler::graph::eval::evaluate;
 use narae_compiler::onnx::{Limits, Model, import};
 use narae_compiler::passes::canonicalize::canonicalize;
 use narae_compiler::passes::state;
 use narae_compiler::rewrite::{self, Options, Report};
-use narae_isa::HostTensor;
+use narae_isa::{Element, HostTensor, Overflow};
 
 /// The folder of shared models, if it is there.
 fn shared() -> Option<PathBuf> {
@@ -102,6 +105,7 @@ type Tensors = BTreeMap<String, HostTensor>;
 /// Inputs of a decoder for `past` and `sequence` tokens of each of `batch` sequences, without padding.
 fn inputs(graph: &Graph, batch: usize, past: usize, sequence: usize, random: &mut Random) -> Tensors {
     let mut tensors = Tensors::new();
+    let past = if graph.inputs().iter().any(|port| graph.rank(port.value) == 4) { past } else { 0 };
     for port in graph.inputs() {
         let element = graph.element(port.value);
         let dims = graph.dims(port.value);
@@ -225,4 +229,80 @@ fn kept_difference(graph: &Graph, kept: &Graph, pasts: &[usize], sequence: usize
         worst = last.iter().zip(own).fold(worst, |most, (a, b)| most.max((a - b).abs() / scale));
     }
     worst
+}
+
+#[test]
+fn integer_weights_of_a_file_are_carried_over() {
+    let mut wrong = vec![];
+    for (name, path) in zoo().into_iter().filter(|(name, _)| name.contains("int4") || name.contains("int8")) {
+        let (mut graph, _) = recovered(&imported(&path));
+        let before: Vec<HostTensor> = weights(&graph).iter().map(|recipe| recipe.evaluate(&graph.sources).unwrap()).collect();
+        let asked = Asked { policy: Policy::parse("u8").unwrap(), budget: 0.0, float: None };
+        let decisions = decide(&mut graph, &asked, &Rates::default()).unwrap();
+        let linear = decisions.iter().filter(|decision| decision.role != "embedding");
+        wrong.extend(linear.filter(|d| !d.chosen.storage.contains("carried")).map(|d| format!("{name}: {d:?}")));
+        // Every code times its scale is the weight that the file dequantises to.
+        for (recipe, before) in weights(&graph).iter().zip(before) {
+            let codes = stored::rows(recipe, &graph.sources, 0, recipe.dims()[0]).unwrap();
+            assert_eq!(codes.weights(), before.convert(Element::F32, Overflow::Saturate).to_f32_vec(), "{name}");
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// The weights of the linear layers.
+fn weights(graph: &Graph) -> Vec<Recipe> {
+    let linear = graph.nodes().filter(|(_, node)| matches!(node.op, Op::Linear {}));
+    linear.filter_map(|(_, node)| graph.recipe(node.operands[1]).cloned()).collect()
+}
+
+/// The integers of a small `.npy` file.
+fn npy(path: &Path) -> Vec<i64> {
+    let bytes = std::fs::read(path).unwrap();
+    let start = 10 + usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));
+    bytes[start..].chunks(8).map(|eight| i64::from_le_bytes(eight.try_into().unwrap())).collect()
+}
+
+#[test]
+fn budgets_are_kept_and_the_estimate_of_error_is_honest() {
+    let Some(shared) = shared() else { return };
+    let folder = shared.join("models/real/tinylm");
+    let (graph, _) = recovered(&imported(&folder.join("model.onnx")));
+    let ids = npy(&folder.join("short_ids.npy"));
+    let mut given = inputs(&graph, 1, 0, 32, &mut Random(1));
+    given.insert("input_ids".into(), HostTensor::from_i64(&[1, 32], &ids[..32]));
+    let exact = evaluate(&graph, &given).unwrap()["logits"].to_f64_vec();
+    let mut last = (u64::MAX, u64::MAX, -1.0_f64);
+    for (policy, budget) in [("auto", 1e-4), ("auto", 4e-3), ("auto", 3e-2), ("lm_head=f16,*=u4:g64", 0.0)] {
+        let mut graph = graph.clone();
+        let asked = Asked { policy: Policy::parse(policy).unwrap(), budget, float: None };
+        let decisions = decide(&mut graph, &asked, &Rates::default()).unwrap();
+        let sum = |part: &dyn Fn(&Decision) -> f64| decisions.iter().map(part).sum::<f64>();
+        let (bytes, time) = (sum(&|d| d.chosen.bytes as f64) as u64, sum(&|d| d.chosen.time_ns as f64) as u64);
+        let estimate = sum(&|d| d.chosen.error);
+        let found = evaluate(&graph, &given).unwrap()["logits"].to_f64_vec();
+        let kl = divergence(&exact, &found, 2048);
+        println!("{policy} {budget}: {bytes} bytes, {time} ns, estimated {estimate:.2e}, measured {kl:.2e}");
+        println!("   {}", decisions.iter().map(|d| d.chosen.storage.as_str()).collect::<Vec<_>>().join(" "));
+        assert!(kl < 3.0 * estimate + 1e-6 && estimate < 4.0 * kl + 1e-6, "estimated {estimate}, measured {kl}");
+        if policy == "auto" {
+            assert!(estimate <= budget && bytes < last.0 && time < last.1 && kl > last.2);
+            last = (bytes, time, kl);
+        }
+    }
+}
+
+/// Mean KL divergence of the distributions that logits mean.
+fn divergence(exact: &[f64], found: &[f64], vocabulary: usize) -> f64 {
+    let log_softmax = |row: &[f64]| -> Vec<f64> {
+        let most = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let sum: f64 = row.iter().map(|x| (x - most).exp()).sum();
+        row.iter().map(|x| x - most - sum.ln()).collect()
+    };
+    let rows = exact.chunks(vocabulary).zip(found.chunks(vocabulary));
+    let each = rows.map(|(p, q)| {
+        let (p, q) = (log_softmax(p), log_softmax(q));
+        p.iter().zip(&q).map(|(p, q)| p.exp() * (p - q)).sum::<f64>()
+    });
+    each.sum::<f64>() / (exact.len() / vocabulary) as f64
 }

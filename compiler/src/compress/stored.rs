@@ -36,6 +36,7 @@ struct Parts {
 
 /// How a weight `[N, K]` is stored if nothing more is decided.
 pub fn storage(weight: &Recipe) -> Storage {
+    let weight = chosen(weight);
     if let Step::Store { storage, .. } = weight.step() {
         return *storage;
     }
@@ -49,8 +50,18 @@ pub fn storage(weight: &Recipe) -> Storage {
     })
 }
 
+/// The weight below conversions of one for which a storage was chosen: the program's precision does not touch codes.
+fn chosen(weight: &Recipe) -> &Recipe {
+    let mut below = weight;
+    while let Step::Convert { source, .. } = below.step() {
+        below = source;
+    }
+    if matches!(below.step(), Step::Store { .. }) { below } else { weight }
+}
+
 /// Rows `start..start + count` of a weight whose storage is not plain floats.
 pub fn rows(weight: &Recipe, sources: &Sources, start: usize, count: usize) -> Result<Codes, Diagnostic> {
+    let weight = chosen(weight);
     let columns = weight.dims()[1];
     if let Step::Store { source, storage: Storage::Quantized(quantizer) } = weight.step() {
         let values =

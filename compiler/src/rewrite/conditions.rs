@@ -67,6 +67,39 @@ pub fn widens(name: &'static str, to: &'static str) -> impl Fn(&mut Match<'_>) -
     }
 }
 
+/// A conversion of a narrow float to the named wider type.
+pub fn widening(name: &'static str, to: &'static str) -> impl Fn(&mut Match<'_>) -> Option<()> {
+    move |found| {
+        let narrow = matches!(found.ty(name)?.element, Element::F16 | Element::BF16);
+        (narrow && found.field::<Element>(to)? == Element::F32).then_some(())
+    }
+}
+
+/// The variable is known only when the program runs.
+pub fn unknown(name: &'static str) -> impl Fn(&mut Match<'_>) -> Option<()> {
+    move |found| (!found.constant(name)).then_some(())
+}
+
+/// The factor is one number; binds it with no axes in the type of the left side.
+pub fn scalar_as(name: &'static str, of: &'static str, bound: &'static str) -> impl Fn(&mut Match<'_>) -> Option<()> {
+    move |found| {
+        let (number, element) = (found.number(name)?, found.result()?.element);
+        if found.ty(name)?.dims.len() > found.ty(of)?.dims.len() || found.number(of).is_some() {
+            return None;
+        }
+        found.bind_constant(bound, HostTensor::from_f64_as(element, &[], &[number]));
+        Some(())
+    }
+}
+
+/// The left side has the dims of the variable.
+pub fn keeps_dims_of(name: &'static str) -> impl Fn(&mut Match<'_>) -> Option<()> {
+    move |found| {
+        let (own, result) = (found.ty(name)?.dims, found.result()?.dims);
+        found.same_all(&own, &result).then_some(())
+    }
+}
+
 /// Binds the reciprocal of a number, as a constant of the same type.
 pub fn inverse(name: &'static str, bound: &'static str) -> impl Fn(&mut Match<'_>) -> Option<()> {
     move |found| {

@@ -20,7 +20,7 @@ pub mod rules;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,7 +30,8 @@ use narae_isa::Diagnostic;
 pub use self::explain::{RegionReport, Report};
 use self::node::Term;
 use self::region::Cut;
-use crate::graph::{Graph, Op};
+use crate::compress::policy::{Policy, Role, Storage};
+use crate::graph::{Graph, NodeData, Op};
 use crate::ir::Value;
 
 /// What recovery may do.
@@ -40,6 +41,8 @@ pub struct Options {
     pub laws: bool,
     /// Whether linear layers of one operand merge.
     pub merge: bool,
+    /// What `--quant` asks for: layers that it stores differently stay apart.
+    pub policy: Policy,
     /// Rounds of all laws before giving up.
     pub iterations: usize,
     /// Terms in an e-graph before giving up.
@@ -48,7 +51,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Options {
-        Options { laws: true, merge: true, iterations: 40, nodes: 400_000 }
+        Options { laws: true, merge: true, policy: Policy::None, iterations: 40, nodes: 400_000 }
     }
 }
 
@@ -72,7 +75,7 @@ fn recover_region(
     if options.laws {
         saturate(graph, constants, options, &mut own)?;
         if options.merge {
-            merge_linears(graph, constants, &mut own)?;
+            merge_linears(graph, constants, &options.policy, &mut own)?;
         }
     }
     own.nodes.1 = graph.node_count();
@@ -85,7 +88,7 @@ fn recover_region(
         let mut op = graph.node(node).op.clone();
         for (number, body) in op.regions_mut().into_iter().enumerate() {
             let inner = Arc::make_mut(body);
-            // Which inputs of a loop's body are weights is known outside of it only; `loops.rs` passes them in.
+            // Layers are rolled after recovery, so a body here is the model's own loop or branch and has no weights of its own inputs.
             recover_region(inner, &format!("{name}/{node}.{number}"), &BTreeSet::new(), options, report)?;
         }
         graph.replace_op(node, op);
@@ -129,10 +132,17 @@ fn saturate(
 }
 
 /// Merges products of one operand where that is cheaper.
-fn merge_linears(graph: &mut Graph, constants: &BTreeSet<Value>, report: &mut RegionReport) -> Result<(), Diagnostic> {
+fn merge_linears(
+    graph: &mut Graph,
+    constants: &BTreeSet<Value>,
+    policy: &Policy,
+    report: &mut RegionReport,
+) -> Result<(), Diagnostic> {
     let mut cut = Cut::new(graph, constants);
     let plain = extract::extract(&cut.space, &|_, _| true);
-    let groups = merge::groups(&cut.space, &plain, &cut.roots(), &|_| true);
+    let formats = formats(graph, &cut, policy);
+    let mergeable = |members: &[egg::Id]| members.iter().all(|member| formats.get(member) == formats.get(&members[0]));
+    let groups = merge::groups(&cut.space, &plain, &cut.roots(), &mergeable);
     if groups.is_empty() {
         return Ok(());
     }
@@ -152,7 +162,17 @@ fn merge_linears(graph: &mut Graph, constants: &BTreeSet<Value>, report: &mut Re
     Ok(())
 }
 
-/// The op inside a graph with a region, for tests and reports.
-pub fn has_bodies(op: &Op) -> bool {
-    !op.regions().is_empty()
+/// What the patterns of `--quant` ask for, by the class of each linear layer that they name.
+fn formats(graph: &Graph, cut: &Cut, policy: &Policy) -> BTreeMap<egg::Id, Storage> {
+    let format = |node: &NodeData| {
+        let weight = graph.defining(node.operands[1]).map(|(_, weight)| weight.provenance.origins()).unwrap_or_default();
+        let origins = node.provenance.origins().iter().chain(weight);
+        let names: Vec<&str> = origins.map(|origin| origin.name.as_str()).collect();
+        policy.find(Role::Linear, &names).map(|(_, storage)| storage)
+    };
+    graph
+        .nodes()
+        .filter(|(_, node)| matches!(node.op, Op::Linear {}))
+        .filter_map(|(_, node)| Some((cut.class(node.results[0]), format(node)?)))
+        .collect()
 }

@@ -2,7 +2,7 @@
 //!
 //! The grammar of an example: items `variable:what`, where what is a random tensor `[b,s,8]` (with an element type before it,
 //! `pos` for positive, `index[s,5]` for indices below 5), a constant `const[k,n]`, `const=0.5`, `const-doubled[5,6]`, a list of
-//! integers `(0,2,1)`, a list of dims `{b,2*s}`, or an attribute. Letters are extents, drawn anew in each trial.
+//! integers `(0,2,1)`, f16 constants `half=0.5` and `half-const[d]`, a list of dims `{b,2*s}`, or an attribute. Letters are extents, drawn anew in each trial.
 
 use std::collections::BTreeMap;
 
@@ -87,10 +87,15 @@ fn stand(name: &str, what: &str, trial: &mut Trial, extents: &mut Extents, rando
         let constant = HostTensor::from_f64_as(Element::F32, &[], &[value]);
         return Stand::Value(trial.graph.constant_tensor(constant, &none).unwrap());
     }
+    if let Some(text) = what.strip_prefix("half=") {
+        let constant = HostTensor::from_f64_as(Element::F16, &[], &[text.parse().unwrap()]);
+        return Stand::Value(trial.graph.constant_tensor(constant, &none).unwrap());
+    }
     if let Some((kind, list)) = between(what, '[', ']') {
         let mut dims = extents.list(list, random);
         let (element, bound) = match kind {
             "" | "pos" | "const" | "const-doubled" => (Element::F32, 0),
+            "half-const" => (Element::F16, 0),
             "index" => (Element::I64, dims.pop().unwrap()),
             name => (Element::from_name(name).unwrap(), 0),
         };
@@ -106,7 +111,7 @@ fn stand(name: &str, what: &str, trial: &mut Trial, extents: &mut Extents, rando
             let half = |at: usize| values[at / width * width + at % width % (width / 2)];
             data = HostTensor::from_f64_as(element, &dims, &(0..values.len()).map(half).collect::<Vec<_>>());
         }
-        if kind.starts_with("const") {
+        if kind.starts_with("const") || kind == "half-const" {
             return Stand::Value(trial.graph.constant(Recipe::inline(data), &none).unwrap());
         }
         let ty = TensorType::new(element, dims.iter().map(|dim| (*dim).into()).collect());

@@ -48,6 +48,8 @@ fn refused(message: impl Into<String>) -> Diagnostic {
 /// A cache: the input, and the concatenation that is its output.
 struct Cache {
     input: usize,
+    /// The past as the concatenation takes it: the input, or its conversion.
+    source: Value,
     node: Node,
     new: Value,
     output: usize,
@@ -105,19 +107,28 @@ fn caches(graph: &Graph) -> Result<Vec<Cache>, Diagnostic> {
         if graph.rank(port.value) != 4 || !graph.element(port.value).is_float() {
             continue;
         }
+        let same = |value: Value, other: Value| {
+            value == other || converted_from(graph, value) == Some(other)
+        };
         let appended = graph.nodes().find(|(_, node)| {
-            matches!(node.op, Op::Concat { axis: 2 }) && node.operands.len() == 2 && node.operands[0] == port.value
+            matches!(node.op, Op::Concat { axis: 2 }) && node.operands.len() == 2 && same(node.operands[0], port.value)
         });
         let Some((node, data)) = appended else {
             return Err(refused(format!("the past `{}` is not continued by a concatenation along its third axis", port.name)));
         };
-        let output = graph.outputs().iter().position(|output| output.value == data.results[0]);
+        let output = graph.outputs().iter().position(|output| same(output.value, data.results[0]));
         let Some(output) = output else {
             return Err(refused(format!("the past `{}` has no present among the outputs", port.name)));
         };
-        found.push(Cache { input, node, new: data.operands[1], output });
+        found.push(Cache { input, source: data.operands[0], node, new: data.operands[1], output });
     }
     if found.is_empty() { Err(refused("the model has no inputs of past keys and values")) } else { Ok(found) }
+}
+
+/// What a value is a conversion of.
+fn converted_from(graph: &Graph, value: Value) -> Option<Value> {
+    let (_, node) = graph.defining(value)?;
+    matches!(node.op, Op::Convert { .. }).then(|| node.operands[0])
 }
 
 /// What the elements of the inputs are in this mode.
@@ -167,11 +178,11 @@ impl<'a> Builder<'a> {
         let mut appended = BTreeMap::new();
         for (number, cache) in roles.caches.iter().enumerate() {
             let input = &old.inputs()[cache.input];
-            let mut ty = old.ty(input.value).clone();
+            let mut ty = old.ty(cache.source).clone();
             ty.dims[2] = capacity.into();
             ty.element = options.element.unwrap_or(ty.element);
             let value = new.add_input(&input.name, ty);
-            map[input.value] = Some(value);
+            map[cache.source] = Some(value);
             new.states.push(State { name: input.name.clone(), input: 2 + number, output: 1 + number });
             appended.insert(cache.node, number);
         }

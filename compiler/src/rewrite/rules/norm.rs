@@ -16,6 +16,7 @@ pub fn laws() -> Vec<Law> {
         // Computed in f32 and rounded once; the gain of such files is applied in the narrow type.
         law("rms-norm-narrow",      "(convert ?s ?t (rms_norm ?v (convert ?u :f32 ?x)))", "(rms_norm ?v ?x)").when(keeps_type("?x")).when(element("?x", &[Element::F16, Element::BF16])).on("x:f16[b,s,d] s:false t::f16 u:false v:1e-5"),
         law("rms-norm-gain-narrow", "(convert ?s ?t (rms_norm ?v (convert ?u :f32 ?x) ?g))", "(rms_norm ?v ?x ?g)").when(keeps_type("?x")).when(element("?x", &[Element::F16, Element::BF16])).on("x:f16[b,s,d] s:false t::f16 u:false v:1e-5 g:const[d]"),
+        law("rms-norm-gain-narrowed", "(mul (convert ?s ?t (rms_norm ?v ?x)) ?g)", "(convert ?s ?t (rms_norm ?v ?x ?h))").when(keeps_dims_of("?x")).when(row_vector("?g", "?x", "?h")).on("x:[b,s,d] s:false t::f16 v:1e-5 g:half-const[d]"),
         // (x − mean) · 1/√(mean((x − mean)²) + ε)
         law("layer-norm",           "(mul (sub ?x (reduce-mean ?a ?x)) (rsqrt (add (reduce-mean ?b (square (sub ?x (reduce-mean ?a ?x)))) ?e)))", "(layer_norm ?v ?x)").when(last_axis("?a", "?x")).when(last_axis("?b", "?x")).when(real("?e", "?v")).on("x:[b,s,d] a:(2) b:(2) e:const=1e-5"),
         law("layer-norm-gain",      "(mul (layer_norm ?v ?x) ?g)",     "(layer_norm ?v ?x ?h)").when(keeps_type("?x")).when(row_vector("?g", "?x", "?h")).on("x:[b,s,d] v:1e-5 g:const[d]"),
