@@ -114,7 +114,7 @@ pub fn carried(weight: &Recipe) -> Option<Carried> {
     };
     let groups = group.count(columns as u64) as usize;
     let whole = |recipe: &Recipe| match *recipe.dims() {
-        [n, g] if (n == rows || n == 1) && g == groups => recipe.broadcast(vec![rows, groups]).ok(),
+        [n, g] if (n == rows || n == 1) && (g == groups || g == 1) => recipe.broadcast(vec![rows, groups]).ok(),
         _ => None,
     };
     let zeros = match &parts.zeros {
