@@ -1,8 +1,8 @@
 //! The elementwise functions of the machine: ONE definition for graph operations and for instructions.
 //!
-//! Each variant says exactly what it computes. Types: floats are computed in `f32` (in `f64` when an operand is `f64`)
-//! by the written sequences of `numerics`; integers are exact in 64 bits and wrap at the width of the result; bool
-//! operands are 0 and 1. Always: NaN results are canonical; `f32` subnormals are not flushed.
+//! Each variant says exactly what it computes. Types: on `f32` (and narrower floats) the function of the exact operands is rounded once to
+//! `f32`, by the written sequences of [`crate::numerics`]; on `f64` the same sequence gives an `f64`; integers are exact and wrap at the
+//! width of the result; bool operands are 0 and 1. Always: NaN results are canonical; subnormals are not flushed.
 
 use crate::element::{Element, ElementClass};
 
@@ -113,7 +113,7 @@ functions! {
     Log = 3 "log" F;
     /// Square root, correctly rounded; NaN below 0.
     Sqrt = 4 "sqrt" F;
-    /// 1 / sqrt(x), as the two correctly rounded operations in sequence.
+    /// 1 / sqrt(x), as the two correctly rounded operations in sequence (in f32 for f32).
     Rsqrt = 5 "rsqrt" F;
     /// 1 / x, correctly rounded.
     Reciprocal = 6 "reciprocal" F;
@@ -234,7 +234,7 @@ functions! {
     Atan2 = 15 "atan2" F;
     /// a · silu(b) = a · b · sigmoid(b): the gate of a gated MLP.
     MulSilu = 16 "mul-silu" F;
-    /// Quotient rounded toward minus infinity; integers by zero give 0.
+    /// Quotient rounded toward minus infinity: of floats the rounded quotient and then its floor; integers by zero give 0.
     FloorDiv = 17 "floor-div" FI;
 }
 

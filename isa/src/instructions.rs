@@ -13,8 +13,9 @@
 //!   except that an elementwise instruction may write exactly the view (same base, dims, strides, element size) that it
 //!   reads. A view with a dim of 0 has no elements; the instruction then does nothing but synchronize.
 //! - *Elementwise arithmetic*: if an operand or the result is f64, operands are read as f64 and computed in f64; else if
-//!   any operand is a float, in f32; else exactly in 64-bit integers. One rounding at the store; integer results wrap at
-//!   the width of the element; floats stored to integers truncate toward zero and clamp unless the row says otherwise.
+//!   any operand is a float, in f32 (each function rounds once, see [`crate::functions`]); else exactly in integers. One rounding
+//!   at the store; integer results wrap at the width of the element; floats stored to integers truncate toward zero and clamp
+//!   unless the row says otherwise.
 //! - *Strided sum* of n terms: 16 partial sums from +0, term k is added to partial sum k mod 16, k ascending; then
 //!   p\[i\] += p\[i+8\] for i < 8, p\[i\] += p\[i+4\] for i < 4, p\[0\] += p\[2\], p\[1\] += p\[3\], p\[0\] += p\[1\]. A product is rounded before it is
 //!   added (no fused multiply-add). f32, or f64 where an operand is f64.

@@ -1,9 +1,35 @@
 //! The Narae machine as a contract: instructions, element and weight formats, chip data sheets, the image file.
 //!
 //! Everything that compiler and simulator agree on is defined here, once. Imports nothing else of this workspace.
-//! Suggested reading order: [`element`] and [`tensor`] (what data is), [`functions`] (what the elementwise functions
-//! mean), [`diagnostic`] and [`codes`] (how everything in this repository reports a problem), [`dim`] (lengths that are
-//! known only at run time).
+//!
+//! # The machine on one page
+//!
+//! ```text
+//!            program (instructions, descriptor rows)                     r0 … r31   scalar registers, 64 bits
+//!                 │ fetch                                                d0 … d62   descriptor registers
+//!      ┌──────────▼──────────┐  dispatch, registers captured             s0 … s31   counting semaphores
+//!      │  SCU control unit   ├────────┬────────┬────────┬────────┐
+//!      └──────────┬──────────┘     ┌──▼──┐  ┌──▼──┐  ┌──▼──┐  ┌──▼──┐  ┌─────┐
+//!                 └────────────────│DMAW │  │DMAA │  │ MXE │  │ ATE │  │ VPE │   in-order queues, all concurrent
+//!                                  └──┬──┘  └──┬──┘  └──┬──┘  └──┬──┘  └──┬──┘
+//!          LPDDR, all channels  ◄─────┴────────┴── FIFO─┘        │        │
+//!          SRAM, one space      ◄──────────────┴────────┴────────┴────────┘
+//! ```
+//!
+//! - **Programs** are 128-bit instructions ([`instructions`]: one row is the one definition of each). Formats, shapes, strides and addresses
+//!   live in [`descriptor`] rows in memory; `ldd` loads one and replaces the registers that it names by their values. So lengths are never
+//!   in the code, and one loop body serves all layers.
+//! - **Engines** work concurrently. Nothing orders their memory accesses but semaphores (`@wait`, `@signal`) and `fence`. There are no
+//!   caches: the program moves data between LPDDR and SRAM itself.
+//! - **Weights** are packed by [`format`] and stream through a FIFO from `ldw` to the one `linear` that consumes them.
+//! - **Numbers** are written down: the order of every sum stands at the instruction, elementwise functions in [`functions`] and
+//!   [`numerics`]. Results do not depend on the host, on the chip, or on how work was divided.
+//! - **Chips** differ in their data sheet ([`chip`]) only. A compiled program is an [`image`].
+//!
+//! `WORKED.md` writes down the ten hardest operations in full; [`manual`] prints the manual; [`text`] is the assembler.
+//!
+//! Suggested reading order: [`element`] and [`tensor`] (what data is), [`functions`], [`descriptor`], [`instructions`], [`format`],
+//! [`image`]; beside them [`diagnostic`] and [`codes`] (how everything in this repository reports a problem) and [`dim`] (lengths in metadata).
 //!
 //! Invariant: nothing in this crate touches the terminal, the clock, or the network, and nothing panics on data that a
 //! file or a user can provide.

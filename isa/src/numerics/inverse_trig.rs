@@ -66,7 +66,7 @@ pub fn atan2(y: f64, x: f64) -> f64 {
 /// Inverse sine.
 pub fn asin(x: f64) -> f64 {
     let a = x.abs();
-    if !(a <= 1.0) {
+    if a > 1.0 || a.is_nan() {
         return f64::NAN;
     }
     atan(a / ((1.0 - a) * (1.0 + a)).sqrt()).copysign(x)
@@ -74,7 +74,7 @@ pub fn asin(x: f64) -> f64 {
 
 /// Inverse cosine.
 pub fn acos(x: f64) -> f64 {
-    if !(x.abs() <= 1.0) {
+    if x.abs() > 1.0 || x.is_nan() {
         return f64::NAN;
     }
     2.0 * atan(((1.0 - x) / (1.0 + x)).sqrt())

@@ -8,6 +8,11 @@
 //! A result that is not a number is the canonical NaN: positive, quiet, payload zero ([`canonical_f32`], [`canonical_f64`]).
 //! The sequences without loops are `inline(always)`, so that the kernels of the simulator vectorise them.
 
+#![allow(
+    clippy::approx_constant,
+    reason = "coefficients of a written sequence are written out, also where they happen to be known constants"
+)]
+
 mod erf;
 mod evaluate;
 mod exp;
