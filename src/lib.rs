@@ -7,7 +7,9 @@
 //! - [`sim`]: executes images. It has never heard of ONNX.
 #![forbid(unsafe_code)]
 
+pub mod language;
 pub mod npz;
+pub mod quality;
 pub mod sampling;
 pub mod session;
 pub mod tokenizer;

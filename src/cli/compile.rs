@@ -5,12 +5,11 @@ use std::path::{Path, PathBuf};
 use clap::ValueEnum;
 use narae_compiler::bounds;
 use narae_compiler::compile::{Findings, KvCache, Options, compile_graph, optimise};
-use narae_compiler::graph::Graph;
 use narae_compiler::graph::text::{Options as TextOptions, print};
 use narae_compiler::image::Compiled;
 use narae_isa::table::WORD_BYTES;
 use narae_isa::text::disassemble_image;
-use narae_isa::{Diagnostics, Image};
+use narae_isa::Image;
 
 use super::options::CompileOptions;
 use super::watch::WatchOptions;

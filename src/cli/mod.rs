@@ -72,6 +72,10 @@ commands! {
     run Run;
     /// Say what an error code means
     explain Explain;
+    /// Write on from a prompt
+    generate Generate;
+    /// Measure perplexity on token ids
+    eval Eval;
     /// Read a graph, run passes, print it
     opt Opt;
     /// Assemble text to an image

@@ -51,11 +51,6 @@ impl Voice {
         Voice { format, color, level: if quiet { -1 } else { verbose.min(9) as i8 } }
     }
 
-    /// Whether a person looks at standard error: progress bars and the like are for them only.
-    pub fn is_interactive(self) -> bool {
-        self.level >= 0 && self.format == MessageFormat::Human && std::io::stderr().is_terminal()
-    }
-
     /// Whether the user asked for more words.
     pub fn is_verbose(self) -> bool {
         self.level >= 1
