@@ -4,7 +4,8 @@
 //! never heard of ONNX or of the compiler; results never depend on the host's instruction set, on thread counts or on time.
 //!
 //! Reading order: [`session`] (the door), [`machine`] (control unit, queues, semaphores), [`execute`] (the meaning of each instruction),
-//! [`kernels`] (the arithmetic), [`state`] (memories and views), [`checker`] (happens-before), [`dram`] (the LPDDR model).
+//! [`kernels`] (the arithmetic), [`state`] (memories and views), [`checker`] (happens-before), [`timing`] (when),
+//! [`dram`] (the LPDDR model).
 
 pub mod checker;
 pub mod dram;
@@ -13,6 +14,7 @@ pub mod kernels;
 pub mod machine;
 pub mod session;
 pub mod state;
+pub mod timing;
 
 pub use machine::Limits;
 pub use session::{Machine, Outcome, Tensors};

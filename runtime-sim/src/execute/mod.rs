@@ -114,6 +114,11 @@ impl Context<'_> {
     }
 }
 
+/// The lengths of `batch` sequences behind an optional operand; `None` when it is absent or cannot be read (which executing reports).
+pub fn sequence_lengths(c: &Context<'_>, register: Option<DescriptorRegister>, batch: usize) -> Option<Vec<usize>> {
+    moves::lengths(c, register, batch).ok().flatten()
+}
+
 /// All views have the same dims as the first one.
 fn same_dims(views: &[(&str, &View)]) -> Result<(), Fault> {
     for (name, view) in &views[1..] {

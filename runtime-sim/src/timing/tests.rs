@@ -1,0 +1,139 @@
+//! The formulas over a grid, and small programs whose times can be worked out by hand.
+
+use super::*;
+use crate::dram::FastDram;
+use crate::dram::sheet::Sheet;
+use narae_isa::chip::Chip;
+use narae_isa::{Element, Semaphore};
+
+fn chip() -> Chip {
+    Chip::built_in("narae-1").unwrap()
+}
+
+fn dram(chip: &Chip) -> FastDram {
+    let sheet = Sheet::built_in(&chip.dram.device).unwrap().with_channels(chip.dram.channels as u32).unwrap();
+    FastDram::new(&sheet, engines::DRAM_QUEUES)
+}
+
+fn dispatch(pc: u32, agent: u8, work: Work) -> Step {
+    Step { pc, agent, sync: Synchronization::default(), action: Action::Dispatch(work) }
+}
+
+fn compute(clocks: u64) -> Work {
+    Work { clocks, ..Work::default() }
+}
+
+fn end(pc: u32) -> Step {
+    Step { pc, agent: 0, sync: Synchronization::default(), action: Action::Fence }
+}
+
+fn run(steps: &[Step]) -> Timing {
+    let chip = chip();
+    let timing = simulate(&chip, &mut dram(&chip), steps, 0, 0x10000);
+    for account in &timing.accounts {
+        assert_eq!(account.total(), timing.end, "every picosecond is attributed");
+    }
+    timing
+}
+
+#[test]
+fn the_look_up_formula_over_a_grid() {
+    let chip = chip();
+    for n in [32u64, 512, 544, 6656, 17920] {
+        for k in [4u64, 6656, 17920, 33] {
+            for (planes, tokens) in [(4u64, 1u64), (4, 16), (3, 17), (8, 40)] {
+                let tile_outputs = n.div_ceil(32).div_ceil(16) * 32;
+                let want = tile_outputs.div_ceil(32) * k.div_ceil(4) * planes.div_ceil(4) * tokens.div_ceil(16) + 24;
+                assert_eq!(occupancy::lut_product(&chip, n, k, planes, tokens), want);
+            }
+        }
+    }
+    // 2,048 u4 weights a clock at one token.
+    assert_eq!(occupancy::lut_product(&chip, 6656, 6656, 4, 1) - 24, 6656 * 6656 / 2048);
+}
+
+#[test]
+fn the_plain_formulas_over_a_grid() {
+    let chip = chip();
+    for (element, rate) in [(Element::F16, 8192u64), (Element::BF16, 8192), (Element::F32, 2048), (Element::I8, 8192)] {
+        for n in [512u64, 1024, 6656] {
+            for (k, t) in [(64u64, 1u64), (6656, 4), (100, 33)] {
+                assert_eq!(occupancy::plain_product(&chip, element, t, n, k), (n * k * t).div_ceil(rate) + 24);
+            }
+        }
+    }
+    assert_eq!(occupancy::vector(&chip, Element::F16, 2048 * 3, 1), 3 + 16);
+    assert_eq!(occupancy::vector(&chip, Element::F32, 1024 * 3 + 1, 4), 16 + 16);
+    assert_eq!(occupancy::vector(&chip, Element::F64, 64, 1), 1 + 16);
+    assert_eq!(occupancy::attention(&chip, Element::F16, 16, 16, 64, 64), (64 * 128u64).div_ceil(256) + 8 + 8);
+    assert_eq!(occupancy::sort_passes(1), 1);
+    assert_eq!(occupancy::sort_passes(1025), 11);
+}
+
+#[test]
+fn semaphores_order_engines_and_gaps_have_causes() {
+    let s = |n| Semaphore::new(n).unwrap();
+    let mut first = dispatch(0, 3, compute(1000));
+    first.sync.signal = Some((s(1), 1));
+    let mut second = dispatch(1, 5, compute(500));
+    second.sync.wait = Some((s(1), 1));
+    let timing = run(&[first, second, end(2)]);
+    let [mxe, vpe] = [&timing.accounts[3], &timing.accounts[5]];
+    assert_eq!((mxe.busy, vpe.busy), (1_000_000, 500_000));
+    assert_eq!(vpe.stalls[&Cause::Semaphore], 1_000_000 - 1000);
+    assert_eq!(timing.spans.iter().map(|span| span.pc).collect::<Vec<_>>(), [0, 1]);
+    assert_eq!(timing.spans[1].start, timing.spans[0].end);
+    assert!(timing.accounts[0].stalls[&Cause::Fence] >= 1_490_000);
+    assert!(timing.accounts[0].stalls[&Cause::Fetch] > 0);
+}
+
+/// A chain of matrix-vector products of u4 weights.
+fn decode(count: u32, n: u64, k: u64) -> Vec<Step> {
+    let chip = chip();
+    let bytes = narae_isa::WeightFormat::from_name("u4:g128").unwrap().packed_bytes(n, k);
+    let mut steps = Vec::new();
+    for i in 0..count {
+        let address = 0x100_0000 + u64::from(i) * bytes;
+        let stream = Work { clocks: 16, weight_bytes: bytes, reads: vec![(address, bytes)], ..Work::default() };
+        steps.push(dispatch(2 * i, 1, stream));
+        let clocks = occupancy::lut_product(&chip, n, k, 4, 1);
+        steps.push(dispatch(2 * i + 1, 3, Work { clocks, weight_bytes: bytes, ..Work::default() }));
+    }
+    steps.push(end(2 * count));
+    steps
+}
+
+#[test]
+fn weight_streams_run_near_the_peak_and_the_report_says_what_is_missing() {
+    let steps = decode(8, 6656, 6656);
+    let timing = run(&steps);
+    let seconds = timing.end as f64 * 1e-12;
+    let utilization = timing.dram_bytes_read as f64 / (timing.dram_peak * seconds);
+    assert!(utilization > 0.9 && utilization <= 1.0, "{utilization}");
+    let mxe = &timing.accounts[3];
+    let want: u64 = 8 * occupancy::lut_product(&chip(), 6656, 6656, 4, 1) * 1000;
+    assert_eq!(mxe.busy, want, "occupancy is the written formula exactly");
+    assert!(mxe.stalls[&Cause::DramBandwidth] > mxe.stalls.get(&Cause::DramLatency).copied().unwrap_or(0));
+}
+
+#[test]
+fn times_are_the_same_every_time() {
+    let steps = decode(3, 1024, 2048);
+    let first = run(&steps);
+    for _ in 0..3 {
+        let again = run(&steps);
+        assert_eq!((again.end, &again.accounts, &again.spans), (first.end, &first.accounts, &first.spans));
+    }
+}
+
+#[test]
+fn loads_and_moves_wait_for_the_memory() {
+    let mut steps = vec![Step { pc: 0, agent: 0, sync: Synchronization::default(), action: Action::Descriptor(3) }];
+    steps.push(dispatch(1, 2, Work { clocks: 20, reads: vec![(0x1000, 4096)], ..Work::default() }));
+    steps.push(Step { pc: 2, agent: 0, sync: Synchronization::default(), action: Action::Load(Some(0x2000)) });
+    steps.push(end(3));
+    let timing = run(&steps);
+    assert_eq!(timing.dram_bytes_read, 4096 + 128 + 8 + 2 * 1024);
+    assert!(timing.accounts[2].stalls[&Cause::DramLatency] > 0);
+    assert!(timing.accounts[0].stalls[&Cause::Load] > 0);
+}
