@@ -9,12 +9,16 @@
 
 pub mod checker;
 pub mod dram;
+pub mod energy;
 pub mod execute;
 pub mod kernels;
 pub mod machine;
+pub mod report;
 pub mod session;
 pub mod state;
 pub mod timing;
+pub mod trace;
 
 pub use machine::Limits;
+pub use report::Report;
 pub use session::{Machine, Outcome, Tensors};

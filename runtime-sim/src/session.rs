@@ -4,8 +4,12 @@
 //! all inputs have been checked (names, element types, shapes, maxima), and all problems of a call are reported together; state is zero at
 //! the start and changes only by running entries or by [`Machine::write_state`].
 
+use crate::dram::FastDram;
+use crate::dram::sheet::Sheet;
 use crate::machine::{Core, Limits, NoRecorder, Program, Recorder, Statistics};
+use crate::report::{Facts, Report};
 use crate::state::{Memory, Region, Space};
+use crate::timing::{self, Step, StepRecorder, Timing};
 use narae_isa::chip::Chip;
 use narae_isa::image::{Entry, Image, RegionKind, StateBuffer, TensorInfo};
 use narae_isa::{Diagnostic, Diagnostics, DimExpr, HostTensor, codes};
@@ -96,9 +100,60 @@ impl Machine {
         Ok(Outcome { outputs, slots, statistics })
     }
 
+    /// Runs an entry and times it: values and cycles of the same instructions.
+    pub fn run_timed(&mut self, entry: &str, inputs: &Tensors) -> Result<(Outcome, Timing), Diagnostics> {
+        let image = self.image.clone();
+        let mut recorder = StepRecorder::new(image.chip());
+        let outcome = self.run_recorded(entry, inputs, &mut recorder)?;
+        let timing = self.time(&recorder.steps)?;
+        Ok((outcome, timing))
+    }
+
+    /// The timing of recorded steps, with the fast model of the chip's LPDDR.
+    pub fn time(&self, steps: &[Step]) -> Result<Timing, Diagnostics> {
+        let mut memory = timing_memory(self.chip())?;
+        Ok(timing::simulate(
+            self.chip(),
+            &mut memory,
+            steps,
+            self.address_of(RegionKind::Code),
+            self.address_of(RegionKind::Descriptors),
+        ))
+    }
+
+    /// The report of a timing. `tokens` is the number of tokens that the run produced.
+    pub fn report(&self, timing: &Timing, tokens: u64) -> Report {
+        let weights = self.image.weights_range();
+        let code_bytes = 16 * self.program.words.len() as u64;
+        Report::new(self.chip(), timing, Facts { code_bytes, weight_bytes: weights.end - weights.start, tokens })
+    }
+
+    /// A trace for Perfetto, with the place in the model of each instruction.
+    pub fn trace(&self, timing: &Timing) -> serde_json::Value {
+        crate::trace::trace(timing, &self.program, &|pc| self.origin_of(pc))
+    }
+
+    fn address_of(&self, kind: RegionKind) -> u64 {
+        self.image.metadata().region(kind).map_or(0, |region| region.address)
+    }
+
+    fn origin_of(&self, pc: u32) -> Option<String> {
+        let origin = self.image.debug_info().origin(pc)?;
+        let names: Vec<String> = origin.nodes.iter().map(|(name, operator)| format!("{name} ({operator})")).collect();
+        (!names.is_empty()).then(|| names.join(", "))
+    }
+
     /// A failure with the place in the model that the instruction came from.
     fn describe(&self, entry: &str, failure: &crate::machine::Failure) -> Diagnostic {
-        failure.diagnose(entry, &self.program)
+        let found = failure.diagnose(entry, &self.program);
+        let pc = match &found.place {
+            Some(narae_isa::Place::Instruction { pc, .. }) => *pc,
+            _ => return found,
+        };
+        match self.origin_of(pc) {
+            Some(origin) => found.note(format!("it implements {origin}")),
+            None => found,
+        }
     }
 
     /// Writes lengths and inputs to their places.
@@ -214,6 +269,17 @@ impl Machine {
         }
         self.write(Space::Dram, buffer.address, bytes)
     }
+}
+
+/// The fast LPDDR model of a chip.
+fn timing_memory(chip: &Chip) -> Result<FastDram, Diagnostics> {
+    let wrong = |message: String| Diagnostics::from(Diagnostic::new(&codes::E0701, message));
+    let device = Sheet::built_in(&chip.dram.device).ok_or_else(|| {
+        let names: Vec<&str> = Sheet::built_in_names().collect();
+        wrong(format!("the chip's memory `{}` has no sheet; there are: {}", chip.dram.device, names.join(", ")))
+    })?;
+    let sheet = device.with_channels(chip.dram.channels as u32).map_err(wrong)?;
+    Ok(FastDram::new(&sheet, timing::DRAM_QUEUES))
 }
 
 fn space(memory: narae_isa::Memory) -> Space {

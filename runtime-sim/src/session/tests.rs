@@ -152,3 +152,18 @@ fn a_damaged_weight_is_found_at_its_first_touch() {
     let mut machine = Machine::new(Arc::new(image), Limits::default()).unwrap();
     assert_eq!(machine.run("main", &input(1)).unwrap_err().0[0].code.id, "E0502");
 }
+
+#[test]
+fn timing_sees_the_same_program_and_leaves_the_values_alone() {
+    let mut machine = machine();
+    let plain = machine.run("main", &input(3)).unwrap();
+    let (timed, timing) = machine.run_timed("main", &input(3)).unwrap();
+    assert_eq!(plain.outputs, timed.outputs);
+    let report = machine.report(&timing, 3);
+    assert!(report.cycles > 100 && report.tokens_per_s > 0.0);
+    // Weights 32·64·4, x 3·64·4, the two scalars and seven rows, two blocks of code; y is written.
+    assert_eq!(report.dram_bytes_read, 8192 + 768 + 8 * 3 + 7 * 128 + 2 * 1024);
+    assert_eq!(report.dram_bytes_written, 3 * 32 * 4);
+    let trace = machine.trace(&timing);
+    assert!(trace["traceEvents"].as_array().unwrap().iter().any(|event| event["name"] == "linear"));
+}

@@ -3,6 +3,9 @@
 //! In: steps in program order. Out: [`Timing`]. Always: at each instant everything that can start is started, in the fixed order of the
 //! agents; then time moves to the next event. An agent is in one state at a time, and each stretch of time is booked when it ends.
 
+mod control;
+mod fifo;
+
 use super::work::{Counts, Work};
 use super::{Account, Action, Cause, Picoseconds, Step};
 use crate::checker::AGENTS;
@@ -16,7 +19,7 @@ const DMAW: usize = 1;
 const MXE: usize = 3;
 
 /// Queues in front of LPDDR: one for each engine that uses it, and one for fetches.
-pub(super) const DRAM_QUEUES: usize = AGENTS;
+pub const DRAM_QUEUES: usize = AGENTS;
 /// Bytes of code that are fetched together.
 const FETCH_BYTES: u64 = 1024;
 /// Bytes of a descriptor row.
@@ -344,95 +347,6 @@ impl<'a> Simulation<'a> {
         self.signalled(step);
     }
 
-    // ---- control unit ----
-
-    /// Lets the control unit take its next step, if it can.
-    fn control_unit(&mut self) -> bool {
-        let Some(step) = self.steps.get(self.position) else {
-            self.stall(SCU, Cause::Idle);
-            return false;
-        };
-        if self.free_at > self.now || self.scalar_load {
-            self.wake_at(self.free_at);
-            return false;
-        }
-        if let Some(cause) = self.obstacle(step) {
-            self.stall(SCU, cause);
-            return false;
-        }
-        self.take(self.position);
-        self.enter(SCU, State::Busy);
-        let mut clocks = 1;
-        match &step.action {
-            Action::Scalar | Action::Fence => {}
-            Action::Branch => {
-                let next = self.steps.get(self.position + 1).map_or(step.pc + 1, |next| next.pc);
-                clocks = if next == step.pc + 1 { 1 } else { self.chip.scu.branch_clocks };
-            }
-            Action::Mark(kind, value) => self.marks.push((*kind, *value, self.now)),
-            Action::Load(address) => {
-                clocks = self.chip.scu.load_clocks;
-                if let Some(address) = address {
-                    self.scalar_load = true;
-                    self.request(SCU, false, *address, 8, Purpose::Scalar);
-                }
-            }
-            Action::Descriptor(row) => {
-                self.descriptor_loads += 1;
-                self.request(
-                    SCU,
-                    false,
-                    self.rows_address + u64::from(*row) * ROW_BYTES,
-                    ROW_BYTES,
-                    Purpose::Descriptor,
-                );
-            }
-            Action::Dispatch(work) => {
-                let ready = self.now + self.chip.scu.dispatch_clocks * self.clock;
-                self.counts.add(&work.counts);
-                self.queues[usize::from(step.agent)].push_back((self.position, ready));
-                self.wake_at(ready);
-            }
-        }
-        self.signalled(self.position);
-        self.free_at = self.now + clocks * self.clock;
-        self.wake_at(self.free_at);
-        self.position += 1;
-        true
-    }
-
-    /// Why the control unit cannot take this step now.
-    fn obstacle(&mut self, step: &Step) -> Option<Cause> {
-        let block = u64::from(step.pc) * 16 / FETCH_BYTES;
-        for wanted in [block, block + 1] {
-            if !self.code_blocks.contains(&wanted) && self.code_pending.insert(wanted) {
-                self.request(SCU, false, self.code_address + wanted * FETCH_BYTES, FETCH_BYTES, Purpose::Code(wanted));
-            }
-        }
-        if !self.code_blocks.contains(&block) {
-            return Some(Cause::Fetch);
-        }
-        match &step.action {
-            Action::Dispatch(_) if self.descriptor_loads > 0 => Some(Cause::Load),
-            Action::Dispatch(_) if self.queues[usize::from(step.agent)].len() as u64 >= self.chip.scu.queue_depth => {
-                Some(Cause::QueueFull)
-            }
-            Action::Load(_) if self.descriptor_loads > 0 => Some(Cause::Load),
-            Action::Fence if !self.all_idle() => Some(Cause::Fence),
-            // An engine instruction waits in its engine, all others here.
-            Action::Dispatch(_) => None,
-            _ if !self.satisfied(self.position) => Some(Cause::Semaphore),
-            _ => None,
-        }
-    }
-
-    fn all_idle(&self) -> bool {
-        let streaming = self.streams.iter().skip(self.consuming).any(|stream| stream.arrived < stream.total);
-        self.queues.iter().all(VecDeque::is_empty) && self.running.iter().all(Option::is_none) && !streaming
-    }
-
-    // ---- engines ----
-
     fn engines(&mut self) -> bool {
         (1..AGENTS).fold(false, |moved, agent| moved | self.engine(agent))
     }
@@ -522,99 +436,6 @@ impl<'a> Simulation<'a> {
             self.retire(agent, running.step, running.start);
         }
         self.enter(agent, State::Stalled(Cause::Idle));
-        true
-    }
-
-    // ---- weight FIFO ----
-
-    /// Bytes of one request of a weight stream: small enough that the matrix engine starts early.
-    fn chunk_bytes(&self) -> u64 {
-        (self.fifo_bytes() / 16).clamp(4096, 65536)
-    }
-
-    fn fifo_bytes(&self) -> u64 {
-        self.chip.dmaw.fifo_bytes_per_tile * self.chip.tiles.count
-    }
-
-    /// Submits the next chunk of the weight stream, if there is room in the FIFO.
-    fn weight_stream(&mut self) -> bool {
-        let Some(stream) = self.streams.get(self.issuing) else {
-            if self.stream_requests == 0 && self.states[DMAW].0 == State::Busy {
-                self.enter(DMAW, State::Stalled(Cause::Idle));
-                return true;
-            }
-            return false;
-        };
-        let bytes = (stream.total - stream.submitted).min(self.chunk_bytes());
-        if self.fifo_used + bytes > self.fifo_bytes() {
-            if self.stream_requests == 0 {
-                self.stall(DMAW, Cause::FifoFull);
-            }
-            return false;
-        }
-        let Action::Dispatch(work) = &self.steps[stream.step].action else { return false };
-        let base = work.reads.first().map_or(0, |range| range.0);
-        let (index, address) = (self.issuing, base + stream.submitted);
-        self.streams[index].submitted += bytes;
-        if self.streams[index].submitted == self.streams[index].total {
-            self.issuing += 1;
-        }
-        self.fifo_used += bytes;
-        self.stream_requests += 1;
-        if self.states[DMAW].0 != State::Busy {
-            self.enter(DMAW, State::Busy);
-        }
-        self.request(DMAW, false, address, bytes, Purpose::Chunk { stream: index, bytes });
-        true
-    }
-
-    /// Starts work on the next chunk that has arrived, if the matrix engine waits for one.
-    fn feed(&mut self, spent: Option<&Spent>) {
-        let Some(running) = &mut self.running[MXE] else { return };
-        let Some((stream, left)) = running.stream else { return };
-        if running.chunk > 0 || left == 0 {
-            return;
-        }
-        let Some((bytes, own)) = self.streams.get_mut(stream).and_then(|stream| stream.chunks.pop_front()) else {
-            return;
-        };
-        let total = self.streams[stream].total;
-        let Action::Dispatch(work) = &self.steps[running.step].action else { return };
-        // Cumulative, so that the rounding of the parts adds up to the written formula.
-        let clocks = work.clocks - self.chip.mxe.fill_clocks.min(work.clocks);
-        let at = |done: u64| (u128::from(clocks * self.clock) * u128::from(done) / u128::from(total)) as u64;
-        let done = total - left;
-        let mut duration = at(done + bytes) - at(done);
-        if bytes == left {
-            duration += self.chip.mxe.fill_clocks.min(work.clocks) * self.clock;
-        }
-        running.chunk = bytes;
-        running.until = self.now + duration;
-        let until = running.until;
-        self.leave_memory(MXE, spent.unwrap_or(&own), State::Busy);
-        self.wake_at(until);
-    }
-
-    /// The chunk in work is done: room in the FIFO, the next chunk, or the end of the product.
-    fn consume(&mut self) -> bool {
-        let Some(running) = &mut self.running[MXE] else { return false };
-        let Some((stream, left)) = running.stream else { return false };
-        if running.chunk == 0 {
-            return false;
-        }
-        let left = left - running.chunk;
-        self.fifo_used -= running.chunk;
-        running.chunk = 0;
-        running.stream = Some((stream, left));
-        if left > 0 {
-            self.enter(MXE, State::Memory);
-            self.feed(None);
-            return true;
-        }
-        if let Some(running) = self.running[MXE].take() {
-            self.retire(MXE, running.step, running.start);
-        }
-        self.enter(MXE, State::Stalled(Cause::Idle));
         true
     }
 }

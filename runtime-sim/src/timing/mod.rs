@@ -13,7 +13,7 @@ mod engines;
 pub mod occupancy;
 mod work;
 
-pub use engines::{Timing, simulate};
+pub use engines::{DRAM_QUEUES, Span, Timing, simulate};
 pub use work::{Counts, StepRecorder, Work};
 
 use narae_isa::Synchronization;

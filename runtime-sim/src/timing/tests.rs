@@ -12,7 +12,7 @@ fn chip() -> Chip {
 
 fn dram(chip: &Chip) -> FastDram {
     let sheet = Sheet::built_in(&chip.dram.device).unwrap().with_channels(chip.dram.channels as u32).unwrap();
-    FastDram::new(&sheet, engines::DRAM_QUEUES)
+    FastDram::new(&sheet, DRAM_QUEUES)
 }
 
 fn dispatch(pc: u32, agent: u8, work: Work) -> Step {
