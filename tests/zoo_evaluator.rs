@@ -1,5 +1,5 @@
 //! The zoo of `../shared/models` through the front end and the reference evaluator: every file, every stored call, by the
-//! manifest's tolerances, as imported and after canonicalisation. `NARAE_ZOO=llama` limits it to file names with that text.
+//! manifest's tolerances, as imported, after canonicalisation, and after the laws. `NARAE_ZOO=llama` limits it to file names with that text.
 
 mod support;
 
@@ -11,6 +11,7 @@ use narae::compiler::graph::eval::Evaluator;
 use narae::compiler::graph::verify::verify;
 use narae::compiler::onnx::{Limits, Model, import};
 use narae::compiler::passes::canonicalize::canonicalize;
+use narae::compiler::rewrite;
 use narae::npz::{self, Arrays};
 use support::compare::{Tolerance, compare_all};
 
@@ -80,16 +81,23 @@ fn file(zoo: &Path, entry: &serde_json::Value, score: &mut Score) {
     let calls: Vec<&str> = entry["calls"].as_array().into_iter().flatten().filter_map(|call| call.as_str()).collect();
     let raw = graph.clone();
     let simplified = canonicalize(&mut graph).map_err(|error| error.to_string());
+    let mut better = graph.clone();
+    let laws = rewrite::recover(&mut better, &rewrite::Options::default()).map_err(|error| error.to_string());
+    let laws = laws.and_then(|_| verify(&better).map_err(|error| format!("does not verify: {error}")));
     let mut worst = 0f64;
     let mut problems = BTreeMap::new();
     let mut as_imported = Evaluator::new(&raw);
     let mut as_simplified = Evaluator::new(&graph);
+    let mut as_recovered = Evaluator::new(&better);
     for &name in &calls {
         score.calls += 1;
         let data = npz::read_selected(&zoo.join(reference), &format!("{name}/")).expect("references are readable");
         let first = call(&mut as_imported, &raw, &data, &tolerance);
         let second = simplified.clone().and_then(|()| call(&mut as_simplified, &graph, &data, &tolerance));
-        match first.and_then(|largest| second.map_err(|error| format!("canonicalised: {error}")).map(|_| largest)) {
+        let third = laws.clone().and_then(|()| call(&mut as_recovered, &better, &data, &tolerance));
+        let both = second.map_err(|error| format!("canonicalised: {error}"));
+        let all = both.and_then(|_| third.map_err(|error| format!("recovered: {error}")));
+        match first.and_then(|largest| all.map(|_| largest)) {
             Ok(largest) => {
                 worst = worst.max(largest);
                 score.passed += 1;
@@ -100,11 +108,12 @@ fn file(zoo: &Path, entry: &serde_json::Value, score: &mut Score) {
         }
     }
     println!(
-        "{name}: {}/{} calls, largest |Δ| {worst:.2e}, {} nodes, {} canonicalised",
+        "{name}: {}/{} calls, largest |Δ| {worst:.2e}, {} nodes, {} canonicalised, {} recovered",
         calls.len() - problems.len(),
         calls.len(),
         raw.node_count(),
-        graph.node_count()
+        graph.node_count(),
+        better.node_count()
     );
     for (call, problem) in &problems {
         println!("    {call}: {}", problem.chars().take(600).collect::<String>());

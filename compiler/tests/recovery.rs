@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use narae_compiler::compress::decide::{Asked, Decision, Rates, decide};
 use narae_compiler::compress::policy::Policy;
 use narae_compiler::compress::{Recipe, stored};
-use narae_compiler::graph::{Graph, Op};
 use narae_compiler::graph::eval::evaluate;
+use narae_compiler::graph::{Graph, Op};
 use narae_compiler::onnx::{Limits, Model, import};
 use narae_compiler::passes::canonicalize::canonicalize;
 use narae_compiler::passes::state;
@@ -51,7 +51,10 @@ fn zoo() -> Vec<(String, PathBuf)> {
     let Some(shared) = shared() else { return vec![] };
     let mut files = vec![];
     llamas(&shared.join("models/zoo"), &mut files);
-    files.extend(["tinylm/model.onnx", "stories260K/model.onnx", "tinylm/genai_int4/model.onnx", "tinylm/model_fp16.onnx"].map(|name| shared.join("models/real").join(name)));
+    files.extend(
+        ["tinylm/model.onnx", "stories260K/model.onnx", "tinylm/genai_int4/model.onnx", "tinylm/model_fp16.onnx"]
+            .map(|name| shared.join("models/real").join(name)),
+    );
     let filter = std::env::var("NARAE_ZOO").unwrap_or_default();
     let named = files.into_iter().map(|path| (path.strip_prefix(&shared).unwrap().display().to_string(), path));
     named.filter(|(name, _)| name.contains(&filter)).collect()
@@ -77,12 +80,59 @@ fn every_llama_recovers_attention_norms_rope_and_gates() {
         }
         let layers = region.layers.len();
         let has = |op: &str, count: usize| region.ops.get(op).copied().unwrap_or(0) == count;
-        let whole = layers > 0 && has("attention", layers) && has("rms_norm", 2 * layers + 1) && has("rope", 2 * layers) && has("mul-silu", layers) && has("linear", 4 * layers + 1);
+        let whole = layers > 0
+            && has("attention", layers)
+            && has("rms_norm", 2 * layers + 1)
+            && has("rope", 2 * layers)
+            && has("mul-silu", layers)
+            && has("linear", 4 * layers + 1);
         if !whole || !region.notes.is_empty() {
             missing.push(name);
         }
     }
     assert!(missing.is_empty(), "not all was recovered in {missing:?}");
+}
+
+/// One configuration (two layers, four heads over two groups, 128 wide) by six exporters, with a cache and without.
+#[test]
+fn one_configuration_is_one_term() {
+    let named = |wanted: &[&str]| -> Vec<(String, Vec<u64>)> {
+        let files = zoo().into_iter().filter(|(name, _)| wanted.iter().any(|wanted| name.ends_with(wanted)));
+        files.map(|(name, path)| (name, recovered(&imported(&path)).1.regions[0].layers.clone())).collect()
+    };
+    let cached = named(&[
+        "genai/llama_fp32/model.onnx",
+        "genai/llama_int4/model.onnx",
+        "genai/llama_int4_qdq/model.onnx",
+        "genai/llama_int8/model.onnx",
+        "llama_tiny_kv_fused23_compute_fp32.onnx",
+        "llama_tiny_kv_primitive_compute_fp32.onnx",
+        "optimum/llama/model.onnx",
+        "llama_dynamo_fused.onnx",
+        "llama_session_extended.onnx",
+        "torch_dynamo/llama_kv.onnx",
+        "torch_dynamo/llama_kv_opset23.onnx",
+        "torch_ts/llama_kv.onnx",
+    ]);
+    let plain = named(&["optimum/llama_nocache/model.onnx", "torch_dynamo/llama_nocache_opset23.onnx"]);
+    for group in [cached, plain] {
+        let first = group.first().map_or(0, |(_, layers)| layers[0]);
+        println!("{} files: {first:x}", group.len());
+        let other: Vec<_> = group
+            .iter()
+            .filter(|(_, layers)| layers.len() != 2 || layers.iter().any(|layer| *layer != first))
+            .collect();
+        assert!(other.is_empty(), "not {first:x}: {other:x?}");
+    }
+}
+
+#[test]
+fn the_same_graph_gives_the_same_graph() {
+    for (_, path) in zoo().into_iter().filter(|(name, _)| name.ends_with("torch_ts/llama_kv.onnx")) {
+        let text = || narae_compiler::graph::text::print(&recovered(&imported(&path)).0, Default::default());
+        let first = text();
+        assert!((0..4).all(|_| text() == first));
+    }
 }
 
 /// A small generator, so that inputs are the same everywhere.
@@ -236,7 +286,8 @@ fn integer_weights_of_a_file_are_carried_over() {
     let mut wrong = vec![];
     for (name, path) in zoo().into_iter().filter(|(name, _)| name.contains("int4") || name.contains("int8")) {
         let (mut graph, _) = recovered(&imported(&path));
-        let before: Vec<HostTensor> = weights(&graph).iter().map(|recipe| recipe.evaluate(&graph.sources).unwrap()).collect();
+        let before: Vec<HostTensor> =
+            weights(&graph).iter().map(|recipe| recipe.evaluate(&graph.sources).unwrap()).collect();
         let asked = Asked { policy: Policy::parse("u8").unwrap(), budget: 0.0, float: None };
         let decisions = decide(&mut graph, &asked, &Rates::default()).unwrap();
         let linear = decisions.iter().filter(|decision| decision.role != "embedding");

@@ -188,20 +188,30 @@ impl Walk<'_> {
                 continue;
             }
             let (op, own) = self.unmasked(&node.op, &node.operands);
-            let mut operands: Vec<u64> = own.iter().map(|operand| self.known[operand]).collect();
+            let rotation = matches!(op, Op::Rope { .. });
+            let print = |(at, operand): (usize, &Value)| match rotation && at > 0 && !self.inside.contains(operand) {
+                true => self.table(*operand),
+                false => self.known[operand],
+            };
+            let mut operands: Vec<u64> = own.iter().enumerate().map(print).collect();
             if matches!(
                 node.op,
                 Op::Binary { function: narae_isa::BinaryFunction::Add | narae_isa::BinaryFunction::Mul }
             ) {
                 operands.sort_unstable();
             }
-            let print =
-                Fingerprint::new().text(&label(&node.op)).text(&self.attributes(&op)).text(&self.ty(value));
+            let print = Fingerprint::new().text(&label(&node.op)).text(&self.attributes(&op)).text(&self.ty(value));
             let print = operands.into_iter().fold(print, Fingerprint::number);
             self.known.insert(value, print.0);
             pending.pop();
         }
         self.known[&root]
+    }
+
+    /// A table of a rotation from outside: how it broadcasts is no part of the layer.
+    fn table(&self, value: Value) -> u64 {
+        let width = self.graph.dims(value).last().map_or(-1, |dim| self.dim(dim));
+        Fingerprint::new().text("table").text(&width.to_string()).0
     }
 
     /// Which keys a query sees is an argument of a layer, said by a bias, by flags or by lengths; what comes from outside of

@@ -33,36 +33,57 @@ pub fn extract(space: &Space, allowed: &dyn Fn(Id, &Term) -> bool) -> Choice {
     classes.sort_unstable();
     let index: BTreeMap<Id, usize> = classes.iter().enumerate().map(|(at, id)| (*id, at)).collect();
     let words = classes.len().div_ceil(64);
+    // The terms of each class, with their own cost and the positions of their children.
+    let terms: Vec<Vec<Candidate<'_>>> = classes
+        .iter()
+        .map(|id| {
+            let candidate = |term| Candidate {
+                term,
+                own: cost(space, *id, term),
+                children: term.children().iter().map(|child| index[&space.find(*child)]).collect(),
+            };
+            space[*id].nodes.iter().filter(|term| allowed(*id, term)).map(candidate).collect()
+        })
+        .collect();
     let mut best: Vec<Option<Best>> = vec![None; classes.len()];
+    // The sweep in which a class last changed; a class is looked at again only if a child changed since.
+    let mut changed: Vec<usize> = vec![0; classes.len()];
     // Each sweep settles at least one class or ends; improvements strictly lower a total.
-    loop {
-        let mut changed = false;
+    for sweep in 1.. {
+        let mut any = false;
         for (at, id) in classes.iter().enumerate() {
-            for term in &space[*id].nodes {
-                if !allowed(*id, term) {
+            for candidate in &terms[at] {
+                if sweep > 1 && candidate.children.iter().all(|child| changed[*child] + 1 < sweep) {
                     continue;
                 }
-                let Some(candidate) = price(space, *id, term, at, &index, &best, words) else { continue };
-                if best[at].as_ref().is_none_or(|known| candidate.total < known.total) {
-                    best[at] = Some(candidate);
-                    changed = true;
+                let Some(priced) = price(space, *id, candidate, at, &best, words) else { continue };
+                if best[at].as_ref().is_none_or(|known| priced.total < known.total) {
+                    best[at] = Some(priced);
+                    changed[at] = sweep;
+                    any = true;
                 }
             }
         }
-        if !changed {
+        if !any {
             break;
         }
     }
     classes.into_iter().zip(best).filter_map(|(id, best)| best.map(|best| (id, best.term))).collect()
 }
 
+/// A term of a class.
+struct Candidate<'a> {
+    term: &'a Term,
+    own: u64,
+    children: Vec<usize>,
+}
+
 /// The price of a term with what is known of its children.
 fn price(
     space: &Space,
     id: Id,
-    term: &Term,
+    candidate: &Candidate<'_>,
     at: usize,
-    index: &BTreeMap<Id, usize>,
     best: &[Option<Best>],
     words: usize,
 ) -> Option<Best> {
@@ -70,7 +91,8 @@ fn price(
     if matches!(class, Data::Nothing) {
         return None;
     }
-    let own = cost(space, id, term);
+    let Candidate { term, own, children } = candidate;
+    let (term, own) = (*term, *own);
     // Constants and attributes are free, so trees are enough for them: their depth is the price.
     let free = match class {
         Data::Attribute(_) => true,
@@ -79,8 +101,8 @@ fn price(
     };
     let mut set = vec![0_u64; words];
     let mut total = if free { 1 } else { own };
-    for child in term.children() {
-        let child = best[index[&space.find(*child)]].as_ref()?;
+    for child in children {
+        let child = best[*child].as_ref()?;
         if free {
             total += child.total;
         } else {

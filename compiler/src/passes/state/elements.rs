@@ -128,8 +128,11 @@ impl<'a> Elements<'a> {
     fn spread(&mut self, value: Value, indices: &[Dim]) -> Element {
         let dims = self.graph.dims(value);
         let skipped = indices.len() - dims.len();
-        let own: Vec<Dim> =
-            dims.iter().zip(&indices[skipped..]).map(|(dim, index)| if dim.is(1) { Dim::ZERO } else { index.clone() }).collect();
+        let own: Vec<Dim> = dims
+            .iter()
+            .zip(&indices[skipped..])
+            .map(|(dim, index)| if dim.is(1) { Dim::ZERO } else { index.clone() })
+            .collect();
         self.at(value, &own)
     }
 
@@ -140,7 +143,13 @@ impl<'a> Elements<'a> {
         }
         let Ok(tensor) = recipe.evaluate(&self.graph.sources) else { return Unknown };
         let element = |at: usize| match tensor.element {
-            narae_isa::Element::Bool => if tensor.get_i64(at) != 0 { All(vec![]) } else { Never },
+            narae_isa::Element::Bool => {
+                if tensor.get_i64(at) != 0 {
+                    All(vec![])
+                } else {
+                    Never
+                }
+            }
             float if float.is_float() => Number(tensor.get_f64(at)),
             _ => Integer(tensor.get_i64(at).into()),
         };
@@ -159,10 +168,13 @@ impl<'a> Elements<'a> {
 
     fn listed(&self, dims: &[Dim], shape: &[usize], indices: &[Dim]) -> Element {
         let strides = narae_isa::tensor::dense_strides(shape);
-        let flat: Option<usize> = indices.iter().zip(strides).map(|(index, stride)| index.as_size().map(|at| at * stride)).sum();
+        let flat: Option<usize> =
+            indices.iter().zip(strides).map(|(index, stride)| index.as_size().map(|at| at * stride)).sum();
         match flat.and_then(|at| dims.get(at)) {
             Some(dim) => Integer(self.symbols.resolve(dim)),
-            None if dims.iter().all(|dim| *dim == dims[0]) && !dims.is_empty() => Integer(self.symbols.resolve(&dims[0])),
+            None if dims.iter().all(|dim| *dim == dims[0]) && !dims.is_empty() => {
+                Integer(self.symbols.resolve(&dims[0]))
+            }
             None => Unknown,
         }
     }
@@ -295,13 +307,31 @@ impl<'a> Elements<'a> {
     fn convert(&self, element: Element, to_bool: bool, to_float: bool) -> Element {
         match element {
             Integer(dim) if to_bool => match dim.as_const() {
-                Some(value) => if value != 0 { All(vec![]) } else { Never },
+                Some(value) => {
+                    if value != 0 {
+                        All(vec![])
+                    } else {
+                        Never
+                    }
+                }
                 None if self.decide(&(&dim - &Dim::ONE)) == Some(true) => All(vec![]),
                 None => Unknown,
             },
-            Number(value) if to_bool => if value != 0.0 { All(vec![]) } else { Never },
+            Number(value) if to_bool => {
+                if value != 0.0 {
+                    All(vec![])
+                } else {
+                    Never
+                }
+            }
             Integer(dim) if to_float => dim.as_const().map_or(Unknown, |value| Number(value as f64)),
-            Number(value) if !to_float => if value.fract() == 0.0 { Integer((value as i64).into()) } else { Unknown },
+            Number(value) if !to_float => {
+                if value.fract() == 0.0 {
+                    Integer((value as i64).into())
+                } else {
+                    Unknown
+                }
+            }
             All(_) | Never if !to_bool => {
                 let one = |value: i64| if to_float { Number(value as f64) } else { Integer(value.into()) };
                 self.choose(&element, one(1), one(0))
@@ -336,8 +366,12 @@ impl<'a> Elements<'a> {
                 Add => Integer(left + right),
                 Sub => Integer(left - right),
                 Mul => Integer(left * right),
-                Div | FloorDiv if self.decide(left) == Some(true) && self.decide(right) == Some(true) => Integer(left.floor_div(right)),
-                Mod if self.decide(left) == Some(true) && self.decide(right) == Some(true) => Integer(left.modulo(right)),
+                Div | FloorDiv if self.decide(left) == Some(true) && self.decide(right) == Some(true) => {
+                    Integer(left.floor_div(right))
+                }
+                Mod if self.decide(left) == Some(true) && self.decide(right) == Some(true) => {
+                    Integer(left.modulo(right))
+                }
                 Min => Integer(self.symbols.minimum(left, right)),
                 Max => Integer(self.symbols.maximum(left, right)),
                 _ => Unknown,

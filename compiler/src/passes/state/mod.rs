@@ -89,7 +89,9 @@ impl Roles {
                 () if integer && (is(&total) || name.contains("mask")) => &mut mask,
                 () if integer && is(&sequence) => &mut ids,
                 () if graph.use_counts()[cranelift_entity::EntityRef::index(port.value)] == 0 => continue,
-                () => return Err(refused(format!("input {at} `{}` is neither ids, mask, positions nor past", port.name))),
+                () => {
+                    return Err(refused(format!("input {at} `{}` is neither ids, mask, positions nor past", port.name)));
+                }
             };
             if role.replace(port.value).is_some() {
                 return Err(refused(format!("`{}` is a second input of its kind", port.name)));
@@ -107,14 +109,15 @@ fn caches(graph: &Graph) -> Result<Vec<Cache>, Diagnostic> {
         if graph.rank(port.value) != 4 || !graph.element(port.value).is_float() {
             continue;
         }
-        let same = |value: Value, other: Value| {
-            value == other || converted_from(graph, value) == Some(other)
-        };
+        let same = |value: Value, other: Value| value == other || converted_from(graph, value) == Some(other);
         let appended = graph.nodes().find(|(_, node)| {
             matches!(node.op, Op::Concat { axis: 2 }) && node.operands.len() == 2 && same(node.operands[0], port.value)
         });
         let Some((node, data)) = appended else {
-            return Err(refused(format!("the past `{}` is not continued by a concatenation along its third axis", port.name)));
+            return Err(refused(format!(
+                "the past `{}` is not continued by a concatenation along its third axis",
+                port.name
+            )));
         };
         let output = graph.outputs().iter().position(|output| same(output.value, data.results[0]));
         let Some(output) = output else {
@@ -174,7 +177,8 @@ impl<'a> Builder<'a> {
         let port = |value: Value| old.inputs().iter().find(|port| port.value == value).map_or("ids", |port| &port.name);
         map[roles.ids] = Some(new.add_input(port(roles.ids), old.ty(roles.ids).clone()));
         let past = new.add_input(PAST, TensorType::new(Type::I64, vec![roles.batch.clone()]));
-        let capacity = new.symbols.add_bounded("capacity", SymbolDefinition::Undefined, Some(1), Some(options.capacity));
+        let capacity =
+            new.symbols.add_bounded("capacity", SymbolDefinition::Undefined, Some(1), Some(options.capacity));
         let mut appended = BTreeMap::new();
         for (number, cache) in roles.caches.iter().enumerate() {
             let input = &old.inputs()[cache.input];
@@ -251,8 +255,12 @@ impl<'a> Builder<'a> {
         let mut value = logits;
         while let Some((_, node)) = self.old.defining(value) {
             match node.op {
-                Op::Linear {} | Op::RmsNorm { .. } | Op::LayerNorm { .. } | Op::Convert { .. } => value = node.operands[0],
-                Op::Binary { .. } if self.old.recipe(node.operands[1]).is_some() && self.old.rank(node.operands[1]) == 0 => {
+                Op::Linear {} | Op::RmsNorm { .. } | Op::LayerNorm { .. } | Op::Convert { .. } => {
+                    value = node.operands[0]
+                }
+                Op::Binary { .. }
+                    if self.old.recipe(node.operands[1]).is_some() && self.old.rank(node.operands[1]) == 0 =>
+                {
                     value = node.operands[0];
                 }
                 _ => break,
@@ -450,8 +458,11 @@ impl<'a> Builder<'a> {
     }
 
     fn attention(&mut self, data: &NodeData) -> Result<(), Diagnostic> {
-        let Op::Attention { scale, causal, window, softcap, bias, lengths, sinks } = data.op else { return self.copy(data) };
-        let continued = |value: Value| self.old.defining(value).is_some_and(|(node, _)| self.appended.contains_key(&node));
+        let Op::Attention { scale, causal, window, softcap, bias, lengths, sinks } = data.op else {
+            return self.copy(data);
+        };
+        let continued =
+            |value: Value| self.old.defining(value).is_some_and(|(node, _)| self.appended.contains_key(&node));
         if !continued(data.operands[1]) || !continued(data.operands[2]) {
             return self.copy(data);
         }
@@ -469,17 +480,35 @@ impl<'a> Builder<'a> {
             operands.push(self.operand(operand, &data.provenance)?);
         }
         operands.insert(3, self.past);
-        let op = Op::Attention { scale, causal, window, softcap: Real::new(softcap.get()), bias: false, lengths: true, sinks };
+        let op = Op::Attention {
+            scale,
+            causal,
+            window,
+            softcap: Real::new(softcap.get()),
+            bias: false,
+            lengths: true,
+            sinks,
+        };
         let value = self.new.add1(op, &operands, &data.provenance)?;
         self.map[data.results[0]] = Some(value);
         Ok(())
     }
 
     /// What a bias hides, as flags of attention.
-    fn visible(&self, bias: Option<Value>, causal: bool, window: usize, data: &NodeData) -> Result<(bool, usize), Diagnostic> {
+    fn visible(
+        &self,
+        bias: Option<Value>,
+        causal: bool,
+        window: usize,
+        data: &NodeData,
+    ) -> Result<(bool, usize), Diagnostic> {
         let Some(bias) = bias else {
             let all = causal || self.roles.sequence.is(1);
-            return if all { Ok((true, window)) } else { Err(refused("attention sees later tokens: it is not causal")) };
+            return if all {
+                Ok((true, window))
+            } else {
+                Err(refused("attention sees later tokens: it is not causal"))
+            };
         };
         let inputs = |value: Value, indices: &[Dim]| assumed(self.roles, value, indices);
         let mut elements = Elements::new(self.old, &inputs);
@@ -495,15 +524,17 @@ impl<'a> Builder<'a> {
         let behind = &(&self.roles.past + &indices[2]) - &indices[3];
         let unproven = || refused("the mask is not proven to be causal");
         match elements.at(bias, &own) {
-            Element::Choice(parts, shown, hidden) if *shown == Element::Number(0.0) && is_hidden(&hidden) => match &parts[..] {
-                [only] if *only == behind => Ok((true, window)),
-                [a, b] if *a == behind || *b == behind => {
-                    let other = if *a == behind { b } else { a };
-                    let width = (other + &behind).as_const().and_then(|last| usize::try_from(last + 1).ok());
-                    width.map(|width| (true, width)).ok_or_else(unproven)
+            Element::Choice(parts, shown, hidden) if *shown == Element::Number(0.0) && is_hidden(&hidden) => {
+                match &parts[..] {
+                    [only] if *only == behind => Ok((true, window)),
+                    [a, b] if *a == behind || *b == behind => {
+                        let other = if *a == behind { b } else { a };
+                        let width = (other + &behind).as_const().and_then(|last| usize::try_from(last + 1).ok());
+                        width.map(|width| (true, width)).ok_or_else(unproven)
+                    }
+                    _ => Err(unproven()),
                 }
-                _ => Err(unproven()),
-            },
+            }
             Element::Number(value) if value == 0.0 && causal => Ok((true, window)),
             other => Err(unproven().note(format!("an element of the mask is {other:?}"))),
         }
