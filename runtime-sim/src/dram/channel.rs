@@ -40,6 +40,29 @@ pub(crate) enum Step {
     Precharge,
 }
 
+/// The commands of the standard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Command {
+    Activate1,
+    Activate2,
+    Precharge,
+    PrechargeAll,
+    Cas,
+    Read { auto: bool },
+    Write { auto: bool },
+    RefreshBank,
+    RefreshAll,
+}
+
+/// A command that was sent. REFpb to a pair appears once for each bank; rank-wide commands name the rank's first bank.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Sent {
+    pub(crate) clock: u64,
+    pub(crate) command: Command,
+    pub(crate) bank: usize,
+    pub(crate) row: u32,
+}
+
 /// A row that was half opened by ACT1.
 pub(crate) struct Activating {
     pub(crate) entry: Entry,
@@ -117,6 +140,8 @@ pub(crate) struct Channel {
     pub(crate) latencies: Latencies,
     /// Clock at which the last access is complete.
     pub(crate) finished_at: u64,
+    /// Every command, when somebody wants to know.
+    pub(crate) log: Option<Vec<Sent>>,
 }
 
 /// The result of a tick.
@@ -221,6 +246,7 @@ impl Channel {
             clocks: Clocks::default(),
             latencies: Latencies::default(),
             finished_at: 0,
+            log: None,
         }
     }
 

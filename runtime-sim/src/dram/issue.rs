@@ -2,7 +2,7 @@
 //! In: a command that is legal at this clock. Out: the new state. Always holds: each request is counted once as row hit,
 //! miss or conflict, when its first command is sent.
 
-use super::channel::{Activating, Channel, Done, Source, Step};
+use super::channel::{Activating, Channel, Command, Done, Sent, Source, Step};
 use super::counts::{Clocks, Counts};
 use super::device::{ACTIVATING, CLOSED};
 use super::queue::Entry;
@@ -34,6 +34,7 @@ impl Channel {
             return;
         }
         self.device.command(clock);
+        self.record(clock, Command::Cas, usize::from(self.entry(source).bank), 0);
         if self.entry(source).write {
             self.counts.cas_write += 1;
         } else {
@@ -49,6 +50,11 @@ impl Channel {
         let bank = usize::from(entry.bank);
         let close = may_close && self.accesses[bank] >= self.rules.cap;
         self.count_slot(bank, entry.write, clock);
+        let command = if entry.write { Command::Write { auto: close } } else { Command::Read { auto: close } };
+        self.record(clock, command, bank, entry.row);
+        if close {
+            self.count_state(clock);
+        }
         let done = if entry.write {
             self.device.write(bank, close, clock);
             self.wck_until = self.wck_until.max(clock + self.rules.wck_after_write);
@@ -63,7 +69,7 @@ impl Channel {
         self.accesses[bank] += 1;
         self.last_use[bank] = clock;
         if close {
-            self.forget_row(bank, clock);
+            self.forget_row(bank);
         }
         self.complete(entry.id, entry.write, entry.arrive, done);
         if self.is_empty() {
@@ -77,6 +83,7 @@ impl Channel {
         self.count_state(clock);
         self.device.activate1(bank, clock);
         self.counts.activate1 += 1;
+        self.record(clock, Command::Activate1, bank, entry.row);
         self.activating = Some(Activating { entry, deadline: clock + self.rules.act1_to_act2 });
     }
 
@@ -85,6 +92,7 @@ impl Channel {
         let bank = usize::from(entry.bank);
         self.device.activate2(bank, entry.row, clock);
         self.counts.activate2 += 1;
+        self.record(clock, Command::Activate2, bank, entry.row);
         self.reads.opened(bank, entry.row);
         self.writes.opened(bank, entry.row);
         self.active_banks[bank] += 1;
@@ -95,31 +103,43 @@ impl Channel {
         self.count_state(clock);
         self.device.precharge(bank, clock);
         self.counts.precharge += 1;
-        self.forget_row(bank, clock);
+        self.record(clock, Command::Precharge, bank, 0);
+        self.forget_row(bank);
     }
 
     pub(crate) fn precharge_all(&mut self, rank: usize, clock: u64) {
         self.count_state(clock);
         self.device.precharge_all(rank, clock);
         self.counts.precharge_all += 1;
+        self.record(clock, Command::PrechargeAll, self.device.banks_of_rank(rank).start, 0);
         for bank in self.device.banks_of_rank(rank) {
-            self.forget_row(bank, clock);
+            self.forget_row(bank);
         }
     }
 
     pub(crate) fn refresh_banks(&mut self, banks: &[usize], clock: u64) {
         self.device.refresh_banks(banks, clock);
         self.counts.refresh_bank += 1;
+        for &bank in banks {
+            self.record(clock, Command::RefreshBank, bank, 0);
+        }
         self.counts.refreshed_banks += banks.len() as u64;
     }
 
     pub(crate) fn refresh_all(&mut self, rank: usize, clock: u64) {
         self.device.refresh_all(rank, clock);
         self.counts.refresh_all += 1;
+        self.record(clock, Command::RefreshAll, self.device.banks_of_rank(rank).start, 0);
     }
 
-    fn forget_row(&mut self, bank: usize, clock: u64) {
-        self.count_state(clock);
+    #[inline]
+    fn record(&mut self, clock: u64, command: Command, bank: usize, row: u32) {
+        if let Some(log) = &mut self.log {
+            log.push(Sent { clock, command, bank, row });
+        }
+    }
+
+    fn forget_row(&mut self, bank: usize) {
         self.reads.closed(bank);
         self.writes.closed(bank);
         self.accesses[bank] = 0;

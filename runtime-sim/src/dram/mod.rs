@@ -62,6 +62,7 @@ mod report;
 mod sampled;
 pub mod sheet;
 pub mod trace;
+pub mod validation;
 
 pub use energy::EnergyReport;
 pub use exact::ExactDram;
@@ -69,3 +70,6 @@ pub use fast::FastDram;
 pub use interface::{Completion, Dram, DramReport, Picoseconds, Request, RequestId, Spent};
 pub use reader::{Problem, ProblemKind};
 pub use report::{Mode, TraceReport, run_trace, run_trace_files};
+
+#[cfg(test)]
+mod tests;

@@ -21,8 +21,8 @@ const LONG: usize = 64;
 /// Bursts of one channel that are run before anything is measured, and that a window has at least.
 const WARM_UP: u64 = 2048;
 const WINDOW: u64 = 4096;
-/// Refreshes that a window meets at least.
-const REFRESHES: u64 = 16;
+/// Refreshes that a window meets at least: of single banks or pairs, and of all banks.
+const REFRESHES: (u64, u64) = (64, 16);
 /// Requests longer than this are cut, so that one long request is a stretch.
 const CUT: u64 = 8192;
 
@@ -145,13 +145,13 @@ fn schedule(sheet: &Sheet, requests: &[TraceRequest], stretch: &Stretch) -> Opti
     let steps = lap.iter().zip(next).fold(round, |all, (a, b)| all | b.address.wrapping_sub(a.address));
     let laps_of_round = round >> steps.trailing_zeros().min(round.trailing_zeros());
     let c = &sheet.controller;
-    let interval = match c.refresh {
-        RefreshMode::None => 0,
-        RefreshMode::AllBank => sheet.timing.refi,
-        RefreshMode::PerBank | RefreshMode::BankPairs => sheet.timing.refi_bank,
+    let (interval, refreshes) = match c.refresh {
+        RefreshMode::None => (0, 0),
+        RefreshMode::AllBank => (sheet.timing.refi, REFRESHES.1),
+        RefreshMode::PerBank | RefreshMode::BankPairs => (sheet.timing.refi_bank, REFRESHES.0),
     };
     let slot = sheet.timing.burst_min;
-    let least = WINDOW.max(REFRESHES * interval / slot) as f64;
+    let least = WINDOW.max(refreshes * interval / slot) as f64;
     let window_laps = ((least / bursts).ceil() as u64).next_multiple_of(laps_of_round) as usize;
     let postponed = if c.setting == Setting::Jedec { (c.refresh_postpone + 1) * interval / slot } else { 0 };
     let warm_laps = (WARM_UP.max(postponed) as f64 / bursts).ceil() as usize;
