@@ -2,9 +2,12 @@
 //!
 //! Channels do not influence each other between two completions, so each is advanced alone, up to a clock before which
 //! no request can complete (a bound from the bursts that are left). Always holds: no channel runs past a completion that
-//! has not been returned, so a new request never comes too late; results do not depend on the order of channels.
+//! has not been returned, so a new request never comes too late; results do not depend on threads or on the order of
+//! channels.
 
 use std::collections::BTreeMap;
+
+use rayon::prelude::*;
 
 use super::channel::Channel;
 use super::counts::{Clocks, Counts};
@@ -12,6 +15,9 @@ use super::energy::EnergyReport;
 use super::interface::{Completion, Dram, DramReport, Picoseconds, Request, RequestId, Spent};
 use super::ports::{Piece, Ports};
 use super::sheet::Sheet;
+
+/// Clocks of all channels together from which on they are advanced in parallel.
+const WORTH_THREADS: u64 = 20_000;
 
 /// One channel with its queues.
 pub(crate) struct Lane {
@@ -89,8 +95,13 @@ impl ExactDram {
     }
 
     fn advance(&mut self, target: u64) {
+        let sheet = &self.sheet;
+        if (target - self.clock) * self.lanes.len() as u64 >= WORTH_THREADS {
+            self.lanes.par_iter_mut().for_each(|lane| lane.advance(sheet, target));
+        } else {
+            self.lanes.iter_mut().for_each(|lane| lane.advance(sheet, target));
+        }
         for lane in &mut self.lanes {
-            lane.advance(&self.sheet, target);
             for done in lane.channel.done.drain(..) {
                 let Some(open) = self.open.get_mut(&done.id) else { continue };
                 open.bursts_left -= 1;

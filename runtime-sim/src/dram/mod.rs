@@ -23,19 +23,21 @@
 //! exact channel gives to their mixture, so that a stream of hundreds of MB costs as much as one burst.
 //!
 //! # The ceiling of a weight stream
-//! A sequential read stream reaches 99.8 % of the peak in the `jedec` setting of LPDDR5X-8533 (95.7 % in `compat`).
-//! Three things make it so, each necessary:
-//! 1. *Bank-group rotation in the layout.* A bank group takes a burst every tCCD_L = 4 clocks, the bus one every 2. The
-//!    mapping `o16 x4 b2 g2 x2 + xor2` changes the group every 128 bytes and the bank every 512, so a queue of 64 always
-//!    holds all four groups. A stream in one bank gets 43 %.
-//! 2. *Deep queues served by bank.* 64 entries are 128 clocks of data, longer than tRP + tRCD (40) plus the spread of the
-//!    four activates: the next rows are open before the present ones are exhausted. With 8 entries it is 5 points less.
-//! 3. *Refresh in the shadow.* A bank pair is refreshed for tRFCpb = 150 clocks every 521. The stream comes back to a bank
-//!    after at least 512 clocks... it has just left one: that one is refreshed next, while the stream is elsewhere. Up to eight
-//!    refreshes are owed when the order does not fit. Nothing of the bus is lost; `compat` loses 4 % to the same work.
+//! A sequential read stream reaches 99.8 % of the peak in the `jedec` setting of LPDDR5X-8533 (95.8 % in `compat`). The
+//! table in `docs/validation.md` says what each measure is worth; three make the ceiling:
+//! 1. *Bank groups must rotate.* A bank group takes a burst every tCCD_L = 4 clocks, the bus one every 2: a stream in one
+//!    bank gets 41 %. The mapping `o16 x4 b2 g2 x2 + xor2` changes the group every 128 bytes and the bank every 512, so any
+//!    queue sees all groups. It costs 0.2 points against rotating at every burst (`x6 g2`), and is worth 35 to 50 points on
+//!    scattered blocks and on streams whose bases are aligned, which is why it is the default.
+//! 2. *Queues must be deep, and served by bank.* 64 entries are 128 clocks of data, longer than tRP + tRCD = 40 and the
+//!    spread of the activates: the next rows are open before the present ones are exhausted. With 8 entries 21 points go.
+//! 3. *Refresh must be sent where nobody is.* A pair of banks is refreshed for tRFCpb = 150 clocks every 521. The pair that
+//!    the stream has left last is the one to which it comes back last, so refreshing that one first costs the bus nothing;
+//!    `compat`, which takes the banks round robin and stops the channel meanwhile, loses 4 points to half as many. Owing
+//!    up to eight refreshes costs and gains nothing on one stream, it gives the freedom that mixed traffic needs.
 //!
-//! What remains (0.2 %) are row openings that meet in one bank after the hash. All-bank refresh cannot be hidden: it costs
-//! tRFCab / tREFI = 7.2 % whatever is postponed.
+//! What remains (0.2 %) are rows of one bank that meet because of the hash. All-bank refresh cannot be hidden: it costs
+//! tRFCab / tREFI = 7.2 % and a restart each, whatever is postponed.
 //!
 //! # Not modelled
 //! ODT, BL32 and the 8-bank and 16-bank modes, link ECC, DVFS and temperature derating, RFM / adaptive refresh, self-refresh
@@ -56,6 +58,7 @@ mod ports;
 mod queue;
 mod rates;
 mod reader;
+mod recorder;
 mod refresh;
 mod replay;
 mod report;
@@ -69,6 +72,7 @@ pub use exact::ExactDram;
 pub use fast::FastDram;
 pub use interface::{Completion, Dram, DramReport, Picoseconds, Request, RequestId, Spent};
 pub use reader::{Problem, ProblemKind};
+pub use recorder::Recorder;
 pub use report::{Mode, TraceReport, run_trace, run_trace_files};
 
 #[cfg(test)]

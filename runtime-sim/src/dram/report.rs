@@ -114,12 +114,13 @@ fn run_exactly(sheet: &Sheet, trace: &Trace, index: u32) -> ChannelRun {
     ChannelRun { channel, done, last }
 }
 
-fn run_sampled(sheet: &Sheet, trace: &Trace, plan: &Plan, index: u32) -> ChannelRun {
+fn run_sampled(sheet: &Sheet, trace: &Trace, plan: &Plan<'_>, index: u32) -> ChannelRun {
     let mut channel = Channel::new(sheet);
     let mut pieces = vec![0; plan.requests.len()];
     let last = replay_sampled(&mut channel, sheet, index, plan, &mut pieces);
+    let Some(origin) = &plan.origin else { return ChannelRun { channel, done: pieces, last } };
     let mut done = vec![0; trace.requests.len()];
-    for (piece, origin) in pieces.into_iter().zip(&plan.origin) {
+    for (piece, origin) in pieces.into_iter().zip(origin) {
         let request: &mut u64 = &mut done[*origin as usize];
         *request = piece.max(*request);
     }

@@ -8,6 +8,8 @@
 //!
 //! In: requests. Out: what `replay` gives. Always holds: every request is either run or belongs to a skipped window.
 
+use std::borrow::Cow;
+
 use super::channel::Channel;
 use super::counts::{Clocks, Counts, Latencies};
 use super::mapping::Field;
@@ -35,16 +37,20 @@ struct Stretch {
 }
 
 /// A trace prepared for fast runs.
-pub(crate) struct Plan {
+pub(crate) struct Plan<'a> {
     /// The requests, long ones cut.
-    pub(crate) requests: Vec<TraceRequest>,
-    /// The request of the trace that each one belongs to.
-    pub(crate) origin: Vec<u32>,
+    pub(crate) requests: Cow<'a, [TraceRequest]>,
+    /// The request of the trace that each one belongs to; none when nothing was cut.
+    pub(crate) origin: Option<Vec<u32>>,
     stretches: Vec<Stretch>,
 }
 
-impl Plan {
-    pub(crate) fn new(requests: &[TraceRequest]) -> Plan {
+impl Plan<'_> {
+    pub(crate) fn new(requests: &[TraceRequest]) -> Plan<'_> {
+        if requests.iter().all(|r| r.bytes <= CUT) {
+            let stretches = find_stretches(requests);
+            return Plan { requests: Cow::Borrowed(requests), origin: None, stretches };
+        }
         let (mut cut, mut origin) = (Vec::new(), Vec::new());
         for (index, request) in requests.iter().enumerate() {
             let piece = CUT.max((request.bytes >> 20).next_power_of_two());
@@ -57,7 +63,7 @@ impl Plan {
             }
         }
         let stretches = find_stretches(&cut);
-        Plan { requests: cut, origin, stretches }
+        Plan { requests: Cow::Owned(cut), origin: Some(origin), stretches }
     }
 }
 
@@ -167,7 +173,13 @@ fn schedule(sheet: &Sheet, requests: &[TraceRequest], stretch: &Stretch) -> Opti
 
 /// Runs a channel over a plan; `done[request]` is raised to the completion clock. Returns the clock of the last
 /// completion.
-pub(crate) fn replay_sampled(channel: &mut Channel, sheet: &Sheet, index: u32, plan: &Plan, done: &mut [u64]) -> u64 {
+pub(crate) fn replay_sampled(
+    channel: &mut Channel,
+    sheet: &Sheet,
+    index: u32,
+    plan: &Plan<'_>,
+    done: &mut [u64],
+) -> u64 {
     let schedules: Vec<Schedule> = plan.stretches.iter().filter_map(|s| schedule(sheet, &plan.requests, s)).collect();
     let mut fifo = Fifo::new(sheet, index, &plan.requests);
     let mut run = Run { offset: 0, before: 0, boundary: 0, last: 0, next: 0, from: None };
@@ -271,7 +283,8 @@ mod tests {
 
     #[test]
     fn cuts_long_requests() {
-        let plan = Plan::new(&requests([(false, 0, 1 << 20)].into_iter()));
+        let one = requests([(false, 0, 1 << 20)].into_iter());
+        let plan = Plan::new(&one);
         assert_eq!(plan.requests.len(), 128);
         assert_eq!(plan.stretches, [Stretch { start: 0, lap: 1, laps: 128 }]);
     }

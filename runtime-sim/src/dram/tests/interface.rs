@@ -1,7 +1,7 @@
 //! Both memories keep the protocol of [`Dram`], and the fast one agrees with the exact one.
 
 use super::super::sheet::Sheet;
-use super::super::{Dram, ExactDram, FastDram, Request};
+use super::super::{Dram, ExactDram, FastDram, Mode, Recorder, Request, run_trace};
 use super::scatter;
 
 fn sheet(channels: u32) -> Sheet {
@@ -125,4 +125,28 @@ fn overlapping_reads_after_writes_are_served() {
         let write = Request { queue: 0, time: 0, write: true, address: 0, bytes: 4096 };
         finish(dram.as_mut(), &[write, read(1, 0, 0, 4096), read(1, 0, 2048, 64)]);
     }
+}
+
+#[test]
+fn what_was_recorded_can_be_replayed() {
+    let sheet = sheet(2);
+    let mut dram = Recorder::new(ExactDram::new(&sheet, 1), &sheet);
+    let requests: Vec<Request> = (0..40).map(|i| read(0, 0, scatter(i) % (1 << 28), 3000)).collect();
+    let end = *finish(&mut dram, &requests).iter().max().unwrap();
+    let text = dram.trace().to_text("recorded");
+    let trace = super::super::trace::Trace::parse("recorded", &text).unwrap();
+    let report = run_trace(&sheet, "recorded", &trace, Mode::Exact).unwrap();
+    assert_eq!(report.clocks * sheet.timing.clock_ps, end);
+}
+
+#[test]
+fn threads_do_not_matter_to_the_exact_memory() {
+    let run_on = |threads| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let mut dram = ExactDram::new(&sheet(8), 2);
+        let requests = [read(0, 0, 0, 1 << 20), read(1, 0, 1 << 28, 300_000), read(0, 5_000, 1 << 26, 4096)];
+        let at = pool.install(|| finish(&mut dram, &requests));
+        (at, dram.report(100_000_000))
+    };
+    assert_eq!(run_on(1), run_on(4));
 }

@@ -142,7 +142,12 @@ fn ceiling(page: &mut String) -> Result<(), String> {
         ("… queue of 32", with(&|s| s.controller.read_queue = 32)),
         ("… queue of 8", with(&|s| s.controller.read_queue = 8)),
         ("… mapping `o16 b2 x6 g2`", mapped("o16 b2 x6 g2")?),
-        ("… mapping `o16 b2 g2 x6` (one bank at a time)", mapped("o16 b2 g2 x6")?),
+        ("… mapping `o16 b2 g2 x6` (a row after the other; a queue of 64 sees two)", mapped("o16 b2 g2 x6")?),
+        ("… the same with a queue of 32", {
+            let mut sheet = mapped("o16 b2 g2 x6")?;
+            sheet.controller.read_queue = 32;
+            sheet
+        }),
         ("… mapping `g2 b2 o16 x6` (one bank only)", mapped("g2 b2 o16 x6")?),
         ("compat (the anchor's behaviour)", Sheet::built_in("compat-lpddr5x-8533").ok_or("no sheet")?),
     ];
