@@ -13,6 +13,8 @@ pub mod policy;
 pub mod quantize;
 pub mod recipe;
 mod recipe_read;
+#[cfg(test)]
+mod recipe_tests;
 pub mod sites;
 pub mod sources;
 pub mod stored;

@@ -9,7 +9,7 @@ use super::lexer::{Token, lex};
 use super::print::ELEMENTS;
 use crate::compress::Sources;
 use crate::graph::attribute::{Attribute, Names};
-use crate::graph::{Graph, Op, Origin, Provenance, TensorType};
+use crate::graph::{Graph, Op, Origin, Provenance, State, TensorType};
 use crate::ir::{Dim, Symbol, SymbolDefinition, Symbols, Value};
 
 /// Regions or attributes nested deeper than this are refused.
@@ -367,6 +367,7 @@ impl Parser {
         }
         define_symbols(&mut graph, &rows).map_err(|message| refuse(line, message))?;
         assume(&mut graph.symbols, signature).map_err(|message| refuse(line, message))?;
+        add_states(&mut graph, signature).map_err(|message| refuse(line, message))?;
         if returned { Ok(graph) } else { Err(refuse(line, "the graph does not end with `graph.return`".into())) }
     }
 
@@ -490,6 +491,21 @@ fn declare_symbols(symbols: &mut Symbols, signature: &Map) -> Result<Vec<(Symbol
         declared.push((symbol, row.clone()));
     }
     Ok(declared)
+}
+
+fn add_states(graph: &mut Graph, signature: &Map) -> Result<(), String> {
+    let Some(Attribute::List(states)) = signature.get("states") else { return Ok(()) };
+    for state in states {
+        let Attribute::Dictionary(row) = state else { return Err("a state must be a dictionary".into()) };
+        let index = |key: &str, limit: usize| {
+            let at = integer(row, key).and_then(|at| usize::try_from(at).ok()).filter(|&at| at < limit);
+            at.ok_or_else(|| format!("`{key}` of a state is no position"))
+        };
+        let Some(Attribute::Text(name)) = row.get("name") else { return Err("a state has no name".into()) };
+        let (input, output) = (index("input", graph.inputs().len())?, index("output", graph.outputs().len())?);
+        graph.states.push(State { name: name.clone(), input, output });
+    }
+    Ok(())
 }
 
 fn assume(symbols: &mut Symbols, signature: &Map) -> Result<(), String> {

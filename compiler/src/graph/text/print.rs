@@ -63,7 +63,16 @@ fn signature(graph: &Graph) -> BTreeMap<String, Attribute> {
     });
     let sides = |dim: &Dim| Attribute::Text(dim.display(&graph.symbols).to_string());
     let equations = graph.symbols.assumptions().map(|(left, right)| Attribute::List(vec![sides(left), sides(right)]));
+    let index = |at: usize| Attribute::Integer(i64::try_from(at).unwrap_or(i64::MAX));
+    let states = graph.states.iter().map(|state| {
+        Attribute::Dictionary(BTreeMap::from([
+            ("input".to_string(), index(state.input)),
+            ("name".to_string(), Attribute::Text(state.name.clone())),
+            ("output".to_string(), index(state.output)),
+        ]))
+    });
     BTreeMap::from([
+        ("states".to_string(), Attribute::List(states.collect())),
         ("assumptions".to_string(), Attribute::List(equations.collect())),
         ("inputs".to_string(), Attribute::List(inputs)),
         ("name".to_string(), Attribute::Text(graph.name.clone())),
