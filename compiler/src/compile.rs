@@ -1,7 +1,7 @@
 //! The whole road: a model in, a compiled program out.
 //!
 //! In: an ONNX [`Model`], [`Options`]. Out: [`Compiled`]. The stages, in order: import · fix dims · canonicalize · recover (laws) ·
-//! decide (formats) · bounds · precision · lower, place, encode. Whoever wants to look in between passes an [`Observer`].
+//! decide (formats) · keep the cache · roll alike layers · bounds · entries and precision · lower, place, encode. Whoever wants to look in between passes an [`Observer`].
 
 use narae_isa::chip::Chip;
 use narae_isa::format::FloatKind;
@@ -12,9 +12,14 @@ use crate::compress::decide::{Asked, Decision, Rates, decide};
 use crate::compress::policy::Policy;
 use crate::graph::Graph;
 use crate::image::{Compiled, Description, EntryGraph, build};
+use crate::ir::Dim;
 use crate::onnx::{Model, import};
-use crate::pipeline::{self, Observer, Settings};
+use crate::passes::state;
+use crate::pipeline::{self, Observer, Pass, Settings};
 use crate::rewrite::{self, Report};
+
+/// Tokens that a kept cache holds unless `--max-past` says otherwise.
+const DEFAULT_PAST: i64 = 2048;
 
 /// The type of the numbers between instructions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -158,7 +163,7 @@ pub fn optimise(
 ) -> Result<(Graph, Findings), Diagnostics> {
     let settings = Settings { verify_each: options.verify_each };
     let mut findings = Findings::default();
-    pipeline::run(&mut graph, pipeline::PASSES, &settings, observer)?;
+    pipeline::run(&mut graph, stages(&["canonicalize"])?, &settings, observer)?;
     let laws = rewrite::Options {
         laws: options.optimisation > 0,
         merge: options.optimisation > 1,
@@ -168,21 +173,45 @@ pub fn optimise(
     findings.recovered = rewrite::recover(&mut graph, &laws)?;
     let asked = Asked { policy: options.quant.clone(), budget: options.error_budget, float: options.precision.weights() };
     findings.decisions = decide(&mut graph, &asked, &rates(&options.chip))?;
+    if options.kv_cache == KvCache::State {
+        let state = state::Options {
+            all_logits: options.logits == Logits::All,
+            capacity: options.maxima.past.unwrap_or(DEFAULT_PAST),
+            element: options.precision.element(),
+        };
+        state::keep_state(&mut graph, &state)?;
+    }
+    pipeline::run(&mut graph, stages(&["roll", "dead-code"])?, &settings, observer)?;
     bounds::bind(&mut graph, &options.maxima)?;
     findings.notes = graph.symbols.notes().to_vec();
     Ok((graph, findings))
 }
 
-/// The entries of a graph.
+/// Rows of the list of passes.
+fn stages(names: &[&str]) -> Result<Vec<&'static Pass>, Diagnostic> {
+    names.iter().map(|name| pipeline::find(name)).collect()
+}
+
+/// The entries of a graph: one, or for a kept cache one that takes several tokens and one that takes a single one.
 fn entries(mut graph: Graph, options: &Options) -> Result<Vec<EntryGraph>, Diagnostic> {
-    if options.kv_cache == KvCache::State {
-        return Err(Diagnostic::new(&codes::E0401, "--kv-cache state needs a decoder with a cache"));
-    }
     let ports = match options.precision.element() {
         Some(element) => graph.set_precision(element),
         None => graph.port_elements(),
     };
-    Ok(vec![EntryGraph { name: String::from("main"), graph, ports }])
+    if graph.states.is_empty() {
+        return Ok(vec![EntryGraph { name: String::from("main"), graph, ports }]);
+    }
+    let mut decode = graph.clone();
+    let ids = decode.inputs().iter().find(|port| decode.rank(port.value) == 2).map(|port| port.value);
+    let sequence = ids.and_then(|ids| decode.symbols.resolve(&decode.dims(ids)[1]).as_symbol());
+    if let Some(sequence) = sequence {
+        decode.symbols.replace(sequence, &Dim::ONE).map_err(|_| {
+            Diagnostic::new(&codes::E0301, "the model fixes the number of tokens of a call to something else than one")
+        })?;
+        decode.resolve_symbols();
+    }
+    let entry = |name: &str, graph| EntryGraph { name: String::from(name), graph, ports: ports.clone() };
+    Ok(vec![entry("prefill", graph), entry("decode", decode)])
 }
 
 /// The rates of a chip that decide how fast a weight is.
