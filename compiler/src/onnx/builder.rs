@@ -7,7 +7,6 @@ use narae_isa::{
     BinaryFunction, CompareFunction, Diagnostic, Element, HostTensor, Overflow, ReduceFunction, UnaryFunction, codes,
 };
 
-use crate::compress::Step;
 use crate::graph::ops::PadMode;
 use crate::graph::{Graph, Op, Provenance, Real};
 use crate::ir::{Dim, Value};
@@ -101,16 +100,7 @@ impl Builder {
         if recipe.bytes() > 1 << 16 {
             return None;
         }
-        let bytes = match recipe.step() {
-            Step::Inline(bytes) => bytes.to_vec(),
-            Step::File { file, offset } => {
-                let mut bytes = vec![0; recipe.bytes()];
-                self.graph.sources.read_at(*file, *offset, &mut bytes).ok()?;
-                bytes
-            }
-            _ => return None,
-        };
-        HostTensor::new(recipe.element(), recipe.dims().to_vec(), bytes)
+        recipe.evaluate(&self.graph.sources).ok()
     }
 
     /// The elements of a one-dimensional integer tensor as dims: known ones, or symbols that are read when the program runs.

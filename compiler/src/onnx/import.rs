@@ -18,7 +18,7 @@ use super::files::ExternalFiles;
 use super::inputs::declare_inputs;
 use super::model::Model;
 use super::ops;
-use super::order::order;
+use super::order::{bodies, order};
 use super::tensor::{element, recipe};
 use crate::graph::{Graph, Provenance};
 use crate::ir::Value;
@@ -58,10 +58,9 @@ pub struct Importer<'m> {
     functions: HashMap<(&'m str, &'m str, &'m str), &'m FunctionProto>,
     opsets: Opsets<'m>,
     bindings: Rc<Bindings<'m>>,
-    /// Names of the enclosing function calls, for provenance and against recursion.
-    calls: Vec<(*const FunctionProto, String)>,
+    /// Names of the enclosing function calls, for provenance.
+    calls: Vec<String>,
     pub(super) nesting: usize,
-    imported: usize,
 }
 
 impl<'m> Importer<'m> {
@@ -83,7 +82,6 @@ impl<'m> Importer<'m> {
             bindings: Rc::default(),
             calls: Vec::new(),
             nesting: 0,
-            imported: 0,
         }
     }
 
@@ -128,13 +126,65 @@ impl<'m> Importer<'m> {
         false
     }
 
+    /// Refuses functions that call themselves, nest too deep, or would grow to too many nodes, before any is inlined.
     fn check_functions(&mut self) -> bool {
-        if self.functions.len() == self.model.message.functions.len() {
-            return true;
-        }
         let path = self.model.sources.path(self.model.file).display().to_string();
-        self.problems.push(Diagnostic::new(&codes::E0109, "a function is defined twice").at_file(path));
-        false
+        if self.functions.len() != self.model.message.functions.len() {
+            self.problems.push(Diagnostic::new(&codes::E0109, "a function is defined twice").at_file(path));
+            return false;
+        }
+        let mut sizes = HashMap::new();
+        match self.inlined_size(&self.model.message.graph.node, &mut sizes, 0) {
+            Ok(size) if size <= self.model.limits.inlined_nodes => true,
+            Ok(_) => {
+                let limit = self.model.limits.inlined_nodes;
+                let message = format!("more than {limit} nodes once functions are inlined");
+                self.problems.push(Diagnostic::new(&codes::E0105, message).at_file(path));
+                false
+            }
+            Err(problem) => {
+                self.problems.push(problem);
+                false
+            }
+        }
+    }
+
+    /// How many nodes these become when functions are inlined. A function that is being counted has no size yet.
+    fn inlined_size(
+        &self,
+        nodes: &'m [NodeProto],
+        sizes: &mut HashMap<*const FunctionProto, Option<usize>>,
+        depth: usize,
+    ) -> Built<usize> {
+        let mut total = 0usize;
+        for node in nodes {
+            let place = |problem: Diagnostic| problem.at_node(node_name(node), op_name(node));
+            let key = (domain(&node.domain), node.op_type.as_str(), node.overload.as_str());
+            let mut size = 1;
+            if let Some(&function) = self.functions.get(&key) {
+                if depth >= self.model.limits.nesting {
+                    return Err(place(Diagnostic::new(&codes::E0105, format!("functions nested deeper than {depth}"))));
+                }
+                size = match sizes.get(&std::ptr::from_ref(function)) {
+                    Some(Some(size)) => *size,
+                    Some(None) => {
+                        let message = format!("function `{}` calls itself", function.name);
+                        return Err(place(Diagnostic::new(&codes::E0108, message)));
+                    }
+                    None => {
+                        sizes.insert(function, None);
+                        let size = self.inlined_size(&function.node, sizes, depth + 1)?;
+                        sizes.insert(function, Some(size));
+                        size
+                    }
+                };
+            }
+            for body in bodies(node) {
+                size = size.saturating_add(self.inlined_size(&body.node, sizes, depth)?);
+            }
+            total = total.saturating_add(size);
+        }
+        Ok(total)
     }
 
     fn check_output(&mut self, output: &onnx_protobuf::ValueInfoProto, value: Value) {
@@ -205,16 +255,8 @@ impl<'m> Importer<'m> {
     }
 
     fn node(&mut self, node: &'m NodeProto) {
-        self.imported += 1;
-        if self.imported > self.model.limits.inlined_nodes {
-            if self.imported == self.model.limits.inlined_nodes + 1 {
-                let message = format!("more than {} nodes once functions are inlined", self.model.limits.inlined_nodes);
-                self.problems.push(Diagnostic::new(&codes::E0105, message).at_node(node_name(node), op_name(node)));
-            }
-            return self.outputs(node, None);
-        }
         let name = match self.calls.last() {
-            Some((_, call)) => format!("{call}/{}", node_name(node)),
+            Some(call) => format!("{call}/{}", node_name(node)),
             None => node_name(node).to_string(),
         };
         let results = match self.build(node, &name) {
@@ -299,12 +341,6 @@ impl<'m> Importer<'m> {
         attributes: &Attributes<'m>,
         inputs: &[Known],
     ) -> Built<Option<Vec<Value>>> {
-        if self.calls.iter().any(|(other, _)| std::ptr::eq(*other, function)) {
-            return Err(Diagnostic::new(&codes::E0108, format!("function `{}` calls itself", function.name)));
-        }
-        if self.nesting >= self.model.limits.nesting {
-            return Err(Diagnostic::new(&codes::E0105, format!("functions nested deeper than {}", self.nesting)));
-        }
         let mut scope = Scope { names: HashMap::new(), opaque: true };
         for (index, parameter) in function.input.iter().enumerate() {
             if let Some(value) = inputs.get(index).copied().flatten() {
@@ -320,7 +356,7 @@ impl<'m> Importer<'m> {
         });
         let opsets = std::mem::replace(&mut self.opsets, Rc::new(inner));
         let bindings = std::mem::replace(&mut self.bindings, Rc::new(bindings));
-        self.calls.push((function, name.to_string()));
+        self.calls.push(name.to_string());
         self.nesting += 1;
         self.scopes.push(scope);
         let before = self.problems.len();

@@ -5,13 +5,13 @@
 //! otherwise. Always holds: there are exactly as many bytes as the dims say; dims are not negative and their product does
 //! not overflow; nothing is allocated for a claim that the file does not fulfil.
 
-use narae_isa::{Diagnostic, Element, HostTensor, codes};
+use narae_isa::{Diagnostic, Diagnostics, Element, HostTensor, codes};
 use onnx_protobuf::TensorProto;
 use onnx_protobuf::tensor_proto::DataLocation;
 use protobuf::UnknownValueRef;
 
 use super::files::ExternalFiles;
-use super::model::Model;
+use super::model::{Limits, Model};
 use super::schema::Scalar;
 use super::wire::{PAYLOAD_FIELD, Payload};
 use crate::compress::{FileId, Recipe};
@@ -337,4 +337,21 @@ pub fn recipe(model: &Model, external: &mut ExternalFiles, proto: &TensorProto) 
         Store::File { file, offset, .. } => Recipe::file(source_element, source_dims, file, offset),
     };
     if packed { Recipe::unpack(&source, element, dims) } else { Ok(source) }
+}
+
+/// The tensor of a file that holds one `TensorProto`, such as `input_0.pb` of ONNX's own tests.
+pub fn read_tensor(bytes: &[u8]) -> Result<HostTensor, Diagnostics> {
+    // A model with this one initializer goes through the same scan as any other.
+    let length = |length: usize| {
+        let mut out = Vec::new();
+        super::wire::write_varint(&mut out, length as u64);
+        out
+    };
+    let graph = [vec![0x2a], length(bytes.len()), bytes.to_vec()].concat();
+    let model = [vec![0x3a], length(graph.len()), graph].concat();
+    let model = Model::from_bytes(model, &Limits::default())?;
+    let mut external = ExternalFiles::new(&model.sources, None, false);
+    let tensor = model.message.graph.initializer.first();
+    let tensor = tensor.ok_or_else(|| Diagnostic::new(&codes::E0111, "the file does not hold a tensor"))?;
+    Ok(recipe(&model, &mut external, tensor)?.evaluate(&model.sources)?)
 }

@@ -50,7 +50,7 @@ pub struct WireLimits {
 
 impl Default for WireLimits {
     fn default() -> Self {
-        WireLimits { depth: 96, items: 4_000_000, nodes: 500_000, bytes: 64 << 20, rank: 64 }
+        WireLimits { depth: 96, items: 2_000_000, nodes: 500_000, bytes: 64 << 20, rank: 64 }
     }
 }
 
@@ -427,7 +427,7 @@ impl<S: ReadAt + ?Sized> Window<'_, S> {
 }
 
 /// Appends a number in protobuf's variable length.
-fn write_varint(out: &mut Vec<u8>, mut value: u64) {
+pub(super) fn write_varint(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push(value as u8 | 0x80);
         value >>= 7;

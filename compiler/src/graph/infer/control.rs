@@ -31,6 +31,18 @@ fn bind(cx: &mut Context, operands: &[TensorType], body: &Graph, symbols: &[Dim]
     Ok(())
 }
 
+/// Makes sure that operands have the types of a branch's inputs. What a branch knows about extents holds only where it is taken:
+/// the graph outside learns nothing from it.
+fn accept(cx: &mut Context, operands: &[TensorType], body: &Graph) -> Result<(), Diagnostic> {
+    cx.ensure(operands.len() == body.inputs().len(), "operands and inputs of a branch differ in number")?;
+    for (operand, port) in operands.iter().zip(body.inputs()) {
+        let input = body.ty(port.value);
+        cx.ensure(operand.element == input.element, "an operand and a branch's input differ in element type")?;
+        cx.ensure(operand.dims.len() == input.dims.len(), "an operand and a branch's input differ in rank")?;
+    }
+    Ok(())
+}
+
 fn bind_one(
     cx: &mut Context,
     operand: &TensorType,
@@ -182,8 +194,8 @@ pub(super) fn conditional(
     cx.expect_element(0, Element::Bool)?;
     cx.ensure(then_body.outputs().len() == else_body.outputs().len(), "the branches differ in number of results")?;
     let operands = cx.types[1..].to_vec();
-    bind(cx, &operands, then_body, symbols)?;
-    bind(cx, &operands, else_body, symbols)?;
+    accept(cx, &operands, then_body)?;
+    accept(cx, &operands, else_body)?;
     let mut inferred = Inferred { types: Vec::new(), definitions: Vec::new() };
     for (index, (yes, no)) in then_body.outputs().iter().zip(else_body.outputs()).enumerate() {
         let (yes, no) = (then_body.ty(yes.value), else_body.ty(no.value));

@@ -208,10 +208,13 @@ fn convert(c: &mut Call, x: Value, to: Element) -> Built<Vec<Value>> {
 fn bit_cast(c: &mut Call) -> Built<Vec<Value>> {
     let x = c.single()?;
     let to = element_attribute(c.attributes.required_int("to")?)?;
-    if c.element(x) == to {
-        return Ok(vec![x]);
+    let from = c.element(x);
+    // Whole numbers of one width wrap into each other bit by bit; a bool is one byte.
+    let whole = |element: Element| element.is_integer() || element == Element::Bool;
+    if from == to || (whole(from) && to.is_integer() && from.bits() == to.bits()) {
+        return Ok(vec![c.convert(x, to)?]);
     }
-    Err(Diagnostic::new(&codes::E0202, format!("the bits of {} read as {to}", c.element(x))))
+    Err(Diagnostic::new(&codes::E0202, format!("the bits of {from} read as {to}")))
 }
 
 fn clip(c: &mut Call) -> Built<Vec<Value>> {

@@ -107,7 +107,9 @@ pub(super) fn reduce(c: &mut Call, x: Value, axes: Value, function: ReduceFuncti
 
 fn scatter(c: &mut Call, function: ScatterFunction, start: f64, x: Value, target: Value, count: &Dim) -> Built {
     let element = c.element(x);
-    let start = if start.is_infinite() && element.is_integer() {
+    let start = if element == Element::Bool {
+        c.integer(element, i64::from(start > 0.0))?
+    } else if start.is_infinite() && element.is_integer() {
         let (low, high) = element.integer_range().unwrap_or((0, 0));
         let edge = if start < 0.0 { low } else { high };
         c.integer(element, i64::try_from(edge).unwrap_or(i64::MAX))?

@@ -1,6 +1,8 @@
 //! Operators that move elements without changing them.
 
-use narae_isa::{BinaryFunction, CompareFunction, Element, HostTensor, ReduceFunction};
+use narae_isa::{
+    BinaryFunction, CompareFunction, Diagnostic, Element, HostTensor, ReduceFunction, ScatterFunction, codes,
+};
 
 use super::slice::slice;
 use crate::graph::Op;
@@ -152,12 +154,20 @@ fn expand(c: &mut Call) -> Built<Vec<Value>> {
     let rank = source.len().max(wanted.len());
     let extent =
         |dims: &[Dim], axis: usize| (axis + dims.len()).checked_sub(rank).map_or(Dim::ONE, |at| dims[at].clone());
-    let dims = (0..rank).map(|axis| {
+    let mut dims = Vec::with_capacity(rank);
+    for axis in 0..rank {
         let (own, wanted) = (extent(&source, axis), extent(&wanted, axis));
+        if let (Some(own), Some(wanted)) = (own.as_const(), wanted.as_const())
+            && own != wanted
+            && own != 1
+            && wanted != 1
+        {
+            let message = format!("axis {axis} of extent {own} cannot become {wanted}");
+            return Err(Diagnostic::new(&codes::E0301, message));
+        }
         // A length that is not known to be 1 is expected to be the wanted one already.
-        if own.is(1) || (own.as_const().is_none() && !wanted.is(1)) { wanted } else { own }
-    });
-    let dims = dims.collect();
+        dims.push(if own.is(1) || (own.as_const().is_none() && !wanted.is(1)) { wanted } else { own });
+    }
     Ok(vec![c.broadcast(x, dims)?])
 }
 
@@ -234,6 +244,9 @@ fn pad(c: &mut Call) -> Built<Vec<Value>> {
         "wrap" => PadMode::Wrap,
         other => return Err(unsupported(format!("mode `{other}`"))),
     };
+    if let Some(axes) = c.optional(3).filter(|&axes| c.known_ints(axes).is_none()) {
+        return Ok(vec![pad_axes_at_run_time(c, x, axes, mode)?]);
+    }
     let axes = match c.known_list(3, "axes")? {
         Some(axes) => axes.iter().map(|&axis| c.axis(axis, rank)).collect::<Built<Vec<usize>>>()?,
         None => (0..rank).collect(),
@@ -264,6 +277,26 @@ fn pad(c: &mut Call) -> Built<Vec<Value>> {
         after[axis] = pads[axes.len() + index].clone();
     }
     Ok(vec![pad_or_crop(c, x, value, &before, &after, mode)?])
+}
+
+/// The axes are only seen when the program runs: the numbers are put where they belong.
+fn pad_axes_at_run_time(c: &mut Call, x: Value, axes: Value, mode: PadMode) -> Built {
+    let rank = c.rank(x);
+    let (pads, count) = (c.input(1)?, c.dim(axes, 0));
+    let zero = c.integer(Element::I64, 0)?;
+    let axes = c.convert(axes, Element::I64)?;
+    let mut lists = Vec::new();
+    for part in c.split(pads, 0, &[count.clone(), count])? {
+        let all = c.broadcast(zero, vec![Dim::from(rank)])?;
+        let function = ScatterFunction::Replace;
+        let all = c.op(Op::ScatterElements { axis: 0, function }, &[all, axes, part])?;
+        lists.push(c.shape_operand(all, "pads", None)?);
+    }
+    let value = match c.optional(2).filter(|_| mode == PadMode::Constant) {
+        Some(value) => Some(c.reshape(value, vec![])?),
+        None => None,
+    };
+    pad_or_crop(c, x, value, &lists[0], &lists[1], mode)
 }
 
 /// Padding where the numbers are positive, cropping where they are negative.
@@ -371,11 +404,17 @@ fn depth_to_space(c: &mut Call) -> Built<Vec<Value>> {
 fn space_to_depth(c: &mut Call) -> Built<Vec<Value>> {
     let x = c.single()?;
     let block = Dim::from(c.attributes.required_int("blocksize")?);
+    let mode = c.attributes.text_or("mode", "DCR")?;
     let [n, channels, h, w] = image(c, x)?;
     let (h, w) = (h.floor_div(&block), w.floor_div(&block));
     let merged = vec![n.clone(), &channels * &(&block * &block), h.clone(), w.clone()];
     let split = vec![n, channels, h, block.clone(), w, block];
-    Ok(vec![shuffle(c, x, split, &[0, 3, 5, 1, 2, 4], merged)?])
+    let permutation = match mode {
+        "DCR" => [0, 3, 5, 1, 2, 4],
+        "CRD" => [0, 1, 3, 5, 2, 4],
+        other => return Err(unsupported(format!("mode `{other}`"))),
+    };
+    Ok(vec![shuffle(c, x, split, &permutation, merged)?])
 }
 
 fn image(c: &Call, x: Value) -> Built<[Dim; 4]> {

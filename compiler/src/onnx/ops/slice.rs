@@ -72,6 +72,9 @@ fn bounds(c: &Call, extent: &Dim, from: &Dim, to: &Dim, step: i64) -> Built<(Dim
     let far_up = to.as_const().is_some_and(|value| value > FAR);
     let far_down = to.as_const().is_some_and(|value| value < -FAR);
     let far_start = from.as_const().is_some_and(|value| value > FAR);
+    if let Some(found) = nearby(extent, from, to, step) {
+        return Ok(found);
+    }
     let (start, way) = match step {
         0 => return Err(mismatch("a step is 0")),
         1.. => {
@@ -94,6 +97,25 @@ fn bounds(c: &Call, extent: &Dim, from: &Dim, to: &Dim, step: i64) -> Built<(Dim
     };
     let count = symbols.maximum(&way, &Dim::ZERO).ceil_div(&Dim::from(step.saturating_abs()));
     Ok((start, count))
+}
+
+/// How far from an end of an axis elements are taken to exist.
+const NEAR: i64 = 4;
+
+/// A few elements at the start or end of an axis whose extent is a symbol: they are taken to exist, so that `x[:1]` has the extent 1 and
+/// not `min(1, n)`. Where they do not, the program says so when it runs.
+fn nearby(extent: &Dim, from: &Dim, to: &Dim, step: i64) -> Option<(Dim, Dim)> {
+    if step != 1 || extent.as_const().is_some() {
+        return None;
+    }
+    match (from.as_const()?, to.as_const()?) {
+        (from, to) if 0 <= from && from < to && to <= NEAR => Some((Dim::from(from), Dim::from(to - from))),
+        (from, to) if -NEAR <= from && from < 0 && to > NEAR => Some((extent + &Dim::from(from), Dim::from(-from))),
+        (from, to) if -NEAR <= from && from < to && to < 0 => Some((extent + &Dim::from(from), Dim::from(to - from))),
+        (from, to) if 0 <= from && from <= NEAR && to > 1 << 40 => Some((Dim::from(from), extent - &Dim::from(from))),
+        (0, to) if -NEAR <= to && to < 0 => Some((Dim::ZERO, extent + &Dim::from(to))),
+        _ => None,
+    }
 }
 
 /// Bounds, axes or steps are tensors that the program computes: every axis is gathered by an index that is computed as well.
