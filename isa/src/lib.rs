@@ -21,14 +21,14 @@
 //!   in the code, and one loop body serves all layers.
 //! - **Engines** work concurrently. Nothing orders their memory accesses but semaphores (`@wait`, `@signal`) and `fence`. There are no
 //!   caches: the program moves data between LPDDR and SRAM itself.
-//! - **Weights** are packed by [`format`] and stream through a FIFO from `ldw` to the one `linear` that consumes them.
+//! - **Weights** are packed by [`mod@format`] and stream through a FIFO from `ldw` to the one `linear` that consumes them.
 //! - **Numbers** are written down: the order of every sum stands at the instruction, elementwise functions in [`functions`] and
 //!   [`numerics`]. Results do not depend on the host, on the chip, or on how work was divided.
 //! - **Chips** differ in their data sheet ([`chip`]) only. A compiled program is an [`image`].
 //!
 //! `WORKED.md` writes down the ten hardest operations in full; [`manual`] prints the manual; [`text`] is the assembler.
 //!
-//! Suggested reading order: [`element`] and [`tensor`] (what data is), [`functions`], [`descriptor`], [`instructions`], [`format`],
+//! Suggested reading order: [`element`] and [`tensor`] (what data is), [`functions`], [`descriptor`], [`instructions`], [`mod@format`],
 //! [`image`]; beside them [`diagnostic`] and [`codes`] (how everything in this repository reports a problem) and [`dim`] (lengths in metadata).
 //!
 //! Invariant: nothing in this crate touches the terminal, the clock, or the network, and nothing panics on data that a

@@ -575,7 +575,7 @@ macro_rules! isa {
             /// Why executing can fail.
             type Error;
             $(
-                #[doc = concat!("Executes `", stringify!($mnemonic), "`; the meaning stands at [`", stringify!($name), "`].")]
+                #[doc = concat!("Executes `", stringify!($mnemonic), "`; the meaning stands at [`struct@", stringify!($name), "`].")]
                 fn $mnemonic(&mut self, row: &$name) -> Result<Self::Output, Self::Error>;
             )*
         }

@@ -46,13 +46,17 @@ pub fn pack_float_slice(kind: FloatKind, inputs: usize, values: &[f32], out: &mu
     }
 }
 
-/// Puts row-major values where outputs are innermost.
+/// Puts row-major values where outputs are innermost, a block of inputs at a time so that the target stays in the cache.
 fn interleave<const B: usize>(values: &[f32], rows: usize, slice: &mut [u8], encode: impl Fn(f32) -> [u8; B]) {
     let inputs = values.len().checked_div(rows).unwrap_or(0);
-    for (row, values) in values.chunks(inputs.max(1)).enumerate() {
-        for (k, &value) in values.iter().enumerate() {
-            let at = (k * SLICE as usize + row) * B;
-            slice[at..at + B].copy_from_slice(&encode(canonical_f32(value)));
+    for first in (0..inputs).step_by(BLOCK as usize) {
+        let last = inputs.min(first + BLOCK as usize);
+        let target = &mut slice[first * SLICE as usize * B..last * SLICE as usize * B];
+        for (row, values) in values.chunks_exact(inputs).enumerate() {
+            let places = target.as_chunks_mut::<B>().0.iter_mut().skip(row).step_by(SLICE as usize);
+            for (place, &value) in places.zip(&values[first..last]) {
+                *place = encode(canonical_f32(value));
+            }
         }
     }
 }
@@ -95,12 +99,20 @@ pub fn pack_uniform_slice(
 /// The words of the planes of up to 32 codes; bit i belongs to code i.
 fn plane_words(codes: &[u8], kind: UniformKind) -> [u32; 8] {
     let mut words = [0u32; 8];
-    for (i, &code) in codes.iter().enumerate() {
+    for (eight, codes) in codes.chunks(8).enumerate() {
+        let mut bytes = [0u8; 8];
+        bytes[..codes.len()].copy_from_slice(codes);
+        let bytes = u64::from_le_bytes(bytes);
         for (plane, word) in words.iter_mut().enumerate().take(kind.bits() as usize) {
-            *word |= u32::from(code >> plane & 1) << i;
+            *word |= low_bits(bytes >> plane) << (8 * eight);
         }
     }
     words
+}
+
+/// The lowest bits of eight bytes, side by side: the multiplication moves bit 8·i to bit 56 + i, and nothing else reaches the top byte.
+fn low_bits(bytes: u64) -> u32 {
+    ((bytes & 0x0101_0101_0101_0101).wrapping_mul(0x0102_0408_1020_4080) >> 56) as u32
 }
 
 /// Reads a packed weight back; `None` when there are too few bytes.

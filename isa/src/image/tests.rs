@@ -131,6 +131,30 @@ fn truncated_and_foreign_files_are_refused() {
     longer.push(0);
     assert!(Image::from_bytes("m.narae", longer).is_err());
     let error = |bytes: &[u8]| Image::from_bytes("m.narae", bytes.to_vec()).unwrap_err().to_string();
+    let hash = good.windows(8).position(|window| window == MAGIC).unwrap();
+    let changed = |offset: usize| {
+        let mut bytes = good.clone();
+        bytes[offset] ^= 2;
+        error(&bytes)
+    };
+    insta::assert_snapshot!(changed(hash + 8), @r"
+    error[E0503]: the image has format version 3, this Narae reads 1
+      --> m.narae
+    ");
+    insta::assert_snapshot!(changed(hash + 500), @r"
+    error[E0502]: code, descriptors or metadata differ from their hash
+      --> m.narae
+      = help: copy the file again, or compile the model again
+    ");
+    insta::assert_snapshot!(error(&good[..good.len() - 1]), @r"
+    error[E0502]: section `.narae.weights` ends beyond the file; the file is truncated
+      --> m.narae
+      = help: copy the file again, or compile the model again
+    ");
+    insta::assert_snapshot!(error(&good[..4096]), @r"
+    error[E0501]: not an ELF64 file: Invalid ELF section header offset/size/alignment
+      --> m.narae
+    ");
     insta::assert_snapshot!(error(b""), @r"
     error[E0501]: not an ELF64 file: Invalid ELF header size or alignment
       --> m.narae

@@ -200,7 +200,9 @@ fn build_head(content: &ImageContent, weights: u64) -> Head {
     for ((section, &offset), name) in sections.iter().zip(&offsets).zip(names) {
         let header =
             header_of(writer.section_name_offset(Some(name)), section.address, offset, section.bytes.len() as u64);
-        writer.write_section_header(&SectionHeader { sh_addralign: section.align, ..header });
+        let executable = if section.name == SECTION_TEXT { elf::SHF_EXECINSTR } else { elf::SectionFlags::default() };
+        let flags = header.sh_flags | executable;
+        writer.write_section_header(&SectionHeader { sh_addralign: section.align, sh_flags: flags, ..header });
     }
     let header = header_of(writer.section_name_offset(Some(weights_name)), weights_address, weights_offset, weights);
     writer.write_section_header(&SectionHeader { sh_addralign: PAGE_BYTES, ..header });
