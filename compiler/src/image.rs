@@ -138,7 +138,11 @@ fn content(
         chip: chip.to_toml(),
         entries: table,
         state,
-        regions: regions.into_iter().filter(|region| region.bytes > 0).collect(),
+        // Weights, code and descriptors are always there, even if a model has none; state and buffers only when they are used.
+        regions: regions
+            .into_iter()
+            .filter(|region| region.bytes > 0 || !matches!(region.kind, RegionKind::State | RegionKind::Io))
+            .collect(),
         decisions: description.decisions,
     };
     Ok(ImageContent { metadata, words, rows, debug })

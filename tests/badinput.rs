@@ -1,0 +1,297 @@
+//! Bad input, through the built binary: every case ends with its coded error and exit code, says where, never panics, and leaves
+//! no output behind.
+
+mod support;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use narae::npz::{self, Arrays};
+use narae_isa::HostTensor;
+use support::wire::{self, Dim, Graph, Message};
+use support::{Run, data, narae_in};
+use tempfile::TempDir;
+
+/// A folder with the files of one case, gone at the end.
+struct Case {
+    folder: TempDir,
+}
+
+impl Case {
+    fn new() -> Case {
+        Case { folder: tempfile::tempdir().expect("a temporary folder") }
+    }
+
+    fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    fn write(&self, name: &str, bytes: &[u8]) -> PathBuf {
+        let path = self.path().join(name);
+        fs::write(&path, bytes).expect("the case can be written");
+        path
+    }
+
+    /// Runs narae in the folder.
+    fn run(&self, arguments: &[&str]) -> Run {
+        narae_in(self.path(), arguments)
+    }
+
+    /// Compiles `model.onnx` with these bytes; nothing may be left behind.
+    fn compile(&self, model: &[u8], more: &[&str]) -> Run {
+        self.write("model.onnx", model);
+        let before = self.listing();
+        let run = self.run(&[&["compile", "model.onnx", "-o", "out.narae"], more].concat());
+        if run.code != 0 {
+            assert_eq!(self.listing(), before, "something was left behind");
+        }
+        run
+    }
+
+    fn listing(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.path()).expect("the folder is there");
+        let mut names: Vec<String> =
+            entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+        names.sort();
+        names
+    }
+}
+
+/// The run failed with this exit code, and its error text has all of `parts`.
+#[track_caller]
+fn fails(run: &Run, exit: i32, parts: &[&str]) {
+    assert_eq!(run.code, exit, "exit code\n--- stderr\n{}", run.stderr);
+    for part in parts {
+        assert!(run.stderr.contains(part), "the error does not say `{part}`\n--- stderr\n{}", run.stderr);
+    }
+    assert!(!run.stderr.contains("panicked"), "{}", run.stderr);
+    assert!(run.stderr.contains("error[E"), "an error without a code:\n{}", run.stderr);
+}
+
+fn two_by_three() -> Vec<u8> {
+    npz::to_bytes(&Arrays::from([("x".to_string(), HostTensor::from_f32(&[2, 3], &[1.0; 6]))])).expect("an archive")
+}
+
+#[test]
+fn no_file() {
+    let case = Case::new();
+    let run = case.run(&["compile", "absent/model.onnx", "-o", "out.narae"]);
+    fails(&run, 1, &["error[E0101]", "absent/model.onnx", "No such file or directory"]);
+    assert!(case.listing().is_empty());
+}
+
+#[test]
+fn not_an_onnx_file() {
+    for bytes in [
+        &b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n"[..],
+        b"",
+        b"\x89PNG\r\n\x1a\n0000",
+        b"PK\x03\x04zipzip",
+    ] {
+        fails(&Case::new().compile(bytes, &[]), 1, &["error[E01", "model.onnx"]);
+    }
+}
+
+#[test]
+fn truncated() {
+    let whole = fs::read(data("llama2_primitive.onnx")).expect("our own model");
+    for keep in [1, 10, whole.len() / 3, whole.len() - 1] {
+        fails(&Case::new().compile(&whole[..keep], &[]), 1, &["error[E01", "byte "]);
+    }
+}
+
+#[test]
+fn nested_groups() {
+    let mut bytes = wire::doubling().model();
+    bytes.extend(std::iter::repeat_n(0x0b, 100_000)); // start-group tags of field 1, never closed
+    fails(&Case::new().compile(&bytes, &[]), 1, &["error[E0104]", "byte "]);
+}
+
+#[test]
+fn a_cycle() {
+    let graph = Graph {
+        nodes: vec![wire::node("first", "Add", &["x", "b"], &["a"]), wire::node("second", "Neg", &["a"], &["b"])],
+        inputs: vec![wire::value("x", 1, &[Dim::Is(2)])],
+        outputs: vec![wire::value("b", 1, &[Dim::Is(2)])],
+        ..Graph::default()
+    };
+    fails(&Case::new().compile(&graph.model(), &[]), 1, &["error[E0108]", "first"]);
+}
+
+fn with_external(location: &str) -> Vec<u8> {
+    let mut graph = wire::doubling();
+    graph.nodes = vec![wire::node("add", "Add", &["x", "w"], &["y"])];
+    graph.initializers = vec![wire::external("w", &[2, 3], location)];
+    graph.model()
+}
+
+#[test]
+fn external_data() {
+    fails(&Case::new().compile(&with_external("gone.bin"), &[]), 1, &["error[E0106]", "gone.bin"]);
+    for outside in ["../secret.bin", "/etc/passwd", "a/../../secret.bin"] {
+        fails(&Case::new().compile(&with_external(outside), &[]), 1, &["error[E0107]", outside]);
+    }
+    let case = Case::new();
+    case.write("short.bin", &[0; 23]);
+    fails(&case.compile(&with_external("short.bin"), &[]), 1, &["error[E0106]", "short.bin"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn external_link_out_of_the_folder() {
+    let (case, elsewhere) = (Case::new(), Case::new());
+    let secret = elsewhere.write("secret.bin", &[0; 24]);
+    std::os::unix::fs::symlink(secret, case.path().join("link.bin")).expect("a link");
+    fails(&case.compile(&with_external("link.bin"), &[]), 1, &["error[E0107]", "link.bin"]);
+}
+
+#[test]
+fn everything_unsupported_in_one_report() {
+    let foreign = |name: &str, op: &str| wire::node(name, op, &["x"], &["y"]).bytes(7, "com.example");
+    let graph = Graph {
+        nodes: vec![
+            foreign("n/one", "Frobnicate"),
+            wire::node("n/two", "StringNormalizer", &["s"], &["t"]),
+            wire::node("n/three", "NoSuchOperator", &["x"], &["z"]),
+        ],
+        inputs: vec![wire::value("x", 1, &[Dim::Is(2)]), wire::value("s", 8, &[Dim::Is(2)])],
+        outputs: vec![
+            wire::value("y", 1, &[Dim::Is(2)]),
+            wire::value("z", 1, &[Dim::Is(2)]),
+            wire::value("t", 8, &[Dim::Is(2)]),
+        ],
+        ..Graph::default()
+    };
+    let run = Case::new().compile(&graph.model(), &[]);
+    fails(
+        &run,
+        3,
+        &["n/one", "Frobnicate", "com.example", "n/two", "StringNormalizer", "n/three", "NoSuchOperator", "17"],
+    );
+}
+
+#[test]
+fn a_shape_that_contradicts_itself() {
+    let graph = Graph {
+        nodes: vec![wire::node("sum", "Add", &["x", "z"], &["y"])],
+        inputs: vec![wire::value("x", 1, &[Dim::Is(2), Dim::Is(3)]), wire::value("z", 1, &[Dim::Is(2), Dim::Is(4)])],
+        outputs: vec![wire::value("y", 1, &[Dim::Is(2), Dim::Is(3)])],
+        ..Graph::default()
+    };
+    fails(&Case::new().compile(&graph.model(), &[]), 1, &["error[E03", "sum", "3", "4"]);
+}
+
+#[test]
+fn a_dynamic_dim_without_a_bound() {
+    let mut graph = wire::doubling();
+    graph.inputs = vec![wire::value("x", 1, &[Dim::Named("rows"), Dim::Is(3)])];
+    graph.outputs = vec![wire::value("y", 1, &[Dim::Named("rows"), Dim::Is(3)])];
+    let model = graph.model();
+    fails(&Case::new().compile(&model, &[]), 1, &["error[E0302]", "`rows`", "--max-batch"]);
+    Case::new().compile(&model, &["--dim", "rows=8"]).ok();
+}
+
+#[test]
+fn wrong_options() {
+    let case = Case::new();
+    case.write("model.onnx", &wire::doubling().model());
+    for (option, value) in [("--quant", "u5"), ("--chip", "narae-9"), ("--dim", "rows"), ("--precision", "f8")] {
+        let run = case.run(&["compile", "model.onnx", "-o", "out.narae", option, value]);
+        assert!([1, 2].contains(&run.code), "{option} {value}: {}\n{}", run.code, run.stderr);
+        assert!(run.stderr.contains(value), "{option} {value} is not named:\n{}", run.stderr);
+    }
+    fails(&case.run(&["compile", "model.onnx", "-o", "absent/out.narae"]), 1, &["absent/out.narae"]);
+    assert_eq!(case.listing(), ["model.onnx"]);
+}
+
+/// A case that holds a compiled image of the doubling graph.
+fn compiled() -> Case {
+    let case = Case::new();
+    case.compile(&wire::doubling().model(), &[]).ok();
+    case
+}
+
+#[test]
+fn one_flipped_bit_anywhere() {
+    let case = compiled();
+    let image = fs::read(case.path().join("out.narae")).expect("the image");
+    case.write("in.npz", &two_by_three());
+    case.run(&["run", "out.narae", "--inputs", "in.npz", "-o", "y.npz"]).ok();
+    fs::remove_file(case.path().join("y.npz")).expect("the result");
+    let steps = 41; // processes are slow: a spread of places here, every byte in the tests of `narae-isa`
+    for step in 0..steps {
+        let (mut broken, at) = (image.clone(), step * (image.len() - 1) / (steps - 1));
+        broken[at] ^= 1 << (step % 8);
+        case.write("broken.narae", &broken);
+        let run = case.run(&["run", "broken.narae", "--inputs", "in.npz", "-o", "y.npz"]);
+        assert_eq!(run.code, 1, "byte {at} flipped: {}", run.stderr);
+        assert!(run.stderr.contains("error[E05"), "byte {at} flipped: {}", run.stderr);
+        assert!(!case.path().join("y.npz").exists(), "byte {at} flipped, yet there is a result");
+    }
+    case.write("cut.narae", &image[..image.len() / 2]);
+    fails(&case.run(&["verify", "cut.narae"]), 1, &["error[E05"]);
+    fails(&case.run(&["verify", "absent.narae"]), 1, &["error[E0508]", "absent.narae", "No such file"]);
+}
+
+#[test]
+fn an_image_for_another_chip() {
+    let case = compiled();
+    case.write("in.npz", &two_by_three());
+    fails(
+        &case.run(&["run", "out.narae", "--chip", "narae-edge", "--inputs", "in.npz"]),
+        1,
+        &["error[E0504]", "narae-edge", "narae-1"],
+    );
+}
+
+#[test]
+fn wrong_inputs() {
+    let case = compiled();
+    let run = |name: &str, tensor: HostTensor| {
+        case.write("in.npz", &npz::to_bytes(&Arrays::from([(name.to_string(), tensor)])).expect("an archive"));
+        case.run(&["run", "out.narae", "--inputs", "in.npz", "-o", "y.npz"])
+    };
+    fails(&run("q", HostTensor::from_f32(&[2, 3], &[0.0; 6])), 1, &["error[E0601]", "`x`"]);
+    fails(&run("x", HostTensor::from_f64(&[2, 3], &[0.0; 6])), 1, &["error[E0602]", "`x`", "f64", "f32"]);
+    fails(&run("x", HostTensor::from_f32(&[2, 4], &[0.0; 8])), 1, &["error[E0603]", "`x`", "4", "3"]);
+    case.write("in.npz", b"not an archive");
+    fails(&case.run(&["run", "out.narae", "--inputs", "in.npz"]), 1, &["error[E0802]", "in.npz"]);
+    fails(&case.run(&["run", "out.narae", "--inputs", "gone.npz"]), 1, &["error[E0802]", "gone.npz", "No such file"]);
+    assert!(!case.path().join("y.npz").exists());
+}
+
+#[test]
+fn a_past_longer_than_the_maximum() {
+    let case = Case::new();
+    let model = fs::read(data("llama2_primitive.onnx")).expect("our own model");
+    case.compile(&model, &["--max-past", "3", "--max-seq", "8", "--max-batch", "2"]).ok();
+    let answers = data("llama2_primitive.npz");
+    let run = |call: &str| {
+        case.run(&["run", "out.narae", "--inputs", &answers.to_string_lossy(), "--call", call, "-o", "y.npz"])
+    };
+    run("set0/call0").ok();
+    fs::remove_file(case.path().join("y.npz")).expect("the result");
+    fails(&run("set0/call1"), 5, &["error[E0604]", "past", "3", "5"]);
+    assert!(!case.path().join("y.npz").exists());
+}
+
+#[test]
+fn errors_as_json() {
+    let case = Case::new();
+    let run = case.run(&["--message-format", "json", "compile", "gone.onnx", "-o", "out.narae"]);
+    assert_eq!(run.code, 1);
+    let value: serde_json::Value = serde_json::from_str(run.stderr.trim()).expect("one JSON object");
+    assert_eq!(value["code"], "E0101");
+    let run = case.run(&["--message-format", "json", "frobnicate"]);
+    assert_eq!(run.code, 2);
+    let value: serde_json::Value = serde_json::from_str(run.stderr.trim()).expect("one JSON object");
+    assert_eq!(value["code"], "E0801");
+}
+
+#[test]
+fn empty_messages_are_not_a_bomb() {
+    let nodes = Message(b"\x0a\x00".repeat(3_000_000));
+    let model = Message::default().number(1, 8).message(7, nodes).message(8, Message::default().number(2, 17)).0;
+    let run = Case::new().compile(&model, &[]);
+    fails(&run, run.code, &["error[E01", "byte "]);
+}
