@@ -27,6 +27,14 @@ pub fn order(nodes: &[NodeProto]) -> Result<Vec<usize>, Vec<Diagnostic>> {
     if !problems.is_empty() {
         return Err(problems);
     }
+    let in_order = nodes.iter().enumerate().all(|(number, node)| {
+        let mut later = false;
+        used_names(node, &mut |name| later |= producer.get(name).is_some_and(|&other| other >= number));
+        !later
+    });
+    if in_order {
+        return Ok((0..nodes.len()).collect());
+    }
     let needs: Vec<BTreeSet<usize>> = nodes
         .iter()
         .map(|node| {
@@ -35,9 +43,6 @@ pub fn order(nodes: &[NodeProto]) -> Result<Vec<usize>, Vec<Diagnostic>> {
             needs
         })
         .collect();
-    if needs.iter().enumerate().all(|(number, needs)| needs.iter().all(|&other| other < number)) {
-        return Ok((0..nodes.len()).collect());
-    }
     sort(&needs).map_err(|cycle| vec![describe(nodes, &cycle)])
 }
 

@@ -8,6 +8,7 @@ mod activation;
 mod attention;
 mod contrib_attention;
 mod contrib_linear;
+mod contrib_moe;
 mod contrib_norm;
 mod control;
 mod convolution;
@@ -49,6 +50,7 @@ const FAMILIES: &[&[Row]] = &[
     contrib_norm::ROWS,
     contrib_linear::ROWS,
     contrib_attention::ROWS,
+    contrib_moe::ROWS,
 ];
 
 static INDEX: LazyLock<HashMap<(&str, &str), Vec<&Row>>> = LazyLock::new(|| {
