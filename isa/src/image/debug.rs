@@ -29,19 +29,41 @@ pub struct Origin {
 impl DebugInfo {
     /// Appends the origin of the next instruction `pc`; call with ascending `pc`.
     pub fn push(&mut self, pc: u32, origin: &Origin) {
+        let last = self.runs.last().and_then(|(_, last)| self.origins.get(*last as usize));
+        if last == Some(origin) {
+            return;
+        }
         let known = self.origins.iter().position(|other| other == origin);
         let index = known.unwrap_or_else(|| {
             self.origins.push(origin.clone());
             self.origins.len() - 1
         }) as u32;
-        if self.runs.last().is_none_or(|(_, last)| *last != index) {
-            self.runs.push((pc, index));
-        }
+        self.runs.push((pc, index));
     }
 
     /// The origin of an instruction.
     pub fn origin(&self, pc: u32) -> Option<&Origin> {
         let run = self.runs.partition_point(|(first, _)| *first <= pc).checked_sub(1)?;
         self.origins.get(self.runs.get(run)?.1 as usize)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_are_as_long_as_possible() {
+        let origin = |tile: &str| Origin { tile: tile.to_string(), ..Origin::default() };
+        let mut debug = DebugInfo::default();
+        for (pc, tile) in ["a", "a", "b", "a"].into_iter().enumerate() {
+            debug.push(pc as u32, &origin(tile));
+        }
+        assert_eq!(debug.runs, [(0, 0), (2, 1), (3, 0)]);
+        assert_eq!(debug.origins, [origin("a"), origin("b")]);
+        assert_eq!(debug.origin(1), Some(&origin("a")));
+        assert_eq!(debug.origin(2), Some(&origin("b")));
+        assert_eq!(debug.origin(99), Some(&origin("a")));
+        assert_eq!(DebugInfo::default().origin(0), None);
     }
 }
