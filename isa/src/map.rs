@@ -18,12 +18,12 @@ pub struct MappedFile(Option<memmap2::Mmap>);
 impl MappedFile {
     /// Maps the whole file; an empty file gives no bytes. Anything but a regular file is refused.
     pub fn open(path: &Path) -> io::Result<MappedFile> {
-        let file = File::open(path)?;
-        let metadata = file.metadata()?;
-        if !metadata.is_file() {
+        // Asked before opening: opening a pipe would wait for its other end.
+        if !std::fs::metadata(path)?.is_file() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
         }
-        if metadata.len() == 0 {
+        let file = File::open(path)?;
+        if file.metadata()?.len() == 0 {
             return Ok(MappedFile(None));
         }
         #[allow(

@@ -100,6 +100,14 @@ fn files_appear_complete_or_not_at_all() {
     let image = Image::open(&path).unwrap();
     assert_eq!(image.weights_at(0x10000, 6000).unwrap(), &[0u8; 6000]);
     assert_eq!(image.verify(), Ok(()));
+    #[cfg(unix)]
+    {
+        let null = std::path::Path::new("/dev/null");
+        write_file_atomically(null, |_| Ok(())).unwrap();
+        assert!(!std::fs::metadata(null).unwrap().is_file(), "a device is written into, not replaced");
+        assert!(Image::open(null).unwrap_err().to_string().contains("not a regular file"));
+    }
+    assert!(write_file_atomically(folder.path(), |_| Ok(())).is_err(), "a folder is not replaced");
     assert!(Image::open(&folder.path().join("none")).unwrap_err().to_string().contains("E0508"));
 }
 

@@ -233,12 +233,15 @@ fn reserved<T>(result: object::write::Result<T>) -> T {
 }
 
 /// Writes a file under a temporary name in the same folder, makes it durable, then renames it: there is never a partial
-/// file under the name.
+/// file under the name. A device or pipe is written into when everything is complete.
 pub fn write_file_atomically(
     path: &Path,
     write: impl FnOnce(&mut File) -> Result<(), Diagnostics>,
 ) -> Result<(), Diagnostics> {
     let fail = |error: io::Error| cannot_write(error).at_file(path.display().to_string());
+    if std::fs::metadata(path).is_ok_and(|target| !target.is_file() && !target.is_dir()) {
+        return write_through(path, write, fail);
+    }
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
@@ -254,5 +257,19 @@ pub fn write_file_atomically(
     write(file.as_file_mut())?;
     file.as_file().sync_all().map_err(fail)?;
     file.persist(path).map_err(|error| fail(error.error))?;
+    Ok(())
+}
+
+/// Devices and pipes are written into, never replaced: the file is completed elsewhere first.
+fn write_through(
+    path: &Path,
+    write: impl FnOnce(&mut File) -> Result<(), Diagnostics>,
+    fail: impl Fn(io::Error) -> Diagnostic,
+) -> Result<(), Diagnostics> {
+    let mut file = tempfile::tempfile().map_err(&fail)?;
+    write(&mut file)?;
+    file.seek(SeekFrom::Start(0)).map_err(&fail)?;
+    let mut target = File::options().write(true).open(path).map_err(&fail)?;
+    io::copy(&mut file, &mut target).map_err(&fail)?;
     Ok(())
 }
