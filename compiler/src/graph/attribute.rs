@@ -3,7 +3,6 @@
 //! A row of the op table has typed fields; each type implements [`Field`], which turns it into an [`Attribute`] (what the text form
 //! knows) and back. Every `from_attribute(to_attribute(x)) == x`.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use narae_isa::{
@@ -14,24 +13,8 @@ use super::Graph;
 use crate::compress::Sources;
 use crate::ir::{Dim, Symbols};
 
-/// What the text form can say as an attribute.
-#[derive(Clone, PartialEq, Debug)]
-pub enum Attribute {
-    /// A 64-bit integer.
-    Integer(i64),
-    /// `true` or `false`.
-    Bool(bool),
-    /// A double.
-    Float(f64),
-    /// A quoted string.
-    Text(String),
-    /// `[a, b, …]`.
-    List(Vec<Attribute>),
-    /// `{key = value, …}`.
-    Dictionary(BTreeMap<String, Attribute>),
-    /// A region of the operation: it is printed as such and not among the attributes.
-    Region(Arc<Graph>),
-}
+/// What the text form can say as an attribute; a region is a graph.
+pub type Attribute = crate::ir::attribute::Attribute<Arc<Graph>>;
 
 /// The names that attributes refer to.
 pub struct Names<'a> {

@@ -7,6 +7,7 @@
 //!
 //! Order is program order; what may overlap is decided later, from the bytes that the placed views touch.
 
+pub mod text;
 pub mod view;
 
 use std::sync::Arc;
@@ -76,7 +77,7 @@ pub struct Weight {
 pub const PAGE_TOKENS: usize = 64;
 
 /// A row of the table of buffers.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct BufferData {
     /// Where it lives.
     pub home: Home,
@@ -91,7 +92,7 @@ pub struct BufferData {
 }
 
 /// An operation.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Op {
     /// An instruction of an engine.
     Compute(Compute),
@@ -150,7 +151,7 @@ pub enum Op {
 }
 
 /// An instruction as a template.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Compute {
     /// Descriptor fields number `views`, register fields number `scalars`.
     pub inst: Inst,
@@ -184,6 +185,17 @@ pub struct Program {
     pub buffers: PrimaryMap<Buffer, BufferData>,
     /// The operations in order.
     pub body: Vec<Op>,
+}
+
+/// Programs are equal that say the same, with the same names; what was noted on the way does not count.
+impl PartialEq for Program {
+    fn eq(&self, other: &Program) -> bool {
+        self.name == other.name
+            && self.symbols.iter().eq(other.symbols.iter())
+            && self.symbols.assumptions().eq(other.symbols.assumptions())
+            && self.buffers.iter().eq(other.buffers.iter())
+            && self.body == other.body
+    }
 }
 
 impl Program {

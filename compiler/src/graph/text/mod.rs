@@ -6,7 +6,6 @@
 //! symbols are. Bodies of loops and conditionals are regions; an attribute of the region's name holds what is said of a graph.
 //! Large constants are not printed but named by file and offset. Locations are optional.
 
-mod lexer;
 mod parse;
 mod print;
 

@@ -1,4 +1,4 @@
-//! Words of MLIR's generic form: what the parser of graphs reads.
+//! Words of MLIR's generic form.
 //!
 //! In: text. Out: tokens with their line, or a diagnostic that names the line. Comments (`// …`) are skipped.
 
@@ -6,7 +6,7 @@ use narae_isa::{Diagnostic, codes};
 
 /// A word of the text.
 #[derive(Clone, PartialEq, Debug)]
-pub(super) enum Token {
+pub(crate) enum Token {
     /// `%name`, with `#3` as `Some(3)`.
     Value(String, Option<u32>),
     /// `^name`.
@@ -30,7 +30,7 @@ pub(super) enum Token {
 }
 
 /// All tokens with the lines on which they stand.
-pub(super) fn lex(text: &str) -> Result<Vec<(Token, usize)>, Diagnostic> {
+pub(crate) fn lex(text: &str) -> Result<Vec<(Token, usize)>, Diagnostic> {
     let mut lexer = Lexer { bytes: text.as_bytes(), text, at: 0, line: 1 };
     let mut tokens = Vec::new();
     loop {
