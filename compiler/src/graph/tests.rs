@@ -7,6 +7,7 @@ use super::testing::random_graph;
 use super::text::{Options, parse, print};
 use super::verify::verify;
 use crate::compress::Sources;
+use crate::ir::text::mlir_opt;
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
@@ -63,29 +64,11 @@ fn wrong_text_is_refused_with_its_line() {
     }
 }
 
-/// What a stock mlir-opt says of a text; `None` if it is not installed here (`.ci/run` installs it).
-fn mlir_opt(text: &str) -> Option<Result<(), String>> {
-    use std::io::Write;
-    use std::process::{Command, Stdio};
-    let mut child = Command::new("mlir-opt-19")
-        .args(["--allow-unregistered-dialect", "--verify-roundtrip", "-"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .ok()?;
-    child.stdin.take()?.write_all(text.as_bytes()).ok()?;
-    let output = child.wait_with_output().ok()?;
-    Some(if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).into_owned()) })
-}
-
 #[test]
 fn mlir_opt_accepts_random_graphs() {
     for seed in 0..10 {
         let (graph, _) = random_graph(seed, 60);
         let text = print(&graph, Options { locations: seed % 2 == 0 });
-        if let Some(Err(message)) = mlir_opt(&text) {
-            panic!("seed {seed}: {message}");
-        }
+        mlir_opt(&text).unwrap_or_else(|message| panic!("seed {seed}: {message}"));
     }
 }

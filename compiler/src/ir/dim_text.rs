@@ -90,8 +90,8 @@ impl DimDisplay<'_> {
 
     fn symbol(&self, symbol: Symbol, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.symbols {
-            Some(symbols) => f.write_str(symbols.name(symbol)),
-            None => write!(f, "{symbol}"),
+            Some(symbols) if symbols.contains(symbol) => f.write_str(symbols.name(symbol)),
+            _ => write!(f, "{symbol}"),
         }
     }
 }

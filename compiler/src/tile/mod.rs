@@ -7,7 +7,10 @@
 //!
 //! Order is program order; what may overlap is decided later, from the bytes that the placed views touch.
 
+#[cfg(test)]
+mod testing;
 pub mod text;
+pub mod verify;
 pub mod view;
 
 use std::sync::Arc;

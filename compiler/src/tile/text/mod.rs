@@ -10,6 +10,8 @@
 
 mod parse;
 mod print;
+#[cfg(test)]
+mod tests;
 
 pub(super) use self::print::summary;
 pub use self::parse::parse;
