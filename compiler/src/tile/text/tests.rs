@@ -96,22 +96,3 @@ fn wrong_text_is_refused_with_its_line() {
         assert!(error.to_string().contains('3'), "{error}");
     }
 }
-
-#[test]
-fn zz_survey() {
-    let mut seen = std::collections::BTreeMap::new();
-    for seed in 0..400 {
-        if let Some((program, placed)) = lowered(seed) {
-            for result in [verify::lowered(&program), verify::placed(&placed)] {
-                if let Err(errors) = result {
-                    for e in errors.0 {
-                        let key: String = e.message.chars().filter(|c| !c.is_ascii_digit()).take(70).collect();
-                        let entry = seen.entry(key).or_insert((0, seed, format!("{e} {:?}", e.notes)));
-                        entry.0 += 1;
-                    }
-                }
-            }
-        }
-    }
-    for (key, value) in seen { println!("{key}: {value:#?}"); }
-}

@@ -216,10 +216,13 @@ impl<'a> Verifier<'a> {
             }
             Op::Compute(compute) => {
                 let takes = compute.inst.operands().iter().any(|operand| operand.place == MemoryRule::Fifo);
-                drop(takes.then(|| fifo.pop_front()));
+                if takes {
+                    fifo.pop_front();
+                }
             }
-            Op::Read { symbol, .. } => drop(self.defined.insert(*symbol)),
-            Op::For { index, .. } => drop(self.defined.insert(*index)),
+            Op::Read { symbol, .. } | Op::For { index: symbol, .. } => {
+                self.defined.insert(*symbol);
+            }
             Op::Copy { .. } | Op::If { .. } | Op::Let { .. } | Op::Write { .. } => {}
         }
         op.bodies().into_iter().for_each(|body| self.block(body));
