@@ -10,6 +10,7 @@ use std::path::Path;
 use narae_compiler::compile::Options;
 use narae_isa::image::{Entry, TensorInfo};
 use narae_isa::{Diagnostic, Diagnostics, DimExpr, HostTensor, codes};
+use narae_sim::report::Report;
 
 use crate::npz::Arrays;
 use crate::session::Session;
@@ -103,18 +104,46 @@ impl LanguageModel {
         Ok(all)
     }
 
+    /// Feeds one id and times the call on the chip.
+    pub fn feed_timed(&mut self, id: i64) -> Result<(Vec<f32>, Report), Diagnostics> {
+        let entry = self.entry_for(1)?;
+        self.check_room(&entry, 1)?;
+        let inputs = self.inputs(&entry, &[id])?;
+        let timed = self.session.run_timed(Some(&entry.name), &inputs, 1)?;
+        let rows = self.take_logits(&entry, timed.outputs, 1)?;
+        Ok((rows.to_f32_vec(), timed.report))
+    }
+
     /// One call of the machine.
     fn call(&mut self, ids: &[i64]) -> Result<HostTensor, Diagnostics> {
         let entry = self.entry_for(ids.len())?;
+        self.check_room(&entry, ids.len())?;
         let inputs = self.inputs(&entry, ids)?;
-        let mut outputs = self.session.run(Some(&entry.name), &inputs)?;
+        let outputs = self.session.run(Some(&entry.name), &inputs)?;
+        self.take_logits(&entry, outputs, ids.len())
+    }
+
+    /// Caches on the chip hold what the image was compiled for.
+    fn check_room(&self, entry: &Entry, new: usize) -> Result<(), Diagnostics> {
+        let capacity = entry.slots.iter().find(|slot| slot.name == "capacity").map(|slot| slot.max);
+        match capacity.and_then(|capacity| usize::try_from(capacity).ok()) {
+            Some(capacity) if self.past + new > capacity => {
+                let what = format!("{} tokens do not fit the caches, which hold {capacity}", self.past + new);
+                Err(Diagnostic::new(&codes::E0604, what).help("compile again with a greater --max-past").into())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The logits among the outputs of a call; caches that came back are kept.
+    fn take_logits(&mut self, entry: &Entry, mut outputs: Arrays, new: usize) -> Result<HostTensor, Diagnostics> {
         let caches = entry.inputs.iter().filter(|info| role(info) == Some(Role::Cache));
         for info in caches {
             let present = present_name(&info.name);
             let missing = || not_a_decoder(format!("the cache `{}` has no output `{present}`", info.name));
             self.caches.insert(info.name.clone(), outputs.remove(&present).ok_or_else(missing)?);
         }
-        self.past += ids.len();
+        self.past += new;
         let rows = outputs.remove("logits").filter(|rows| rows.rank() == 3);
         rows.ok_or_else(|| not_a_decoder("there is no output `logits` of rank 3".to_string()))
     }

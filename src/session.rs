@@ -12,6 +12,8 @@ use narae_compiler::graph::eval::Evaluator;
 use narae_compiler::onnx::{Limits as ModelLimits, Model, import as import_model};
 use narae_compiler::pipeline::{Observer, Unobserved};
 use narae_isa::{Diagnostic, Diagnostics, Element, HostTensor, Image, codes};
+use narae_sim::report::Report;
+use narae_sim::timing::Timing;
 use narae_sim::{Limits, Machine};
 
 use crate::npz::{Arrays, reinterpret};
@@ -48,6 +50,15 @@ impl Reference {
         let outputs = Evaluator::new(graph).run(tensors)?;
         Ok(graph.outputs().iter().map(|port| port.name.clone()).zip(outputs).collect())
     }
+}
+
+/// What a timed run gives.
+pub struct Timed {
+    /// The outputs.
+    pub outputs: Arrays,
+    /// Cycles, bytes, joules.
+    pub report: Report,
+    timing: Timing,
 }
 
 /// A machine with an image in it.
@@ -112,6 +123,20 @@ impl Session {
         let name = self.entry_name(entry)?;
         let inputs = self.carried(&name, inputs)?;
         Ok(self.machine.run(&name, &inputs)?.outputs)
+    }
+
+    /// Runs an entry and times it; `tokens` is the number of tokens that the call produces.
+    pub fn run_timed(&mut self, entry: Option<&str>, inputs: &Arrays, tokens: u64) -> Result<Timed, Diagnostics> {
+        let name = self.entry_name(entry)?;
+        let inputs = self.carried(&name, inputs)?;
+        let (outcome, timing) = self.machine.run_timed(&name, &inputs)?;
+        let report = self.machine.report(&timing, tokens);
+        Ok(Timed { outputs: outcome.outputs, report, timing })
+    }
+
+    /// A Perfetto trace of a timed run.
+    pub fn trace(&self, timed: &Timed) -> serde_json::Value {
+        self.machine.trace(&timed.timing)
     }
 
     /// The inputs with the element types that the entry declares, where numpy lacks them.

@@ -176,7 +176,8 @@ pub fn optimise(
     if options.kv_cache == KvCache::State {
         let state = state::Options {
             all_logits: options.logits == Logits::All,
-            capacity: options.maxima.past.unwrap_or(DEFAULT_PAST),
+            // What is there before a call, and what the call adds.
+            capacity: options.maxima.past.unwrap_or(DEFAULT_PAST) + options.maxima.sequence.unwrap_or(1),
             element: options.precision.element(),
         };
         state::keep_state(&mut graph, &state)?;

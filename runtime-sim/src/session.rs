@@ -343,13 +343,11 @@ fn bind(entry: &Entry, inputs: &Tensors) -> Result<Vec<i64>, Diagnostics> {
                         .help(format!("compile again with a greater maximum of `{}`", slot.name)),
                 );
             }
-            None if !slot.computed => {
-                problems
-                    .push(Diagnostic::new(&codes::E0603, format!("no input has the length `{}` as a dim", slot.name)));
-            }
             Some(_) | None => {}
         }
-        values.push(bound.as_ref().map_or(0, |bound| bound.0));
+        // A length that no input has is a constant of the compilation, such as the capacity of a cache.
+        let unbound = if slot.computed { 0 } else { slot.max };
+        values.push(bound.as_ref().map_or(unbound, |bound| bound.0));
     }
     for info in &entry.inputs {
         if let Some(tensor) = inputs.get(&info.name) {

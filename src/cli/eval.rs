@@ -60,7 +60,7 @@ fn open(arguments: &Arguments, path: &Path) -> Result<LanguageModel, Diagnostics
     if !is_model(path) {
         return LanguageModel::new(Session::open(path)?);
     }
-    let mut options = arguments.compile.resolve(path, KvCache::Io)?;
+    let mut options = arguments.compile.resolve(path, KvCache::State)?;
     options.logits = Logits::All;
     let maxima = &mut options.maxima;
     maxima.batch = maxima.batch.or(Some(1));

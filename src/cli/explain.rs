@@ -1,27 +1,72 @@
-//! `narae explain E0123`: what an error code means.
+//! `narae explain E0123`: what an error code means. `narae explain M.narae [NODE]`: why each weight has its format.
 
 use std::path::PathBuf;
 
-use narae_isa::{Code, Diagnostic, Diagnostics, codes};
+use narae_compiler::compress::decide::{Candidate, Decision};
+use narae_isa::{Code, Diagnostic, Diagnostics, Image, codes};
 
 use super::{Outcome, Voice, output};
 
 /// What to explain.
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// An error code (E0123), or `all` for the list of codes
+    /// An image (.narae), an error code (E0123), or `all` for the list of codes
     what: PathBuf,
+    /// Only the weights whose names contain this
+    node: Option<String>,
 }
 
 /// Prints the explanation.
 pub fn run(arguments: Arguments, _voice: Voice) -> Outcome {
     let what = arguments.what.to_string_lossy();
+    if arguments.what.extension().is_some() {
+        let image = Image::open(&arguments.what)?;
+        return output::to_stdout(decisions(&image, arguments.node.as_deref())?.as_bytes());
+    }
     if what == "all" {
         let lines: Vec<String> = codes::ALL.iter().map(|code| format!("{}  exit {:<2}  {}\n", code.id, code.exit, code.title)).collect();
         return output::to_stdout(lines.concat().as_bytes());
     }
     let code = codes::find(&what).ok_or_else(|| unknown(&what))?;
     output::to_stdout(page(code).as_bytes())
+}
+
+/// One paragraph a weight: the choice, why, and the runner-up.
+fn decisions(image: &Image, node: Option<&str>) -> Result<String, Diagnostics> {
+    let all: Vec<Decision> = serde_json::from_value(image.metadata().decisions.clone()).unwrap_or_default();
+    let wanted = |decision: &&Decision| node.is_none_or(|node| decision.names.iter().any(|name| name.contains(node)));
+    let shown: Vec<String> = all.iter().filter(wanted).map(paragraph).collect();
+    match node {
+        Some(node) if shown.is_empty() => {
+            let what = format!("the image has no weight whose name contains `{node}`");
+            Err(Diagnostic::new(&codes::E0801, what).help("`narae explain` with the image alone lists all").into())
+        }
+        _ => Ok(shown.concat()),
+    }
+}
+
+fn paragraph(decision: &Decision) -> String {
+    let [rows, columns] = decision.shape;
+    let layer = decision.layer.map(|layer| format!(", layer {layer}")).unwrap_or_default();
+    let mut out = format!("{} ({}{layer}) [{rows}, {columns}]\n", decision.names.join(" = "), decision.role);
+    out.push_str(&format!("    {}\n    why: {}\n", candidate(&decision.chosen), decision.reason));
+    if let Some(lambda) = decision.lambda {
+        out.push_str(&format!("    at a price of {lambda:.3e} ns per nat of error\n"));
+    }
+    for other in decision.others.iter().take(2) {
+        out.push_str(&format!("    instead of {}\n", candidate(other)));
+    }
+    out
+}
+
+fn candidate(candidate: &Candidate) -> String {
+    format!(
+        "{}: {}, {} ns per token, estimated error {:.2e} nats",
+        candidate.storage,
+        output::bytes(candidate.bytes),
+        candidate.time_ns,
+        candidate.error
+    )
 }
 
 fn page(code: &Code) -> String {

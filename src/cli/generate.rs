@@ -2,7 +2,7 @@
 //! and `tokenizer.json`. Out: the text as it comes, on standard output; speed, on standard error.
 
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use narae::language::LanguageModel;
 use narae::npz;
@@ -95,7 +95,7 @@ fn session(arguments: &Arguments, model: &Path, prompt: usize) -> Result<Session
         }
         return Ok(session);
     }
-    let mut options = arguments.compile.resolve(model, KvCache::Io)?;
+    let mut options = arguments.compile.resolve(model, KvCache::State)?;
     // What this one text needs: bounds cost memory, so they are no larger.
     let maxima = &mut options.maxima;
     maxima.batch = maxima.batch.or(Some(1));
@@ -121,7 +121,7 @@ fn write_on(
     let start = Instant::now();
     let mut logits = language.feed(prompt)?;
     let (prefill, mut written) = (start.elapsed(), 0);
-    let start = Instant::now();
+    let (start, mut timing, mut timed) = (Instant::now(), Duration::ZERO, None);
     while written < arguments.n {
         let Some(next) = sampler.next(&logits).map(|index| index as i64) else { break };
         if end_ids.contains(&next) {
@@ -132,19 +132,38 @@ fn write_on(
             (Some(stream), Some(tokenizer)) => output::to_stdout(stream.push(tokenizer, next).as_bytes())?,
             _ => output::to_stdout(format!("{next}\n").as_bytes())?,
         }
-        if written < arguments.n {
-            logits = language.feed(&[next])?;
+        // The last token is timed on the chip: the one with the longest past.
+        match arguments.n - written {
+            0 => {}
+            1 => {
+                let before = Instant::now();
+                let (row, report) = language.feed_timed(next)?;
+                timing += before.elapsed();
+                (logits, timed) = (row, Some(report));
+            }
+            _ => logits = language.feed(&[next])?,
         }
     }
     if stream.is_some() {
         output::to_stdout(b"\n")?;
     }
-    let calls = written.saturating_sub(1);
+    let calls = written.saturating_sub(1 + usize::from(timed.is_some()));
+    if let Some(report) = timed {
+        voice.say(format_args!(
+            "simulated {}: {:.1} tokens/s at position {} ({} cycles, {:.1} % of LPDDR bandwidth, {:.3} mJ per token)",
+            report.chip,
+            report.tokens_per_s,
+            language.position(),
+            report.cycles,
+            100.0 * report.dram_utilization,
+            1e3 * report.joules_per_token,
+        ));
+    }
     voice.say(format_args!(
         "host: {} prompt tokens in {:.3} s, then {:.1} tokens/s",
         prompt.len(),
         prefill.as_secs_f64(),
-        calls as f64 / start.elapsed().as_secs_f64().max(1e-9),
+        calls as f64 / (start.elapsed() - timing).as_secs_f64().max(1e-9),
     ));
     Ok(())
 }

@@ -70,7 +70,7 @@ commands! {
     compile Compile;
     /// Run one call of an image, or of an ONNX file that is compiled on the fly
     run Run;
-    /// Say what an error code means
+    /// Say why weights have their formats, or what an error code means
     explain Explain;
     /// Write on from a prompt
     generate Generate;

@@ -11,6 +11,16 @@ use narae_isa::{Diagnostics, HostTensor};
 use super::options::CompileOptions;
 use super::{Outcome, Voice, output};
 
+/// What the simulator answers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+enum Mode {
+    /// What is computed.
+    #[default]
+    Functional,
+    /// What is computed, and when.
+    Both,
+}
+
 /// What to run, on what, and where results go.
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -29,8 +39,17 @@ pub struct Arguments {
     #[arg(long, value_name = "NAME")]
     entry: Option<String>,
     /// Run the reference evaluator on the graph instead of the chip
-    #[arg(long, conflicts_with = "entry")]
+    #[arg(long, conflicts_with_all = ["entry", "mode", "report", "trace"])]
     evaluator: bool,
+    /// functional (values) or both (values and cycles)
+    #[arg(long, value_enum, default_value_t, value_name = "MODE", hide_possible_values = true)]
+    mode: Mode,
+    /// Write the report of a timed run (.json; see docs/report.md); implies --mode both
+    #[arg(long, value_name = "JSON")]
+    report: Option<PathBuf>,
+    /// Write a trace that Perfetto opens (.json); implies --mode both
+    #[arg(long, value_name = "JSON")]
+    trace: Option<PathBuf>,
     #[command(flatten)]
     compile: CompileOptions,
 }
@@ -40,7 +59,7 @@ pub fn run(arguments: Arguments, voice: Voice) -> Outcome {
     let inputs = inputs(&arguments)?;
     let outputs = match arguments.evaluator {
         true => Reference::open(&arguments.file)?.run(&inputs)?,
-        false => session(&arguments, &inputs, voice)?.run(arguments.entry.as_deref(), &inputs)?,
+        false => execute(&arguments, &inputs, voice)?,
     };
     match &arguments.output {
         Some(path) => {
@@ -49,6 +68,40 @@ pub fn run(arguments: Arguments, voice: Voice) -> Outcome {
         }
         None => output::to_stdout(summary(&outputs).as_bytes()),
     }
+}
+
+/// Runs on the chip, with timing if anything asks for it.
+fn execute(arguments: &Arguments, inputs: &Arrays, voice: Voice) -> Result<Arrays, Diagnostics> {
+    let mut session = session(arguments, inputs, voice)?;
+    let entry = arguments.entry.as_deref();
+    if arguments.mode == Mode::Functional && arguments.report.is_none() && arguments.trace.is_none() {
+        return session.run(entry, inputs);
+    }
+    let timed = session.run_timed(entry, inputs, tokens(inputs))?;
+    if let Some(path) = &arguments.report {
+        let json = serde_json::to_value(&timed.report).unwrap_or_default();
+        output::write(path, format!("{json:#}\n").as_bytes())?;
+    }
+    if let Some(path) = &arguments.trace {
+        output::write(path, session.trace(&timed).to_string().as_bytes())?;
+    }
+    let report = &timed.report;
+    voice.say(format_args!(
+        "{}: {} cycles, {:.3e} s, {:.1} % of LPDDR bandwidth, {} read, {} written",
+        report.chip,
+        report.cycles,
+        report.seconds,
+        100.0 * report.dram_utilization,
+        output::bytes(report.dram_bytes_read),
+        output::bytes(report.dram_bytes_written),
+    ));
+    Ok(timed.outputs)
+}
+
+/// The tokens of a call: those of its ids, or one.
+fn tokens(inputs: &Arrays) -> u64 {
+    let ids = inputs.iter().find(|(name, tensor)| name.contains("ids") && !name.contains("position") && tensor.rank() == 2);
+    ids.map_or(1, |(_, tensor)| tensor.len() as u64)
 }
 
 fn inputs(arguments: &Arguments) -> Result<Arrays, Diagnostics> {
