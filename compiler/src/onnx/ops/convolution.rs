@@ -8,10 +8,12 @@ use crate::graph::Op;
 use crate::graph::ops::PoolFunction;
 use crate::ir::{Dim, Value};
 use crate::onnx::builder::{Built, mismatch, unsupported};
-use crate::onnx::call::{Call, NEWEST, Row, onnx};
+use crate::onnx::call::{Call, NEWEST, Row, microsoft, onnx};
 
 pub(super) const ROWS: &[Row] = &[
     onnx("Conv", 1, NEWEST, "float", conv),
+    microsoft("FusedConv", "float", fused_conv),
+    microsoft("NhwcConv", "float", nhwc_conv),
     onnx("ConvInteger", 10, NEWEST, "i8, u8", conv_integer),
     onnx("QLinearConv", 10, NEWEST, "i8, u8", q_linear_conv),
     onnx("ConvTranspose", 1, NEWEST, "float", conv_transpose),
@@ -150,12 +152,51 @@ fn groups_of(c: &Call) -> Built<usize> {
 fn conv(c: &mut Call) -> Built<Vec<Value>> {
     c.at_most(3)?;
     let (x, w, bias) = (c.input(0)?, c.input(1)?, c.optional(2));
+    Ok(vec![float_conv(c, x, w, bias)?])
+}
+
+fn float_conv(c: &mut Call, x: Value, w: Value, bias: Option<Value>) -> Built {
     let kernel = kernel_of(c, w)?;
     c.attributes.ignore(&["kernel_shape"]);
     let windows = Windows::new(c, x, Some(kernel))?;
     let operands: Vec<Value> = [x, w].into_iter().chain(bias).collect();
     let groups = groups_of(c)?;
-    Ok(vec![c.op(windows.conv(groups), &operands)?])
+    c.op(windows.conv(groups), &operands)
+}
+
+/// onnxruntime's convolution with an addition and an activation behind it.
+fn fused_conv(c: &mut Call) -> Built<Vec<Value>> {
+    c.at_most(4)?;
+    let (x, w, bias, skip) = (c.input(0)?, c.input(1)?, c.optional(2), c.optional(3));
+    let y = float_conv(c, x, w, bias)?;
+    let y = c.add_optional(y, skip)?;
+    let parameters = c.attributes.floats("activation_params")?.unwrap_or(&[]);
+    let (a, b) = (parameters.first().copied(), parameters.get(1).copied());
+    let y = match c.attributes.text_or("activation", "")? {
+        "" => y,
+        "Relu" => c.unary(UnaryFunction::Relu, y)?,
+        "Sigmoid" => c.unary(UnaryFunction::Sigmoid, y)?,
+        "Tanh" => c.unary(UnaryFunction::Tanh, y)?,
+        "LeakyRelu" => c.with_number(BinaryFunction::Prelu, y, a.unwrap_or(0.01).into())?,
+        "Clip" => {
+            let y = c.with_number(BinaryFunction::Max, y, a.unwrap_or(f32::NEG_INFINITY).into())?;
+            c.with_number(BinaryFunction::Min, y, b.unwrap_or(f32::INFINITY).into())?
+        }
+        other => return Err(unsupported(format!("activation `{other}`"))),
+    };
+    Ok(vec![y])
+}
+
+/// The same with the channels last, in images and weights.
+fn nhwc_conv(c: &mut Call) -> Built<Vec<Value>> {
+    c.at_most(3)?;
+    let (x, w, bias) = (c.input(0)?, c.input(1)?, c.optional(2));
+    if c.rank(x) != 4 || c.rank(w) != 4 {
+        return Err(mismatch("images and weights must have four axes"));
+    }
+    let (x, w) = (c.transpose(x, &[0, 3, 1, 2])?, c.transpose(w, &[0, 3, 1, 2])?);
+    let y = float_conv(c, x, w, bias)?;
+    Ok(vec![c.transpose(y, &[0, 2, 3, 1])?])
 }
 
 /// The exact `i32` convolution of codes after subtraction of the zero points.

@@ -190,10 +190,9 @@ fn batch_normalization(c: &mut Call) -> Built<Vec<Value>> {
     c.at_most(5)?;
     let x = c.input(0)?;
     let epsilon = f64::from(c.attributes.float_or("epsilon", 1e-5)?);
-    c.attributes.ignore(&["momentum", "spatial"]);
-    if c.attributes.flag("training_mode", false)? {
-        return Err(unsupported("training_mode"));
-    }
+    let momentum = c.attributes.float_or("momentum", 0.9)?;
+    c.attributes.ignore(&["spatial"]);
+    let training = c.attributes.flag("training_mode", false)?;
     let rank = c.rank(x);
     if rank < 2 {
         return Err(mismatch("the operand must have channels"));
@@ -203,7 +202,26 @@ fn batch_normalization(c: &mut Call) -> Built<Vec<Value>> {
         let value = c.input(index)?;
         lines.push(per_channel(c, value, rank)?);
     }
-    let [gain, bias, mean, variance] = [lines[0], lines[1], lines[2], lines[3]];
+    let [gain, bias, mut mean, mut variance] = [lines[0], lines[1], lines[2], lines[3]];
+    let mut running = Vec::new();
+    if training {
+        // The batch's own statistics are used, and those given move towards them.
+        let axes: Vec<usize> = (0..rank).filter(|&axis| axis != 1).collect();
+        let wide = c.element(mean);
+        let own = c.convert(x, wide)?;
+        let own_mean = c.reduce(ReduceFunction::Mean, own, axes.clone())?;
+        let centred = c.sub(own, own_mean)?;
+        let squares = c.mul(centred, centred)?;
+        let own_variance = c.reduce(ReduceFunction::Mean, squares, axes)?;
+        for (old, new) in [(mean, own_mean), (variance, own_variance)] {
+            let kept = c.scale(old, momentum.into())?;
+            let learnt = c.scale(new, f64::from(1.0 - momentum))?;
+            let sum = c.add(kept, learnt)?;
+            let channels = c.dim(x, 1);
+            running.push(c.reshape(sum, vec![channels])?);
+        }
+        (mean, variance) = (own_mean, own_variance);
+    }
     let element = c.element(x);
     let wide = c.element(mean);
     let x = c.convert(x, wide)?;
@@ -214,7 +232,9 @@ fn batch_normalization(c: &mut Call) -> Built<Vec<Value>> {
     let (gain, bias) = (c.convert(gain, wide)?, c.convert(bias, wide)?);
     let y = c.mul(y, gain)?;
     let y = c.add(y, bias)?;
-    Ok(vec![c.convert(y, element)?])
+    let mut results = vec![c.convert(y, element)?];
+    results.extend(running);
+    Ok(results)
 }
 
 fn lp_normalization(c: &mut Call) -> Built<Vec<Value>> {

@@ -9,7 +9,7 @@ use crate::graph::Op;
 use crate::graph::ops::PadMode;
 use crate::ir::{Dim, Value};
 use crate::onnx::builder::{Built, mismatch, unsupported};
-use crate::onnx::call::{Call, NEWEST, Row, onnx};
+use crate::onnx::call::{Call, NEWEST, Row, microsoft, onnx};
 
 pub(super) const ROWS: &[Row] = &[
     onnx("Reshape", 5, NEWEST, "any", reshape),
@@ -24,6 +24,7 @@ pub(super) const ROWS: &[Row] = &[
     onnx("Pad", 2, NEWEST, "any", pad),
     onnx("Tile", 6, NEWEST, "any", tile),
     onnx("Trilu", 14, NEWEST, "any", trilu),
+    microsoft("Trilu", "any", trilu),
     onnx("DepthToSpace", 1, NEWEST, "any", depth_to_space),
     onnx("SpaceToDepth", 1, NEWEST, "any", space_to_depth),
     onnx("CenterCropPad", 18, NEWEST, "any", center_crop_pad),
