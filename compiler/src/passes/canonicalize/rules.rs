@@ -1,7 +1,7 @@
 //! The rules of canonicalisation. Each is a law, said in its comment; each makes the graph smaller or moves it towards the
 //! one spelling, so that they terminate.
 
-use narae_isa::{BinaryFunction, Diagnostic, Element, ReduceFunction, UnaryFunction};
+use narae_isa::{BinaryFunction, CompareFunction, Diagnostic, Element, ReduceFunction, UnaryFunction};
 
 use super::Builder;
 use crate::compress::Step;
@@ -15,7 +15,13 @@ pub(super) fn simplify(b: &mut Builder, op: &Op, operands: &[Value], provenance:
     match op {
         Op::Unary { function } => unary(b, *function, operands[0], provenance),
         Op::Binary { function } => binary(b, *function, operands, op, provenance),
-        Op::Compare { .. } => without_broadcasts(b, op, operands, provenance),
+        Op::Compare { function } => {
+            let commutes = matches!(function, CompareFunction::Eq | CompareFunction::Ne);
+            match constant_last(&b.graph, commutes, operands) {
+                Some(swapped) => b.emit1(op.clone(), swapped, provenance).map(Some),
+                None => without_broadcasts(b, op, operands, provenance),
+            }
+        }
         Op::Select {} => select(b, op, operands, provenance),
         Op::Convert { to, saturate } => convert(b, *to, *saturate, operands[0], provenance),
         Op::Reduce { function, axes } => Ok(reduce(b, *function, axes, operands[0])),
@@ -106,6 +112,9 @@ fn binary(
     provenance: &Provenance,
 ) -> Simplified {
     let [x, y] = [operands[0], operands[1]];
+    if let Some(swapped) = constant_last(&b.graph, commutes(function), operands) {
+        return b.emit1(op.clone(), swapped, provenance).map(Some);
+    }
     let left = splat(&b.graph, y).and_then(|number| kept_by(function, number, false));
     let right = splat(&b.graph, x).and_then(|number| kept_by(function, number, true));
     // x + 0 = x, x · 1 = x, and their kin, where the constant does not widen x
@@ -130,6 +139,35 @@ fn binary(
         }
     }
     without_broadcasts(b, op, operands, provenance)
+}
+
+/// a ∘ b = b ∘ a: constants stand last, so that alike layers are alike.
+fn constant_last(graph: &Graph, commutes: bool, operands: &[Value]) -> Option<Vec<Value>> {
+    let constant = |value: Value| graph.recipe(value).is_some();
+    (commutes && constant(operands[0]) && !constant(operands[1])).then(|| vec![operands[1], operands[0]])
+}
+
+fn commutes(function: BinaryFunction) -> bool {
+    match function {
+        BinaryFunction::Add
+        | BinaryFunction::Mul
+        | BinaryFunction::Min
+        | BinaryFunction::Max
+        | BinaryFunction::And
+        | BinaryFunction::Or
+        | BinaryFunction::Xor => true,
+        BinaryFunction::Sub
+        | BinaryFunction::Div
+        | BinaryFunction::Pow
+        | BinaryFunction::Mod
+        | BinaryFunction::Fmod
+        | BinaryFunction::Shl
+        | BinaryFunction::Shr
+        | BinaryFunction::Prelu
+        | BinaryFunction::Atan2
+        | BinaryFunction::MulSilu
+        | BinaryFunction::FloorDiv => false,
+    }
 }
 
 /// Whether a function with this number as one operand returns the other one.
