@@ -12,6 +12,9 @@ use super::sources::Sources;
 use super::{decide, stored};
 use crate::graph::eval::{elementwise, layout, strided};
 
+/// Bytes of a file that are read at once although only parts of them are wanted.
+const SPAN: usize = 1 << 20;
+
 impl Recipe {
     /// All elements.
     pub fn evaluate(&self, sources: &Sources) -> Result<HostTensor, Diagnostic> {
@@ -133,6 +136,18 @@ impl Recipe {
         let mut positions = Vec::new();
         strided::walk(&size[..outer], &steps, first as i64, |at| positions.push(at));
         let mut bytes = Vec::with_capacity(element_count(size).unwrap_or(0) * self.element().bytes());
+        // Columns of a matrix are many short runs: where they lie close together, one read of all that they span is cheaper.
+        let width = self.element().bytes();
+        let span = positions.last().map_or(0, |last| last + run - positions[0]);
+        if matches!(self.step(), Step::File { .. }) && positions.len() > 1 && span * width <= SPAN {
+            let mut all = Vec::new();
+            self.read_flat(sources, positions[0], span, &mut all)?;
+            for at in &positions {
+                let from = (at - positions[0]) * width;
+                bytes.extend_from_slice(&all[from..from + run * width]);
+            }
+            return Ok(HostTensor { element: self.element(), dims: size.to_vec(), bytes });
+        }
         for at in positions {
             self.read_flat(sources, at, run, &mut bytes)?;
         }
