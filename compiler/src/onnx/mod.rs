@@ -2,12 +2,13 @@
 //!
 //! [`wire`] scans the bytes before anything decodes them · [`model`] opens · [`tensor`] finds each tensor's bytes, [`files`] the external
 //! ones · [`import()`] turns nodes into graph ops by the rows of [`ops`], each of which sees its node as a [`call::Call`] and
-//! appends through a [`builder::Builder`].
+//! appends through a [`builder::Builder`] · [`needs`] lists what a model uses.
 //! Always holds: nothing here panics on what a file says, and every refusal has a code and names a byte or a node.
 
 pub mod attributes;
 pub mod builder;
 pub mod call;
+mod census;
 pub mod files;
 mod import;
 mod inputs;
@@ -18,5 +19,6 @@ mod schema;
 pub mod tensor;
 pub mod wire;
 
+pub use census::{Need, needs};
 pub use import::{Importer, NEWEST_OPSET, import};
 pub use model::{Limits, Model};

@@ -8,7 +8,7 @@ mod wire;
 mod write;
 
 use narae_compiler::graph::Graph;
-use narae_compiler::onnx::{Limits, Model, import};
+use narae_compiler::onnx::{Limits, Model, import, needs};
 use narae_isa::{Diagnostics, Place};
 use std::time::{Duration, Instant};
 
@@ -110,8 +110,12 @@ fn all_problems_come_at_once() {
         structure::node("Relu", &["a"], &["b"]),
         structure::node("Twiddle", &["b", "x"], &["y"]),
     ];
-    let refused =
-        open_and_import(structure::bytes(&structure::model(structure::graph(nodes, vec![])))).expect_err("unknown");
+    let bytes = structure::bytes(&structure::model(structure::graph(nodes, vec![])));
+    let model = Model::from_bytes(bytes, &Limits::default()).expect("the file is well formed");
+    let missing: Vec<String> =
+        needs(&model).into_iter().filter(|need| need.refusal.is_some()).map(|need| need.name).collect();
+    assert_eq!(missing, ["Frobnicate", "Twiddle"]);
+    let refused = import(&model).expect_err("unknown operators");
     assert_eq!(refused.iter().filter(|one| one.code.id == "E0201").count(), 2, "{refused}");
     assert_eq!(refused.exit(), 3);
 }
