@@ -67,23 +67,51 @@ pub trait Number: Copy + PartialOrd + Default + Send + Sync + 'static {
     fn sub(self, other: Self) -> Self;
 }
 
-struct UnaryKernel<'a>(UnaryFunction, &'a [f32], &'a mut [f32]);
+/// A hot function of each element on the host's vector instructions.
+struct UnaryKernel<'a, F>(F, &'a [f32], &'a mut [f32]);
 
-impl Kernel for UnaryKernel<'_> {
+impl<F: Fn(f64) -> f64> Kernel for UnaryKernel<'_, F> {
     type Output = ();
     #[inline(always)]
     fn run<L: Lanes>(self, _: L) {
-        numerics::unary_f32_slice(self.0, self.1, self.2);
+        for (o, x) in self.2.iter_mut().zip(self.1) {
+            *o = numerics::f32_of(&self.0, *x);
+        }
     }
 }
 
-struct BinaryKernel<'a>(BinaryFunction, &'a [f32], &'a [f32], &'a mut [f32]);
+/// Functions that language models apply to whole activations run on vector instructions; compiling all others for every instruction set would
+/// cost more than it gives. The bits are the same either way.
+fn unary_part(arch: Arch, function: UnaryFunction, a: &[f32], out: &mut [f32]) {
+    match function {
+        UnaryFunction::Exp => dispatch(arch, UnaryKernel(numerics::exp, a, out)),
+        UnaryFunction::Sigmoid => dispatch(arch, UnaryKernel(numerics::sigmoid, a, out)),
+        UnaryFunction::Silu => dispatch(arch, UnaryKernel(numerics::silu, a, out)),
+        UnaryFunction::Gelu => dispatch(arch, UnaryKernel(numerics::gelu, a, out)),
+        UnaryFunction::GeluTanh => dispatch(arch, UnaryKernel(numerics::gelu_tanh, a, out)),
+        UnaryFunction::Erf => dispatch(arch, UnaryKernel(numerics::erf, a, out)),
+        UnaryFunction::Tanh => dispatch(arch, UnaryKernel(numerics::tanh, a, out)),
+        _ => numerics::unary_f32_slice(function, a, out),
+    }
+}
 
-impl Kernel for BinaryKernel<'_> {
+/// A gated activation, the one transcendental function of two operands that is hot.
+struct MulSiluKernel<'a>(&'a [f32], &'a [f32], &'a mut [f32]);
+
+impl Kernel for MulSiluKernel<'_> {
     type Output = ();
     #[inline(always)]
     fn run<L: Lanes>(self, _: L) {
-        numerics::binary_f32_slice(self.0, self.1, self.2, self.3);
+        for ((o, x), y) in self.2.iter_mut().zip(self.0).zip(self.1) {
+            *o = numerics::f32_of(|y| f64::from(*x) * numerics::silu(y), *y);
+        }
+    }
+}
+
+fn binary_part(arch: Arch, function: BinaryFunction, a: &[f32], b: &[f32], out: &mut [f32]) {
+    match function {
+        BinaryFunction::MulSilu => dispatch(arch, MulSiluKernel(a, b, out)),
+        _ => numerics::binary_f32_slice(function, a, b, out),
     }
 }
 
@@ -120,16 +148,14 @@ impl Number for f32 {
     }
     fn unary(arch: Arch, function: UnaryFunction, a: &[f32]) -> Vec<f32> {
         let mut out = vec![0.0; a.len()];
-        fast::over_rows(&mut out, 1, 64, |first, part| {
-            dispatch(arch, UnaryKernel(function, &a[first..first + part.len()], part))
-        });
+        fast::over_rows(&mut out, 1, 64, |first, part| unary_part(arch, function, &a[first..first + part.len()], part));
         out
     }
     fn binary(arch: Arch, function: BinaryFunction, _: Element, a: &[f32], b: &[f32]) -> Vec<f32> {
         let mut out = vec![0.0; a.len()];
         fast::over_rows(&mut out, 1, 16, |first, part| {
             let range = first..first + part.len();
-            dispatch(arch, BinaryKernel(function, &a[range.clone()], &b[range], part));
+            binary_part(arch, function, &a[range.clone()], &b[range], part);
         });
         out
     }
@@ -300,3 +326,29 @@ macro_rules! with_arithmetic {
     };
 }
 pub(super) use with_arithmetic;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::lanes::all_archs;
+    use crate::kernels::tests::Numbers;
+
+    #[test]
+    fn functions_give_the_same_bits_on_every_instruction_set() {
+        let mut numbers = Numbers(11);
+        let mut a: Vec<f32> = numbers.f32s(61).iter().map(|x| x * 20.0).collect();
+        a.extend([0.0, -0.0, f32::INFINITY, f32::NEG_INFINITY, f32::NAN, 1e-40, 100.0, -200.0]);
+        let b: Vec<f32> = a.iter().rev().copied().collect();
+        let bits = |values: Vec<f32>| values.into_iter().map(f32::to_bits).collect::<Vec<u32>>();
+        for arch in all_archs() {
+            for &function in UnaryFunction::ALL {
+                let want = a.iter().map(|x| numerics::unary_f32(function, *x)).collect();
+                assert_eq!(bits(f32::unary(arch, function, &a)), bits(want), "{function} {arch:?}");
+            }
+            for &function in BinaryFunction::ALL {
+                let want = a.iter().zip(&b).map(|(x, y)| numerics::binary_f32(function, *x, *y)).collect();
+                assert_eq!(bits(f32::binary(arch, function, Element::F32, &a, &b)), bits(want), "{function} {arch:?}");
+            }
+        }
+    }
+}

@@ -164,6 +164,8 @@ fn timing_sees_the_same_program_and_leaves_the_values_alone() {
     // Weights 32·64·4, x 3·64·4, the two scalars and seven rows, two blocks of code; y is written.
     assert_eq!(report.dram_bytes_read, 8192 + 768 + 8 * 3 + 7 * 128 + 2 * 1024);
     assert_eq!(report.dram_bytes_written, 3 * 32 * 4);
+    let only = machine.run_timing_only("main", &input(3)).unwrap();
+    assert_eq!((only.end, &only.accounts), (timing.end, &timing.accounts), "timing does not depend on values");
     let trace = machine.trace(&timing);
     assert!(trace["traceEvents"].as_array().unwrap().iter().any(|event| event["name"] == "linear"));
 }

@@ -172,6 +172,9 @@ impl View {
     pub fn ranges<E>(&self, mut f: impl FnMut(u64, u64) -> Result<(), E>) -> Result<(), E> {
         let Some((start, end)) = self.extent() else { return Ok(()) };
         let size = self.element.bytes() as u64;
+        if let [] | [(_, 1)] = self.nest().axes() {
+            return f(start, end);
+        }
         // Order does not matter here: sorted by stride, a transposed dense view is one range.
         let mut axes: Vec<(usize, i64)> =
             self.dims().iter().copied().zip(self.strides).map(|(d, s)| (d, s.abs())).filter(|a| a.1 != 0).collect();
