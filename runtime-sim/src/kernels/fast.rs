@@ -18,7 +18,9 @@ pub fn over_rows<T: Send>(out: &mut [T], width: usize, work_per_row: usize, body
     if threads < 2 || rows.saturating_mul(work_per_row) < 2 * PARALLEL_WORK {
         return body(0, out);
     }
-    let chunk = rows.div_ceil(threads * 2).max(PARALLEL_WORK / work_per_row.max(1)).max(1).next_multiple_of(16);
+    let chunk = rows.div_ceil(threads * 2).max(PARALLEL_WORK / work_per_row.max(1)).max(1);
+    // Single numbers are dealt out in whole vectors.
+    let chunk = if width == 1 { chunk.next_multiple_of(16) } else { chunk };
     out.par_chunks_mut(chunk * width).enumerate().for_each(|(i, part)| body(i * chunk, part));
 }
 
