@@ -13,6 +13,9 @@ use super::sheet::Sheet;
 /// Reading stops after this many wrong lines.
 pub const MOST_PROBLEMS: usize = 20;
 
+/// Latest clock of entry: more than a minute of simulated time.
+pub const LATEST_CLOCK: u64 = 1 << 36;
+
 /// One request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TraceRequest {
@@ -149,9 +152,9 @@ fn parse_line(line: &str, number: usize) -> Result<TraceRequest, LineProblem> {
         let message = format!("{} columns; expected t_ck,op,addr_hex,bytes", columns.len());
         return Err((ProblemKind::Syntax, "", message));
     };
-    let clock = clock
-        .parse()
-        .map_err(|_| (ProblemKind::Value, "t_ck", format!("`{clock}` is not a clock number; expected 0 or more")))?;
+    let clock = clock.parse().ok().filter(|c| *c <= LATEST_CLOCK).ok_or_else(|| {
+        (ProblemKind::Value, "t_ck", format!("`{clock}` is not a clock number; expected 0 to {LATEST_CLOCK}"))
+    })?;
     let write = match op {
         "R" => false,
         "W" => true,

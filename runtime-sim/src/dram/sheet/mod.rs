@@ -193,6 +193,9 @@ pub struct Sheet {
     pub energy: Energy,
 }
 
+/// Most channels of a memory.
+const MOST_CHANNELS: u32 = 1024;
+
 const BUILT_IN: [(&str, &str); 14] = [
     ("lpddr5x-8533", include_str!("../configs/lpddr5x-8533.toml")),
     ("lpddr5-6400", include_str!("../configs/lpddr5-6400.toml")),
@@ -295,8 +298,8 @@ impl Sheet {
     /// # Errors
     /// The number of channels is not a power of two up to 1024.
     pub fn with_channels(self, channels: u32) -> Result<Sheet, String> {
-        if !channels.is_power_of_two() || channels > 1024 {
-            return Err(format!("{channels} channels; expected a power of two up to 1024"));
+        if !channels.is_power_of_two() || channels > MOST_CHANNELS {
+            return Err(format!("{channels} channels; expected a power of two up to {MOST_CHANNELS}"));
         }
         let mapping = self.mapping.clone().with_channel_bits(channels.trailing_zeros(), 4)?;
         Ok(Sheet { mapping, ..self })
@@ -339,6 +342,9 @@ fn mismatch(sheet: &Sheet) -> Option<String> {
         (Field::Column, o.columns, "columns"),
         (Field::Rank, o.ranks, "ranks"),
     ];
+    if sheet.mapping.channels() > MOST_CHANNELS {
+        return Some(format!("{} channels; at most {MOST_CHANNELS} are possible", sheet.mapping.channels()));
+    }
     fields.into_iter().find_map(|(field, count, name)| {
         let bits = sheet.mapping.width(field);
         (1u64 << bits != u64::from(count))

@@ -132,6 +132,15 @@ fn read_energy(r: &mut Reader) -> Energy {
 pub(super) fn check(sheet: &Sheet, r: &mut Reader) {
     let t = &sheet.timing;
     let c = &sheet.controller;
+    let o = &sheet.organization;
+    let refresh_cycle = t.refresh_to_refresh + t.rc + t.wr;
+    let banks = u64::from(o.bank_groups * o.banks);
+    let units = match c.refresh {
+        RefreshMode::None | RefreshMode::AllBank => 1,
+        RefreshMode::PerBank if c.setting == Setting::Compat => 1,
+        RefreshMode::PerBank => banks,
+        RefreshMode::BankPairs => banks / 2,
+    };
     let laws = [
         (
             "timing.rc",
@@ -166,17 +175,27 @@ pub(super) fn check(sheet: &Sheet, r: &mut Reader) {
             t.rtw_long >= t.rtw_short,
             format!("tRTW_L {} is less than tRTW_S {}", t.rtw_long, t.rtw_short),
         ),
-        ("timing.refi", t.refi > t.rfc_all, format!("tREFI {} leaves no time beside tRFCab {}", t.refi, t.rfc_all)),
+        (
+            "timing.refi",
+            t.refi >= 2 * t.rfc_all,
+            format!("tREFI {} leaves too little time beside tRFCab {}", t.refi, t.rfc_all),
+        ),
         (
             "timing.rfc_bank",
             t.rfc_bank <= t.rfc_all,
             format!("tRFCpb {} is more than tRFCab {}", t.rfc_bank, t.rfc_all),
         ),
         ("timing.refi_bank", t.refi_bank <= t.refi, format!("tREFIpb {} is more than tREFI {}", t.refi_bank, t.refi)),
+        // Closing a bank, refreshing it and opening a row again must fit between two refreshes, or nothing else would run.
         (
-            "timing.refresh_to_refresh",
-            t.refresh_to_refresh < t.refi_bank,
-            format!("tpbR2pbR {} leaves no room in tREFIpb {}", t.refresh_to_refresh, t.refi_bank),
+            "timing.refi_bank",
+            t.refi_bank >= refresh_cycle,
+            format!("tREFIpb {} is less than tpbR2pbR + tRC + tWR = {refresh_cycle}", t.refi_bank),
+        ),
+        (
+            "timing.refi",
+            t.refi >= refresh_cycle * units,
+            format!("tREFI {} is less than {units} × (tpbR2pbR + tRC + tWR = {refresh_cycle})", t.refi),
         ),
         (
             "controller.write_low",
@@ -190,7 +209,7 @@ pub(super) fn check(sheet: &Sheet, r: &mut Reader) {
         ),
         (
             "controller.refresh",
-            c.refresh != RefreshMode::BankPairs || sheet.organization.bank_groups * sheet.organization.banks % 2 == 0,
+            c.refresh != RefreshMode::BankPairs || banks % 2 == 0,
             "bank pairs need an even number of banks".to_owned(),
         ),
         (
@@ -199,7 +218,9 @@ pub(super) fn check(sheet: &Sheet, r: &mut Reader) {
                 && sheet.energy.stream_pj_per_bit <= sheet.energy.band_high_pj_per_bit,
             "the energy of a stream lies outside its own band".to_owned(),
         ),
-        ("organization.banks", sheet.banks_in_all() <= 64, "more than 64 banks on a channel".to_owned()),
+        ("organization.banks", banks <= 32, format!("{banks} banks in a rank; at most 32 are possible")),
+        ("organization.ranks", sheet.banks_in_all() <= 64, "more than 64 banks on a channel".to_owned()),
+        ("organization.burst_bytes", o.burst_bytes.is_power_of_two(), "a burst must be a power of two".to_owned()),
     ];
     for (key, holds, message) in laws {
         if !holds {
