@@ -46,9 +46,12 @@ struct Server {
     /// When the next head is done (or the next piece starts) if nothing is submitted before.
     next: f64,
     mixture: Mixture,
+    /// Bursts per clock of this mixture, of all heads together.
+    rate: f64,
     heads: f64,
+    /// Bursts left in all queues.
+    backlog: f64,
     bursts: u64,
-    busy: f64,
 }
 
 /// A request that is under way.
@@ -67,7 +70,8 @@ pub struct FastDram {
     servers: Vec<Server>,
     open: BTreeMap<u64, Open>,
     complete: BTreeMap<(Picoseconds, u64), Completion>,
-    served: BTreeMap<Mixture, f64>,
+    /// Bursts served, by mixture.
+    served: Vec<f64>,
     next_id: u64,
 }
 
@@ -81,9 +85,10 @@ impl FastDram {
             now: 0.0,
             next: f64::INFINITY,
             mixture: Mixture::default(),
+            rate: 1.0 / sheet.timing.burst_min as f64,
             heads: 0.0,
+            backlog: 0.0,
             bursts: 0,
-            busy: 0.0,
         };
         FastDram {
             sheet: sheet.clone(),
@@ -91,7 +96,7 @@ impl FastDram {
             servers: vec![server; sheet.mapping.channels() as usize],
             open: BTreeMap::new(),
             complete: BTreeMap::new(),
-            served: BTreeMap::new(),
+            served: Vec::new(),
             next_id: 0,
         }
     }
@@ -105,10 +110,7 @@ impl FastDram {
     /// Advances one server to its next event and takes what has finished there.
     fn step(&mut self, index: usize) {
         let server = &mut self.servers[index];
-        let served = server.advance(server.next, &self.rates);
-        if served.1 > 0.0 {
-            *self.served.entry(served.0).or_insert(0.0) += served.1;
-        }
+        server.advance(server.next, &mut self.served);
         let ps = self.sheet.timing.clock_ps;
         for queue in 0..server.queues.len() {
             let Some(piece) = server.queues[queue].front().copied() else { continue };
@@ -134,20 +136,24 @@ impl FastDram {
 }
 
 impl Server {
-    /// Serves the heads up to `clock`; returns the mixture and the bursts served.
-    fn advance(&mut self, clock: f64, rates: &Rates) -> (Mixture, f64) {
+    /// Serves the heads up to `clock`; adds the bursts served to those of its mixture.
+    fn advance(&mut self, clock: f64, served: &mut Vec<f64>) {
         let elapsed = clock - self.now;
         self.now = clock;
         if elapsed <= 0.0 || self.heads == 0.0 {
-            return (self.mixture, 0.0);
+            return;
         }
-        self.busy += elapsed;
-        let bursts = rates.known(self.mixture).bursts_per_clock * elapsed;
+        let bursts = self.rate * elapsed;
         let share = bursts / self.heads;
         for piece in self.queues.iter_mut().filter_map(VecDeque::front_mut).filter(|p| p.started) {
             piece.left = (piece.left - share).max(0.0);
         }
-        (self.mixture, bursts)
+        self.backlog = (self.backlog - bursts).max(0.0);
+        let index = self.mixture.index();
+        if index >= served.len() {
+            served.resize(index + 1, 0.0);
+        }
+        served[index] += bursts;
     }
 
     /// Finds the mixture of heads from now on, and the next event.
@@ -173,13 +179,12 @@ impl Server {
         self.next = next_start;
         if heads > 0 {
             self.mixture = Mixture::new(reads, writes, (classes + heads / 2) / heads);
-            let rate = rates.of(self.mixture).bursts_per_clock;
-            self.next = self.next.min(self.now + least * self.heads / rate);
+            self.rate = rates.of(self.mixture).bursts_per_clock;
+            self.next = self.next.min(self.now + least * self.heads / self.rate);
+        } else {
+            self.rate = rates.peak();
+            self.backlog = self.queues.iter().flatten().map(|p| p.left).sum();
         }
-    }
-
-    fn backlog(&self) -> f64 {
-        self.queues.iter().flatten().map(|p| p.left).sum()
     }
 }
 
@@ -204,10 +209,7 @@ impl Dram for FastDram {
                 self.step(index);
             }
             let server = &mut self.servers[index];
-            let served = server.advance(clock.max(server.now), &self.rates);
-            if served.1 > 0.0 {
-                *self.served.entry(served.0).or_insert(0.0) += served.1;
-            }
+            server.advance(clock.max(server.now), &mut self.served);
             server.accept(&request, key, bursts, clock, &self.rates);
             server.plan(&mut self.rates);
             open.mixture = server.mixture;
@@ -247,8 +249,9 @@ impl Dram for FastDram {
         let burst_bytes = u64::from(self.sheet.organization.burst_bytes);
         let end_clocks = end / self.sheet.timing.clock_ps;
         let (mut counts, mut clocks) = (Counts::default(), Clocks::default());
-        for (mixture, bursts) in &self.served {
-            self.rates.known(*mixture).account(*bursts, &mut counts, &mut clocks);
+        for (mixture, rate) in self.rates.all() {
+            let bursts = self.served.get(mixture).copied().unwrap_or(0.0);
+            rate.account(bursts, &mut counts, &mut clocks);
         }
         let total = end_clocks * self.servers.len() as u64;
         let busy = clocks.total().min(total);
@@ -276,8 +279,9 @@ impl Server {
         let class = if follows { STREAM_CLASS } else { (length.ilog2() as u8).min(STREAM_CLASS) };
         let alone = self.queues[request.queue].is_empty();
         // A newcomer stands behind what the other queues already have in the controller.
-        let others = if alone { self.backlog().min(rates.queue_depth()) } else { 0.0 };
-        let wait = others / rates.rate_or_peak(self.mixture);
+        let others = if alone { self.backlog.min(rates.queue_depth()) } else { 0.0 };
+        let wait = others / self.rate;
+        self.backlog += length as f64;
         self.queues[request.queue].push_back(Piece {
             request: key,
             write: request.write,

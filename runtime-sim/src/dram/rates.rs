@@ -4,8 +4,6 @@
 //! channel. Out: its [`Rate`]: bursts per clock, and commands and lost clocks per burst. Always holds: a rate is measured
 //! once, on a fixed sequence of addresses, so it is the same in every run; it never exceeds one burst per data slot.
 
-use std::collections::BTreeMap;
-
 use super::counts::{Clocks, Counts};
 use super::exact::Lane;
 use super::ports::Piece;
@@ -15,8 +13,8 @@ use super::sheet::{RefreshMode, Sheet};
 pub(crate) const STREAM_CLASS: u8 = 10;
 /// More queues than this of one direction behave like this many.
 const MOST_QUEUES: u32 = 4;
-const WARM_UP: u64 = 4096;
-const MEASURED: u64 = 16_384;
+const WARM_UP: u64 = 2048;
+const MEASURED: u64 = 8192;
 
 /// The kind of traffic in a channel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,8 +30,15 @@ impl Mixture {
         Mixture {
             reads: reads.min(MOST_QUEUES) as u8,
             writes: writes.min(MOST_QUEUES) as u8,
-            class: class.min(u32::from(STREAM_CLASS)) as u8,
+            // Every second length is enough: rates differ little in between.
+            class: (class.div_ceil(2) * 2).min(u32::from(STREAM_CLASS)) as u8,
         }
+    }
+
+    /// A dense number.
+    pub(crate) fn index(self) -> usize {
+        let queues = MOST_QUEUES as usize + 1;
+        (usize::from(self.class) * queues + usize::from(self.reads)) * queues + usize::from(self.writes)
     }
 
     /// One endless stream of reads.
@@ -70,25 +75,28 @@ impl Rate {
 /// The rates of one sheet, measured when first needed.
 pub(crate) struct Rates {
     sheet: Sheet,
-    measured: BTreeMap<Mixture, Rate>,
+    /// By [`Mixture::index`].
+    measured: Vec<Option<Rate>>,
 }
 
 impl Rates {
     pub(crate) fn new(sheet: &Sheet) -> Rates {
-        Rates { sheet: sheet.clone(), measured: BTreeMap::new() }
+        let last = Mixture { reads: MOST_QUEUES as u8, writes: MOST_QUEUES as u8, class: STREAM_CLASS };
+        Rates { sheet: sheet.clone(), measured: vec![None; last.index() + 1] }
     }
 
     pub(crate) fn of(&mut self, mixture: Mixture) -> &Rate {
-        self.measured.entry(mixture).or_insert_with(|| measure(&self.sheet, mixture))
+        self.measured[mixture.index()].get_or_insert_with(|| measure(&self.sheet, mixture))
     }
 
-    /// A rate that has been measured before.
-    pub(crate) fn known(&self, mixture: Mixture) -> &Rate {
-        self.measured.get(&mixture).unwrap_or_else(|| panic!("the rate of {mixture:?} is measured when it is planned"))
+    /// The rates measured so far, with the index of their mixture.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (usize, &Rate)> {
+        self.measured.iter().enumerate().filter_map(|(index, rate)| rate.as_ref().map(|r| (index, r)))
     }
 
-    pub(crate) fn rate_or_peak(&self, mixture: Mixture) -> f64 {
-        self.measured.get(&mixture).map_or(1.0 / self.sheet.timing.burst_min as f64, |r| r.bursts_per_clock)
+    /// Bursts per clock of the data bus.
+    pub(crate) fn peak(&self) -> f64 {
+        1.0 / self.sheet.timing.burst_min as f64
     }
 
     /// From the last burst's turn to its data: opening a row, and the access.
@@ -129,11 +137,15 @@ fn measure(sheet: &Sheet, mixture: Mixture) -> Rate {
     let mut lane = Lane::new(sheet, queues);
     let mut feeders: Vec<Feeder> = (0..queues).map(|q| Feeder::new(sheet, q, mixture)).collect();
     // Postponed refreshes must have come due before, and enough of them must fall into the measured stretch.
-    let refi = if sheet.controller.refresh == RefreshMode::None { 0 } else { sheet.timing.refi };
-    let warm_clocks = refi * (sheet.controller.refresh_postpone.min(8) + 2);
-    let all_bank = sheet.controller.refresh == RefreshMode::AllBank;
+    let t = &sheet.timing;
+    let (interval, refreshes) = match sheet.controller.refresh {
+        RefreshMode::None => (0, 0),
+        RefreshMode::AllBank => (t.refi, 24),
+        RefreshMode::PerBank | RefreshMode::BankPairs => (t.refi_bank, 32),
+    };
+    let warm_clocks = interval * (sheet.controller.refresh_postpone.min(8) + 2);
     let before = run_until(sheet, &mut lane, &mut feeders, WARM_UP, warm_clocks);
-    let measured_to = before.0 + if all_bank { 24 * refi } else { 4 * refi };
+    let measured_to = before.0 + refreshes * interval;
     let after = run_until(sheet, &mut lane, &mut feeders, WARM_UP + MEASURED, measured_to);
     let mut clocks = Clocks::default();
     clocks.add_difference(&after.2, &before.2, 1);
