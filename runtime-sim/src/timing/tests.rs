@@ -87,6 +87,23 @@ fn semaphores_order_engines_and_gaps_have_causes() {
     assert!(timing.accounts[0].stalls[&Cause::Fetch] > 0);
 }
 
+#[test]
+fn semaphores_are_taken_and_given_once() {
+    let s = |n| Semaphore::new(n).unwrap();
+    let mut steps = Vec::new();
+    // Two engines that wait for each other in turn; a signal given too often would let them overlap.
+    for i in 0..6 {
+        let (agent, mine, other) = if i % 2 == 0 { (3, s(1), s(2)) } else { (5, s(2), s(1)) };
+        let mut step = dispatch(i, agent, compute(700));
+        step.sync.signal = Some((mine, 1));
+        step.sync.wait = (i > 0).then_some((other, 1));
+        steps.push(step);
+    }
+    steps.push(end(6));
+    let timing = run(&steps);
+    assert!(timing.spans.windows(2).all(|pair| pair[1].start == pair[0].end), "{:?}", timing.spans);
+}
+
 /// A chain of matrix-vector products of u4 weights.
 fn decode(count: u32, n: u64, k: u64) -> Vec<Step> {
     let chip = chip();

@@ -17,7 +17,11 @@ impl Simulation<'_> {
             self.stall(SCU, cause);
             return false;
         }
-        self.take(self.position);
+        // A dispatched instruction waits and signals in its engine.
+        let own = !matches!(step.action, Action::Dispatch(_));
+        if own {
+            self.take(self.position);
+        }
         self.enter(SCU, State::Busy);
         let mut clocks = 1;
         match &step.action {
@@ -51,7 +55,9 @@ impl Simulation<'_> {
                 self.wake_at(ready);
             }
         }
-        self.signalled(self.position);
+        if own {
+            self.signalled(self.position);
+        }
         self.free_at = self.now + clocks * self.clock;
         self.wake_at(self.free_at);
         self.position += 1;
