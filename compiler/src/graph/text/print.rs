@@ -6,8 +6,8 @@ use std::fmt::Write;
 use crate::graph::attribute::{Attribute, Names};
 use crate::graph::{Graph, NodeData, Provenance};
 use crate::ir::Value;
-use crate::ir::text::write::{self, attribute, type_text};
 use crate::ir::text::symbols;
+use crate::ir::text::write::{self, attribute, type_text};
 
 /// What to print besides the graph itself.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

@@ -373,7 +373,8 @@ impl Type {
             return known().ok_or_else(|| "a tensor with unknown extents must say its dims".into());
         };
         let lookup = &mut |name: &str| symbols.find(name).map(Dim::from);
-        let dims: Result<Vec<Dim>, String> = split_dims(text).into_iter().map(|part| Dim::parse(part, lookup)).collect();
+        let dims: Result<Vec<Dim>, String> =
+            split_dims(text).into_iter().map(|part| Dim::parse(part, lookup)).collect();
         let dims = dims?;
         let agree = dims.len() == self.extents.len()
             && dims.iter().zip(&self.extents).all(|(dim, extent)| dim.as_const() == *extent);

@@ -16,6 +16,12 @@ const SMALL: usize = 64 << 10;
 /// Constants up to this many bytes are read into memory, so that rules see their values.
 const TINY: usize = 256;
 
+/// Whether an op is a weight. Weights that happen to be equal stay apart: the layers that they belong to would not be alike any
+/// more (a model whose weights are windows of one pool has such pairs).
+pub(super) fn is_weight(op: &Op) -> bool {
+    matches!(op, Op::Constant { recipe } if recipe.count() >= 1024)
+}
+
 /// A small integer tensor whose contents are known: the op that makes it, and the type to convert it to.
 pub(super) fn contents(graph: &Graph, op: &Op, value: Value) -> Option<(Op, Option<Element>)> {
     let dims = graph.known_dims(value)?;
