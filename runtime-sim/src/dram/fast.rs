@@ -177,8 +177,8 @@ impl Server {
         let heads = reads + writes;
         self.heads = f64::from(heads);
         self.next = next_start;
-        if heads > 0 {
-            self.mixture = Mixture::new(reads, writes, (classes + heads / 2) / heads);
+        if let Some(class) = (classes + heads / 2).checked_div(heads) {
+            self.mixture = Mixture::new(reads, writes, class);
             self.rate = rates.of(self.mixture).bursts_per_clock;
             self.next = self.next.min(self.now + least * self.heads / self.rate);
         } else {

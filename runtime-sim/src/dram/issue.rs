@@ -266,7 +266,7 @@ impl Channel {
         self.counts.read = self.counts.read + reads - reads_added;
         self.counts.reads_done = self.counts.reads_done + reads - reads_added;
         self.counts.write = self.counts.write + writes - writes_added;
-        self.clocks.data = self.clocks.data + (reads + writes) * self.rules.burst;
+        self.clocks.data += (reads + writes) * self.rules.burst;
         let moved = (reads_added + writes_added) * self.rules.burst;
         self.clocks.data -= moved;
         self.clocks.rows = (self.clocks.rows + moved).saturating_sub((reads + writes) * self.rules.burst);
