@@ -61,8 +61,7 @@ pub struct Compiled {
 
 /// Lowers, places and encodes all entries.
 pub fn build(entries: &[EntryGraph], chip: &Chip, description: Description) -> Result<Compiled, Diagnostics> {
-    let tiles = chip.tiles.count;
-    let sram = tiles * chip.sram.bytes_per_tile - tiles * chip.dmaw.fifo_bytes_per_tile;
+    let sram = chip.sram_bytes();
     let mut programs = Vec::new();
     let mut offsets = Vec::new();
     for entry in entries {
