@@ -26,7 +26,8 @@ fn main() -> ExitCode {
 
 fn write_page() -> Result<PathBuf, String> {
     let given = std::env::args_os().nth(1).map(PathBuf::from);
-    let folder = given.or_else(validation::shared_folder).ok_or("no ../shared/dram; name the folder or set NARAE_SHARED")?;
+    let folder =
+        given.or_else(validation::shared_folder).ok_or("no ../shared/dram; name the folder or set NARAE_SHARED")?;
     let mut page = String::from(
         "# Validation\n\nWritten by `cargo run --release --example validation`. Every bar with its figure, misses included.\n\n",
     );
@@ -83,7 +84,10 @@ fn token(page: &mut String) -> Result<(), String> {
         })?;
         let mode = if exact { "exact" } else { "fast" };
         let rate = bytes as f64 / 32.0 / seconds / 1e6;
-        let _ = writeln!(page, "| 512 MiB in 128 requests over 32 channels, `Dram` ({seconds:.3} s) | {mode} | {rate:.1} |");
+        let _ = writeln!(
+            page,
+            "| 512 MiB in 128 requests over 32 channels, `Dram` ({seconds:.3} s) | {mode} | {rate:.1} |"
+        );
     }
     Ok(())
 }

@@ -71,16 +71,25 @@ fn run(zoo: &Path, file: &File) -> Result<(usize, f64), String> {
     let mut machine = Machine::new(Arc::new(image), narae::sim::Limits::default()).map_err(shown)?;
     let mut worst = 0f64;
     for ((inputs, wanted), name) in calls.iter().zip(&file.calls) {
-        let typed: Arrays = machine.image().entry("main").map_err(|p| p.to_string())?.inputs.clone().iter().filter_map(|info| {
-            let tensor = inputs.get(&info.name)?.clone();
-            Some((info.name.clone(), npz::reinterpret(tensor.clone(), info.element).unwrap_or(tensor)))
-        }).collect();
+        let typed: Arrays = machine
+            .image()
+            .entry("main")
+            .map_err(|p| p.to_string())?
+            .inputs
+            .clone()
+            .iter()
+            .filter_map(|info| {
+                let tensor = inputs.get(&info.name)?.clone();
+                Some((info.name.clone(), npz::reinterpret(tensor.clone(), info.element).unwrap_or(tensor)))
+            })
+            .collect();
         let outcome = machine.run("main", &typed).map_err(|problems| format!("{name}: {problems}"))?;
         let tolerance = |output: &str| Tolerance {
             relative: file.relative,
             absolute: file.absolute.get(output).copied().unwrap_or(1e-4),
         };
-        let delta = compare_all(&outcome.outputs, wanted, inputs, tolerance).map_err(|text| format!("{name}: {text}"))?;
+        let delta =
+            compare_all(&outcome.outputs, wanted, inputs, tolerance).map_err(|text| format!("{name}: {text}"))?;
         worst = worst.max(delta);
     }
     Ok((calls.len(), worst))

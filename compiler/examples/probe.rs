@@ -15,7 +15,12 @@ fn main() {
         options.precision = Precision::F32;
         options.maxima.fallback = Some(64);
         let (compiled, findings) = compile(&model, &options, &mut Unobserved)?;
-        println!("{} instructions, {} rows, {} weight bytes", compiled.content.words.len(), compiled.content.rows.len(), compiled.weight_bytes());
+        println!(
+            "{} instructions, {} rows, {} weight bytes",
+            compiled.content.words.len(),
+            compiled.content.rows.len(),
+            compiled.weight_bytes()
+        );
         for region in &findings.recovered.regions {
             println!("{} {:?} {:?}", region.name, region.ops, region.notes);
         }

@@ -2,7 +2,8 @@
 //!
 //! In: a graph whose input dims are symbols, what the user said. Out: a bound for every symbol that an input defines, or one
 //! report of all symbols without one. A length is known by its place: axis 0 of any input is the batch, axis 1 of a matrix of
-//! integers the sequence, the position axis of a cache the past; any other length needs `--dim NAME=N`.
+//! integers the sequence, the position axis of a cache the past. These have usual bounds (1, 128 and 2048); any other length
+//! needs `--dim NAME=N`.
 
 use std::collections::BTreeMap;
 
@@ -73,7 +74,7 @@ pub fn bind(graph: &mut Graph, maxima: &Maxima) -> Result<(), Diagnostics> {
             Role::Past => maxima.past,
             Role::Other => None,
         };
-        let bound = asked.or_else(|| seen(graph, symbol, maxima)).or(maxima.fallback);
+        let bound = asked.or_else(|| seen(graph, symbol, maxima)).or(maxima.fallback).or(usual(role));
         match bound {
             Some(bound) => graph.symbols.bound(symbol, Some(0), Some(bound)),
             None if graph.symbols.data(symbol).upper.is_some() => {}
@@ -81,6 +82,16 @@ pub fn bind(graph: &mut Graph, maxima: &Maxima) -> Result<(), Diagnostics> {
         }
     }
     Diagnostics::check(problems, ())
+}
+
+/// The bound of a length that nobody spoke of; only lengths of a known role have one.
+fn usual(role: Role) -> Option<i64> {
+    match role {
+        Role::Batch => Some(1),
+        Role::Sequence => Some(128),
+        Role::Past => Some(2048),
+        Role::Other => None,
+    }
 }
 
 /// The greatest extent that the given inputs have where the symbol stands alone.
@@ -140,5 +151,6 @@ fn unbounded(graph: &Graph, symbol: Symbol, role: Role) -> Diagnostic {
         Role::Past => String::from("--max-past N"),
         Role::Other => format!("--dim {}=N", row.name),
     };
-    Diagnostic::new(&codes::E0302, format!("dim `{}`{place} has no maximum", row.name)).help(format!("give it with {flag}"))
+    Diagnostic::new(&codes::E0302, format!("dim `{}`{place} has no maximum", row.name))
+        .help(format!("give it with {flag}"))
 }

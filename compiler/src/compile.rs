@@ -171,7 +171,8 @@ pub fn optimise(
         ..rewrite::Options::default()
     };
     findings.recovered = rewrite::recover(&mut graph, &laws)?;
-    let asked = Asked { policy: options.quant.clone(), budget: options.error_budget, float: options.precision.weights() };
+    let asked =
+        Asked { policy: options.quant.clone(), budget: options.error_budget, float: options.precision.weights() };
     findings.decisions = decide(&mut graph, &asked, &rates(&options.chip))?;
     if options.kv_cache == KvCache::State {
         let state = state::Options {

@@ -101,18 +101,22 @@ fn content(
             shift_target(&mut word.inst, first);
             let origin = &code.origin_table[origin as usize];
             let nodes = origin.cause.provenance.origins();
-            debug.push(first + u32::try_from(index).unwrap_or(u32::MAX), &Origin {
-                tile: format!("{}:{}", entry.name, origin.tile_op),
-                graph: origin.cause.graph_op.to_string(),
-                nodes: nodes.iter().map(|node| (node.name.clone(), node.op.clone())).collect(),
-            });
+            debug.push(
+                first + u32::try_from(index).unwrap_or(u32::MAX),
+                &Origin {
+                    tile: format!("{}:{}", entry.name, origin.tile_op),
+                    graph: origin.cause.graph_op.to_string(),
+                    nodes: nodes.iter().map(|node| (node.name.clone(), node.op.clone())).collect(),
+                },
+            );
             words.push(word);
         }
     }
     let rows: Result<Vec<Row>, _> = rows.rows().iter().map(Row::decode).collect();
     let rows = rows.unwrap_or_else(|error| unreachable!("rows that we encode decode: {error}"));
     let code_bytes = 16 * words.len() as u64;
-    let region = |name: &str, kind, address, bytes| Region { name: name.into(), kind, memory: Memory::Dram, address, bytes };
+    let region =
+        |name: &str, kind, address, bytes| Region { name: name.into(), kind, memory: Memory::Dram, address, bytes };
     let code_at = map.end;
     let rows_at = (code_at + code_bytes).next_multiple_of(PAGE);
     let states_at = map.items_start + map.items_bytes;
@@ -171,14 +175,17 @@ fn entry_info(entry: &EntryGraph, program: &Program, addresses: &Addresses, pc: 
             let expression = dim.to_expression(&slot_of);
             expression.unwrap_or_else(|| unreachable!("the symbols of a port's dims have slots"))
         };
-        list.push((index, TensorInfo {
-            name: ports[index].name.clone(),
-            element: data.element,
-            dims: data.dims.iter().map(dim).collect(),
-            memory: Memory::Dram,
-            address: addresses.buffers[&buffer],
-            capacity_bytes: data.capacity,
-        }));
+        list.push((
+            index,
+            TensorInfo {
+                name: ports[index].name.clone(),
+                element: data.element,
+                dims: data.dims.iter().map(dim).collect(),
+                memory: Memory::Dram,
+                address: addresses.buffers[&buffer],
+                capacity_bytes: data.capacity,
+            },
+        ));
     }
     inputs.sort_by_key(|entry| entry.0);
     outputs.sort_by_key(|entry| entry.0);
@@ -243,7 +250,12 @@ impl Compiled {
                 Item::Constant(recipe) => self.write_constant(recipe, &mut writer)?,
                 Item::Weight(weight) => self.write_weight(weight, &mut writer)?,
             }
-            assert_eq!(writer.position(), placed.offset + placed.bytes, "`{}` has the size that was planned", placed.name);
+            assert_eq!(
+                writer.position(),
+                placed.offset + placed.bytes,
+                "`{}` has the size that was planned",
+                placed.name
+            );
         }
         writer.pad_to(self.items_bytes)?;
         Ok(writer.finish()?)

@@ -186,7 +186,7 @@ fn parse(text: &str) -> Option<Expression<'_>> {
     }
     let mut parser = Parser { text, at: 0, depth: 0 };
     let expression = parser.sum()?;
-    (parser.peek() == None).then_some(expression)
+    parser.peek().is_none().then_some(expression)
 }
 
 struct Parser<'a> {

@@ -11,7 +11,7 @@ use narae_isa::{Diagnostic, Element, HostTensor, codes};
 use super::arena::{self, Request};
 use super::place::{ALIGNMENT, Life, lives};
 use crate::compress::Recipe;
-use crate::ir::{SymbolDefinition, Symbol};
+use crate::ir::{Symbol, SymbolDefinition};
 use crate::lower::tile_to_isa::Addresses;
 use crate::tile::{Buffer, Home, Op, PAGE_TOKENS, Program, Weight};
 
@@ -114,7 +114,9 @@ pub fn map(
             let data = &program.buffers[buffer];
             let address = match &data.home {
                 Home::Sram => sram.get(&buffer).copied(),
-                Home::Constant(recipe) => items.found.get(&Key::Constant(recipe.clone())).map(|&at| map.items_start + at),
+                Home::Constant(recipe) => {
+                    items.found.get(&Key::Constant(recipe.clone())).map(|&at| map.items_start + at)
+                }
                 Home::Weight(weight) => {
                     let key = Key::Weight(weight.recipe.clone(), weight.format);
                     items.found.get(&key).map(|&at| map.items_start + at)
@@ -178,7 +180,8 @@ fn page_table(programs: &[&Program]) -> Result<Option<PageTable>, Diagnostic> {
                 let (_, upper) = data.dims[axis].bounds(&program.symbols);
                 upper.and_then(|bound| u64::try_from(bound).ok()).unwrap_or(0)
             };
-            let table = PageTable { address: 0, batches: bound(0), pages_per_sequence: bound(2).div_ceil(PAGE_TOKENS as u64) };
+            let table =
+                PageTable { address: 0, batches: bound(0), pages_per_sequence: bound(2).div_ceil(PAGE_TOKENS as u64) };
             if found.is_some_and(|other| other.pages_per_sequence != table.pages_per_sequence) {
                 let message = "KV caches of different lengths in one model are not supported";
                 return Err(Diagnostic::new(&codes::E0403, message));
@@ -216,9 +219,7 @@ impl Items {
         let data = &program.buffers[buffer];
         let (key, item) = match &data.home {
             Home::Constant(recipe) => (Key::Constant(recipe.clone()), Item::Constant(recipe.clone())),
-            Home::Weight(weight) => {
-                (Key::Weight(weight.recipe.clone(), weight.format), Item::Weight(weight.clone()))
-            }
+            Home::Weight(weight) => (Key::Weight(weight.recipe.clone(), weight.format), Item::Weight(weight.clone())),
             Home::Sram
             | Home::Dram
             | Home::Scratch
@@ -245,7 +246,11 @@ fn scratch(program: &Program, start: u64, addresses: &mut Addresses) -> u64 {
         lives(program).into_iter().filter(|(buffer, _)| program.buffers[*buffer].home == Home::Dram).collect();
     let requests: Vec<Request> = in_dram
         .iter()
-        .map(|(buffer, life)| Request { bytes: program.buffers[*buffer].capacity.max(1), first: life.first, last: life.last })
+        .map(|(buffer, life)| Request {
+            bytes: program.buffers[*buffer].capacity.max(1),
+            first: life.first,
+            last: life.last,
+        })
         .collect();
     let plan = arena::plan(&requests, ALIGNMENT);
     for ((buffer, _), offset) in in_dram.iter().zip(plan.offsets) {

@@ -29,10 +29,8 @@ pub fn place(program: &Program, sram: u64) -> Result<(Program, BTreeMap<Buffer, 
     loop {
         let (placed, twins) = Placer::run(program, sram, &choice)?;
         let lives = lives(&placed);
-        let in_sram: Vec<(Buffer, Life)> = lives
-            .into_iter()
-            .filter(|(buffer, _)| matches!(placed.buffers[*buffer].home, Home::Sram))
-            .collect();
+        let in_sram: Vec<(Buffer, Life)> =
+            lives.into_iter().filter(|(buffer, _)| matches!(placed.buffers[*buffer].home, Home::Sram)).collect();
         let requests: Vec<Request> = in_sram
             .iter()
             .map(|(buffer, life)| Request {
@@ -47,13 +45,12 @@ pub fn place(program: &Program, sram: u64) -> Result<(Program, BTreeMap<Buffer, 
             return Ok((placed, offsets));
         }
         // Give up the buffer that takes the most room for the longest time, and try again.
-        let worst = in_sram
-            .iter()
-            .filter(|(buffer, _)| choice.can_give_up(*buffer, program, &twins))
-            .max_by_key(|(buffer, life)| {
+        let worst = in_sram.iter().filter(|(buffer, _)| choice.can_give_up(*buffer, program, &twins)).max_by_key(
+            |(buffer, life)| {
                 let bytes = u128::from(placed.buffers[*buffer].capacity);
                 (bytes * (life.last - life.first + 1) as u128, std::cmp::Reverse(*buffer))
-            });
+            },
+        );
         let Some((buffer, _)) = worst else {
             let message = format!("working memory needs {} bytes of SRAM, the chip has {sram}", plan.bytes);
             return Err(Diagnostic::new(&codes::E0402, message).help("lower the maxima of the dynamic dims"));
@@ -290,7 +287,9 @@ impl Placer<'_> {
     fn cut(&mut self, compute: &Compute, misplaced: &[usize], out: &mut Vec<Op>) -> Result<(), Diagnostic> {
         let groups = chunk::independent_axes(&compute.inst, &compute.views);
         let symbols = &self.program.symbols;
-        let extent = |group: &chunk::Group| group.first().map_or(Dim::ONE, |&(view, axis)| compute.views[view].dims[axis].clone());
+        let extent = |group: &chunk::Group| {
+            group.first().map_or(Dim::ONE, |&(view, axis)| compute.views[view].dims[axis].clone())
+        };
         let found = groups.iter().find(|group| {
             upper(&extent(group), symbols) > 1
                 && misplaced.iter().any(|&index| group.iter().any(|&(view, _)| view == index))
@@ -329,7 +328,12 @@ impl Placer<'_> {
             && let Some(weight) = streamed_weight(compute)
         {
             let load = narae_isa::instructions::LoadWeight { weight: crate::lower::graph_to_tile::d(0) };
-            ops.push(Op::Compute(Compute { inst: load.into(), views: vec![weight], scalars: vec![], ..compute.clone() }));
+            ops.push(Op::Compute(Compute {
+                inst: load.into(),
+                views: vec![weight],
+                scalars: vec![],
+                ..compute.clone()
+            }));
         }
         ops.push(Op::Compute(piece));
         let body = self.block(&ops, Some(index))?;

@@ -165,7 +165,8 @@ fn merge_linears(
 /// What the patterns of `--quant` ask for, by the class of each linear layer that they name.
 fn formats(graph: &Graph, cut: &Cut, policy: &Policy) -> BTreeMap<egg::Id, Storage> {
     let format = |node: &NodeData| {
-        let weight = graph.defining(node.operands[1]).map(|(_, weight)| weight.provenance.origins()).unwrap_or_default();
+        let weight =
+            graph.defining(node.operands[1]).map(|(_, weight)| weight.provenance.origins()).unwrap_or_default();
         let origins = node.provenance.origins().iter().chain(weight);
         let names: Vec<&str> = origins.map(|origin| origin.name.as_str()).collect();
         policy.find(Role::Linear, &names).map(|(_, storage)| storage)

@@ -2,9 +2,7 @@
 //!
 //! In: a seed. Out: a program. The same seed gives the same program on any machine.
 
-use narae_isa::descriptor::{
-    CoordinateMode, NearestMode, ResizeMode, ResizeParameters, WindowParameters,
-};
+use narae_isa::descriptor::{CoordinateMode, NearestMode, ResizeMode, ResizeParameters, WindowParameters};
 use narae_isa::format::WeightFormat;
 use narae_isa::instructions::Inst;
 use narae_isa::table::HEADER_BITS;

@@ -161,7 +161,8 @@ impl View {
     pub fn simplify_together(views: &[&View]) -> Vec<View> {
         let rank = views.first().map_or(0, |view| view.rank());
         assert!(views.iter().all(|view| view.rank() == rank), "views of one elementwise instruction have one rank");
-        let mut out: Vec<View> = views.iter().map(|&view| View { dims: vec![], strides: vec![], ..view.clone() }).collect();
+        let mut out: Vec<View> =
+            views.iter().map(|&view| View { dims: vec![], strides: vec![], ..view.clone() }).collect();
         for axis in (0..rank).rev() {
             if views.iter().all(|view| view.dims[axis].is(1)) {
                 continue;

@@ -93,7 +93,7 @@ fn shape(out: &View, q: &View, k: &Cache, v: &Cache) -> Result<Shape, Fault> {
         && v_heads == kv_heads
         && v_keys == keys
         && kv_heads > 0
-        && q.dims[1] % kv_heads == 0;
+        && q.dims[1].is_multiple_of(kv_heads);
     require(fits, || {
         format!("attention of q {:?}, k {:?}, v {:?} does not give {:?}", q.dims(), k.dims(), v.dims(), out.dims())
     })?;

@@ -74,7 +74,7 @@ pub(super) fn rope(cx: &mut Context) -> Type {
     cx.ensure(!table.is_empty() && cx.rank(1) >= 1, "operands need an axis")?;
     let half = cx.dims(1)[cx.rank(1) - 1].clone();
     let too_long = (&(&half * &Dim::from(2i64)) - &table[table.len() - 1]).bounds(cx.symbols).0;
-    cx.ensure(!too_long.is_some_and(|least| least > 0), "`cos` is longer than half of the last axis")?;
+    cx.ensure(too_long.is_none_or(|least| least <= 0), "`cos` is longer than half of the last axis")?;
     if let Some(last) = table.last_mut() {
         *last = half;
     }

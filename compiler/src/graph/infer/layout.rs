@@ -68,7 +68,7 @@ pub(super) fn slice(cx: &mut Context, starts: &[Dim], steps: &[i64], dims: &[Dim
 
 /// Refuses a slice that certainly leaves the axis.
 fn slice_axis(cx: &Context, axis: usize, start: &Dim, step: i64, count: &Dim) -> Result<(), Diagnostic> {
-    if !count.bounds(cx.symbols).0.is_some_and(|least| least > 0) {
+    if count.bounds(cx.symbols).0.is_none_or(|least| least <= 0) {
         return Ok(());
     }
     let last = start + &(&(count - &Dim::ONE) * &Dim::from(step));

@@ -69,7 +69,8 @@ impl Lowering {
         }
         for (number, port) in inputs[carried + invariant..].iter().enumerate() {
             let first = carried + invariant + number * trip;
-            let members: Vec<View> = node.operands[first..first + trip].iter().map(|&value| scope.view(value)).collect();
+            let members: Vec<View> =
+                node.operands[first..first + trip].iter().map(|&value| scope.view(value)).collect();
             let view = self.table(index, members)?;
             inner.set_view(port.value, view);
         }
@@ -110,7 +111,8 @@ impl Lowering {
         let homes: Vec<View> = body.inputs()[..carried].iter().map(|port| inner.view(port.value)).collect();
         let mut news: Vec<View> = body.outputs()[..carried].iter().map(|port| inner.view(port.value)).collect();
         for (position, new) in news.iter_mut().enumerate() {
-            let clobbered = homes.iter().enumerate().any(|(other, home)| other != position && home.buffer == new.buffer);
+            let clobbered =
+                homes.iter().enumerate().any(|(other, home)| other != position && home.buffer == new.buffer);
             if clobbered {
                 let copy = self.scratch(new.element, &new.dims)?;
                 self.copy(copy.clone(), new.clone());
@@ -163,13 +165,21 @@ impl Lowering {
         }
         let name = self.program.buffers[buffers[0]].name.clone();
         let home = Home::Table { index, members: buffers };
-        let buffer = self.program.buffers.push(BufferData { home, capacity, element: first.element, dims: first.dims.clone(), name });
+        let buffer = self.program.buffers.push(BufferData {
+            home,
+            capacity,
+            element: first.element,
+            dims: first.dims.clone(),
+            name,
+        });
         Ok(View { buffer, ..first })
     }
 
     fn lives_in_dram(&self, view: &View) -> bool {
         match &self.program.buffers[view.buffer].home {
-            Home::Input(_) | Home::Output(_) | Home::Constant(_) | Home::Dram | Home::State(_) | Home::Weight(_) => true,
+            Home::Input(_) | Home::Output(_) | Home::Constant(_) | Home::Dram | Home::State(_) | Home::Weight(_) => {
+                true
+            }
             Home::Sram | Home::Scratch | Home::Table { .. } => false,
         }
     }
@@ -194,7 +204,13 @@ impl Lowering {
         let capacity = weights.iter().map(|weight| self.program.buffers[weight.buffer].capacity).max().unwrap_or(0);
         let name = self.program.buffers[view.buffer].name.clone();
         let home = Home::Table { index, members: weights.iter().map(|weight| weight.buffer).collect() };
-        let buffer = self.program.buffers.push(BufferData { home, capacity, element: first.element, dims: first.dims.clone(), name });
+        let buffer = self.program.buffers.push(BufferData {
+            home,
+            capacity,
+            element: first.element,
+            dims: first.dims.clone(),
+            name,
+        });
         Some(View { buffer, ..first })
     }
 }

@@ -39,8 +39,7 @@ impl Lowering {
                 let a = scope.view(node.operands[0]);
                 let values = self.result(scope, node.results[0])?;
                 let indices = self.result(scope, node.results[1])?;
-                let inst =
-                    isa::TopK { values: Some(d(0)), indices: Some(d(1)), a: d(2), axis, smallest: !*largest };
+                let inst = isa::TopK { values: Some(d(0)), indices: Some(d(1)), a: d(2), axis, smallest: !*largest };
                 self.compute(inst, vec![values, indices, a], vec![])
             }
             Op::NonZero {} => self.non_zero(scope, node),
@@ -48,7 +47,11 @@ impl Lowering {
         }
     }
 
-    fn result_and_operands(&mut self, scope: &mut Scope<'_>, node: &NodeData) -> Result<Vec<View>, narae_isa::Diagnostic> {
+    fn result_and_operands(
+        &mut self,
+        scope: &mut Scope<'_>,
+        node: &NodeData,
+    ) -> Result<Vec<View>, narae_isa::Diagnostic> {
         let mut views = vec![self.result(scope, node.results[0])?];
         views.extend(node.operands.iter().map(|&value| scope.view(value)));
         Ok(views)
@@ -58,7 +61,8 @@ impl Lowering {
     fn gather(&mut self, scope: &mut Scope<'_>, node: &NodeData, axis: usize) -> Lowered {
         let views = self.result_and_operands(scope, node)?;
         let (out, table, index) = (&views[0], &views[1], &views[2]);
-        let in_dram = matches!(self.program.buffers[table.buffer].home, Home::Constant(_) | Home::Input(_) | Home::Dram);
+        let in_dram =
+            matches!(self.program.buffers[table.buffer].home, Home::Constant(_) | Home::Input(_) | Home::Dram);
         if axis == 0 && in_dram && table.rank() >= 2 {
             let count = index.len();
             let mut rows = vec![count.clone()];

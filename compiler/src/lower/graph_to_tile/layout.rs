@@ -116,7 +116,13 @@ impl Lowering {
     }
 
     /// The modes that repeat elements: axis after axis, the middle and then the two borders.
-    fn pad_by_pieces(&mut self, x: View, before: &[Dim], dims: &[Dim], mode: PadMode) -> Result<View, narae_isa::Diagnostic> {
+    fn pad_by_pieces(
+        &mut self,
+        x: View,
+        before: &[Dim],
+        dims: &[Dim],
+        mode: PadMode,
+    ) -> Result<View, narae_isa::Diagnostic> {
         let mut current = x;
         for axis in 0..dims.len() {
             let extent = current.dims[axis].clone();

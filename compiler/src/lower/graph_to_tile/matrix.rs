@@ -43,8 +43,14 @@ impl Lowering {
         let (a, b) = (batched(&operands[0], &out), batched(&operands[1], &out));
         let zero = |view: &View, of: &View| view.broadcast(&of.dims);
         let views = merge_batch([out, a.clone(), b.clone(), zero(&operands[2], &a), zero(&operands[3], &b)]);
-        let inst =
-            isa::MatmulInteger { out: d(0), a: d(1), b: d(2), a_zero: Some(d(3)), b_zero: Some(d(4)), accumulate: false };
+        let inst = isa::MatmulInteger {
+            out: d(0),
+            a: d(1),
+            b: d(2),
+            a_zero: Some(d(3)),
+            b_zero: Some(d(4)),
+            accumulate: false,
+        };
         self.compute(inst, views.to_vec(), vec![])
     }
 
@@ -104,9 +110,16 @@ impl Lowering {
         });
         let buffer = found.unwrap_or_else(|| {
             let capacity = format.packed_bytes(recipe.dims()[0] as u64, recipe.dims()[1] as u64);
-            let name = self.cause.provenance.origins().first().map_or(String::from("weight"), |origin| origin.name.clone());
+            let name =
+                self.cause.provenance.origins().first().map_or(String::from("weight"), |origin| origin.name.clone());
             let home = Home::Weight(Weight { recipe: stored, format });
-            self.program.buffers.push(BufferData { home, capacity, element: recipe.element(), dims: dims.clone(), name })
+            self.program.buffers.push(BufferData {
+                home,
+                capacity,
+                element: recipe.element(),
+                dims: dims.clone(),
+                name,
+            })
         });
         Some(View::dense(buffer, recipe.element(), &dims))
     }
@@ -205,7 +218,11 @@ fn merge_batch<const N: usize>(views: [View; N]) -> [View; N] {
     let rank = views[0].rank();
     let heads: Vec<View> = views
         .iter()
-        .map(|view| View { dims: view.dims[..rank - 2].to_vec(), strides: view.strides[..rank - 2].to_vec(), ..view.clone() })
+        .map(|view| View {
+            dims: view.dims[..rank - 2].to_vec(),
+            strides: view.strides[..rank - 2].to_vec(),
+            ..view.clone()
+        })
         .collect();
     if rank <= 3 {
         return views;

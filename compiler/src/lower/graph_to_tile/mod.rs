@@ -40,8 +40,7 @@ pub const MAXIMUM_RANK: usize = 8;
 /// problems at once.
 pub fn lower(graph: &Graph, name: &str, ports: &PortElements) -> Result<Program, Diagnostics> {
     let program = Program { name: name.to_string(), symbols: graph.symbols.clone(), ..Program::default() };
-    let mut lowering =
-        Lowering { program, block: Vec::new(), constants: BTreeMap::new(), cause: Cause::default() };
+    let mut lowering = Lowering { program, block: Vec::new(), constants: BTreeMap::new(), cause: Cause::default() };
     let mut scope = Scope::new(graph, &[], &mut |symbol| symbol.into());
     let mut problems = lowering.entry(&mut scope, ports);
     problems.dedup();
@@ -201,8 +200,11 @@ impl Lowering {
                 .filter(|&symbol| self.program.symbols.data(symbol).upper.is_none())
                 .map(|symbol| self.program.symbols.name(symbol))
                 .collect();
-            Diagnostic::new(&codes::E0302, format!("a dim of `{name}` has no maximum: it depends on {}", free.join(", ")))
-                .help(format!("give a maximum, for example --dim {}=128", free.first().unwrap_or(&"NAME")))
+            Diagnostic::new(
+                &codes::E0302,
+                format!("a dim of `{name}` has no maximum: it depends on {}", free.join(", ")),
+            )
+            .help(format!("give a maximum, for example --dim {}=128", free.first().unwrap_or(&"NAME")))
         })
     }
 
@@ -228,7 +230,8 @@ impl Lowering {
     /// Appends an instruction.
     fn compute(&mut self, inst: impl Into<Inst>, views: Vec<View>, scalars: Vec<Dim>) -> Lowered {
         if let Some(view) = views.iter().find(|view| view.rank() > MAXIMUM_RANK) {
-            let message = format!("a tensor of rank {} is beyond the {MAXIMUM_RANK} axes of an instruction", view.rank());
+            let message =
+                format!("a tensor of rank {} is beyond the {MAXIMUM_RANK} axes of an instruction", view.rank());
             return Err(Diagnostic::new(&codes::E0403, message));
         }
         let cause = self.cause.clone();
@@ -283,7 +286,13 @@ impl Lowering {
         let buffer = *self.constants.entry(recipe.clone()).or_insert_with(|| {
             let name = provenance.origins().first().map_or(String::from("constant"), |origin| origin.name.clone());
             let home = Home::Constant(recipe.clone());
-            program.buffers.push(BufferData { home, capacity: recipe.bytes() as u64, element, dims: dims.clone(), name })
+            program.buffers.push(BufferData {
+                home,
+                capacity: recipe.bytes() as u64,
+                element,
+                dims: dims.clone(),
+                name,
+            })
         });
         View::dense(buffer, element, &dims)
     }

@@ -66,7 +66,13 @@ impl Lowering {
     }
 
     /// Groups become an axis of their own: of the input, the weight, the bias and the result.
-    fn conv(&mut self, scope: &mut Scope<'_>, node: &NodeData, groups: usize, window: WindowParameters<Dim>) -> Lowered {
+    fn conv(
+        &mut self,
+        scope: &mut Scope<'_>,
+        node: &NodeData,
+        groups: usize,
+        window: WindowParameters<Dim>,
+    ) -> Lowered {
         let operands: Vec<View> = node.operands.iter().map(|&value| scope.view(value)).collect();
         let out = self.result(scope, node.results[0])?;
         let group = Dim::from(groups);

@@ -154,7 +154,10 @@ impl Emitter<'_> {
         let (otherwise, end) = (self.label(), self.label());
         self.push(Line::Barrier);
         let value = 0;
-        self.inst(isa::BranchImmediate { condition: Condition::Eq, ra: flag, value, target: Target(otherwise) }, vec![]);
+        self.inst(
+            isa::BranchImmediate { condition: Condition::Eq, ra: flag, value, target: Target(otherwise) },
+            vec![],
+        );
         let start = self.state.clone();
         self.block(then_body)?;
         self.push(Line::Barrier);

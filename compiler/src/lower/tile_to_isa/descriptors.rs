@@ -181,7 +181,6 @@ impl Emitter<'_> {
         locked.push(register);
         Ok(register)
     }
-
 }
 
 /// The constant term of a dim and the rest.
@@ -197,7 +196,8 @@ fn split_constant(dim: &Dim) -> (i64, Dim) {
 /// Whether what a descriptor register holds depends on a symbol.
 pub(super) fn depends(program: &Program, key: &Key, symbol: Symbol) -> bool {
     let on = |dim: &Dim| dim.any_symbol(&mut |other| other == symbol);
-    let selected = |buffer: Buffer| matches!(&program.buffers[buffer].home, Home::Table { index, .. } if *index == symbol);
+    let selected =
+        |buffer: Buffer| matches!(&program.buffers[buffer].home, Home::Table { index, .. } if *index == symbol);
     match key {
         Key::View(view) => {
             on(&view.offset) || view.dims.iter().any(on) || view.strides.iter().any(on) || selected(view.buffer)

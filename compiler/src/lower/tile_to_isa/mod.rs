@@ -68,10 +68,7 @@ pub fn emit(program: &Program, addresses: &Addresses, rows: &mut Rows) -> Result
         program,
         addresses,
         rows: std::mem::take(rows),
-        state: State {
-            scalars: File::new(ScalarRegister::COUNT),
-            descriptors: File::new(DescriptorRegister::COUNT),
-        },
+        state: State { scalars: File::new(ScalarRegister::COUNT), descriptors: File::new(DescriptorRegister::COUNT) },
         lines: Vec::new(),
         labels: 0,
         origin: 0,

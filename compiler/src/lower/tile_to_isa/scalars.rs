@@ -168,5 +168,3 @@ pub(super) fn scalar_register(index: usize) -> ScalarRegister {
     let number = u8::try_from(index).ok().and_then(ScalarRegister::new);
     number.expect("the register file has as many registers as the machine")
 }
-
-

@@ -266,10 +266,8 @@ fn multi_head_attention(c: &mut Call) -> Built<Vec<Value>> {
             [part(c, query, biases[0])?, part(c, key, biases[1])?, part(c, value, biases[2])?]
         }
     };
-    if key.is_none() || value.is_none() {
-        if bias.is_some() {
-            return Err(unsupported("a bias of packed projections"));
-        }
+    if (key.is_none() || value.is_none()) && bias.is_some() {
+        return Err(unsupported("a bias of packed projections"));
     }
     k = append(c, past_key, k, 2)?;
     v = append(c, past_value, v, 2)?;

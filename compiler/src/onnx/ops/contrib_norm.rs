@@ -8,7 +8,7 @@ use crate::onnx::builder::{Built, mismatch, unsupported};
 use crate::onnx::call::{Call, NEWEST, Row, microsoft, onnx};
 
 pub(super) const ROWS: &[Row] = &[
-    microsoft("SimplifiedLayerNormalization", "float", |c| simplified(c)),
+    microsoft("SimplifiedLayerNormalization", "float", simplified),
     microsoft("SkipLayerNormalization", "float", skip_layer_norm),
     microsoft("SkipSimplifiedLayerNormalization", "float", skip_rms_norm),
     onnx("SkipLayerNormalization", 1, NEWEST, "float", skip_layer_norm),

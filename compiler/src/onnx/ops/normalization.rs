@@ -10,9 +10,9 @@ use crate::onnx::call::{Call, NEWEST, Row, onnx};
 pub(super) const ROWS: &[Row] = &[
     // onnxruntime writes this operator into models of any opset.
     onnx("LayerNormalization", 1, NEWEST, "float", layer_normalization),
-    onnx("RMSNormalization", 23, NEWEST, "float", |c| simplified(c)),
+    onnx("RMSNormalization", 23, NEWEST, "float", simplified),
     // onnxruntime's own, written without its domain.
-    onnx("SimplifiedLayerNormalization", 1, NEWEST, "float", |c| simplified(c)),
+    onnx("SimplifiedLayerNormalization", 1, NEWEST, "float", simplified),
     onnx("InstanceNormalization", 6, NEWEST, "float", instance_normalization),
     onnx("GroupNormalization", 18, 20, "float", |c| group_normalization(c, true)),
     onnx("GroupNormalization", 21, NEWEST, "float", |c| group_normalization(c, false)),

@@ -9,9 +9,9 @@ use crate::onnx::builder::{Built, mismatch, unsupported};
 use crate::onnx::call::{Call, NEWEST, Row, onnx};
 
 pub(super) const ROWS: &[Row] = &[
-    onnx("Resize", 10, 10, "any", |c| old_resize(c)),
+    onnx("Resize", 10, 10, "any", old_resize),
     onnx("Resize", 11, NEWEST, "any", resize),
-    onnx("Upsample", 7, 9, "any", |c| old_resize(c)),
+    onnx("Upsample", 7, 9, "any", old_resize),
 ];
 
 #[derive(Clone, Copy, PartialEq, Eq)]

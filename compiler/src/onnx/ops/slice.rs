@@ -110,10 +110,10 @@ fn nearby(extent: &Dim, from: &Dim, to: &Dim, step: i64) -> Option<(Dim, Dim)> {
     }
     match (from.as_const()?, to.as_const()?) {
         (from, to) if 0 <= from && from < to && to <= NEAR => Some((Dim::from(from), Dim::from(to - from))),
-        (from, to) if -NEAR <= from && from < 0 && to > NEAR => Some((extent + &Dim::from(from), Dim::from(-from))),
+        (from, to) if (-NEAR..0).contains(&from) && to > NEAR => Some((extent + &Dim::from(from), Dim::from(-from))),
         (from, to) if -NEAR <= from && from < to && to < 0 => Some((extent + &Dim::from(from), Dim::from(to - from))),
-        (from, to) if 0 <= from && from <= NEAR && to > 1 << 40 => Some((Dim::from(from), extent - &Dim::from(from))),
-        (0, to) if -NEAR <= to && to < 0 => Some((Dim::ZERO, extent + &Dim::from(to))),
+        (from, to) if (0..=NEAR).contains(&from) && to > 1 << 40 => Some((Dim::from(from), extent - &Dim::from(from))),
+        (0, to) if (-NEAR..0).contains(&to) => Some((Dim::ZERO, extent + &Dim::from(to))),
         _ => None,
     }
 }

@@ -38,14 +38,13 @@ pub fn independent_axes(inst: &Inst, views: &[View]) -> Vec<Group> {
         Inst::Attend(_) => {
             let mut group = vec![(0, 0), (1, 0), (2, 0), (3, 0)];
             // Bias, lengths and key counts are by batch as well; sinks are not.
-            group.extend((4..views.len()).filter(|&view| views[view].dims[0] == views[0].dims[0]).map(|view| (view, 0)));
+            group
+                .extend((4..views.len()).filter(|&view| views[view].dims[0] == views[0].dims[0]).map(|view| (view, 0)));
             let complete = group.len() == views.len();
             if complete { vec![group] } else { vec![] }
         }
         Inst::Gather(row) => gather(views, row.axis.index()),
-        Inst::GatherNd(row) => {
-            (0..row.batch.index()).map(|axis| vec![(0, axis), (1, axis), (2, axis)]).collect()
-        }
+        Inst::GatherNd(row) => (0..row.batch.index()).map(|axis| vec![(0, axis), (1, axis), (2, axis)]).collect(),
         Inst::Pool(row) if row.indices.is_none() => vec![vec![(0, 0), (1, 0)], vec![(0, 1), (1, 1)]],
         Inst::Pool(_)
         | Inst::Resize(_)
@@ -88,7 +87,8 @@ fn same_axes(views: &[View], except: AxisSet) -> Vec<Group> {
 /// `out a b [bias]`: batch axes, rows, columns.
 fn product(views: &[View], bias: bool) -> Vec<Group> {
     let rank = views[0].rank();
-    let mut groups: Vec<Group> = (0..rank - 2).map(|axis| (0..views.len()).map(|view| (view, axis)).collect()).collect();
+    let mut groups: Vec<Group> =
+        (0..rank - 2).map(|axis| (0..views.len()).map(|view| (view, axis)).collect()).collect();
     let mut rows = vec![(0, rank - 2), (1, rank - 2)];
     let mut columns = vec![(0, rank - 1), (2, rank - 1)];
     if bias {
@@ -103,7 +103,8 @@ fn product(views: &[View], bias: bool) -> Vec<Group> {
 /// `out a b [a_zero] [b_zero]`.
 fn product_with_zeros(views: &[View], a_zero: bool, b_zero: bool) -> Vec<Group> {
     let rank = views[0].rank();
-    let mut groups: Vec<Group> = (0..rank - 2).map(|axis| (0..views.len()).map(|view| (view, axis)).collect()).collect();
+    let mut groups: Vec<Group> =
+        (0..rank - 2).map(|axis| (0..views.len()).map(|view| (view, axis)).collect()).collect();
     let mut rows = vec![(0, rank - 2), (1, rank - 2)];
     let mut columns = vec![(0, rank - 1), (2, rank - 1)];
     if a_zero {

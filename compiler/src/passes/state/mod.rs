@@ -90,7 +90,10 @@ impl Roles {
                 () if integer && is(&sequence) => &mut ids,
                 () if graph.use_counts()[cranelift_entity::EntityRef::index(port.value)] == 0 => continue,
                 () => {
-                    return Err(refused(format!("input {at} `{}` is neither ids, mask, positions nor past", port.name)));
+                    return Err(refused(format!(
+                        "input {at} `{}` is neither ids, mask, positions nor past",
+                        port.name
+                    )));
                 }
             };
             if role.replace(port.value).is_some() {

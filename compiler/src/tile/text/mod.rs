@@ -13,8 +13,8 @@ mod print;
 #[cfg(test)]
 mod tests;
 
-pub(super) use self::print::summary;
 pub use self::parse::parse;
+pub(super) use self::print::summary;
 pub use self::print::{Options, print};
 
 /// Operations that are not instructions.

@@ -101,8 +101,13 @@ impl Reader {
         let [ty] = operation.types.as_slice() else { return Err("one result is expected".into()) };
         let dims = ty.dims(&self.program.symbols)?;
         let capacity = self.get::<usize>(map, "capacity")? as u64;
-        let data =
-            BufferData { home: self.home(operation)?, capacity, element: ty.element, dims, name: text(map, "name")?.into() };
+        let data = BufferData {
+            home: self.home(operation)?,
+            capacity,
+            element: ty.element,
+            dims,
+            name: text(map, "name")?.into(),
+        };
         let (element, dims) = (data.element, data.dims.clone());
         let buffer = self.program.buffers.push(data);
         self.define(operation, View::dense(buffer, element, &dims))
@@ -215,9 +220,7 @@ impl Reader {
     }
 
     fn resize(&self, map: &Map) -> Result<ResizeParameters, String> {
-        let float = |key: &str| -> Result<f32, String> {
-            Ok(self.get::<crate::graph::Real>(map, key)?.get() as f32)
-        };
+        let float = |key: &str| -> Result<f32, String> { Ok(self.get::<crate::graph::Real>(map, key)?.get() as f32) };
         let unknown = |key: &str| format!("`{key}` has an unknown value");
         Ok(ResizeParameters {
             mode: ResizeMode::from_name(text(map, "mode")?).ok_or_else(|| unknown("mode"))?,

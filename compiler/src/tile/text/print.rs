@@ -8,8 +8,8 @@ use narae_isa::table::Word;
 use crate::compress::Sources;
 use crate::graph::attribute::{Attribute, Field, Names};
 use crate::ir::attribute::Dictionary;
-use crate::ir::text::write::{self, attribute, type_text};
 use crate::ir::text::symbols;
+use crate::ir::text::write::{self, attribute, type_text};
 use crate::ir::{Dim, Symbol};
 use crate::tile::view::dense_strides;
 use crate::tile::{Buffer, BufferData, Cause, Home, Op, Parameters, Program, View};
@@ -136,8 +136,11 @@ impl Printer<'_> {
     ) {
         let list = |part: fn(&(String, String)) -> &str| operands.iter().map(part).collect::<Vec<_>>().join(", ");
         let (values, types) = (list(|operand| &operand.0), list(|operand| &operand.1));
-        let dictionary =
-            if attributes.is_empty() { String::new() } else { format!(" {}", attribute(&Attribute::Dictionary(attributes))) };
+        let dictionary = if attributes.is_empty() {
+            String::new()
+        } else {
+            format!(" {}", attribute(&Attribute::Dictionary(attributes)))
+        };
         let pad = " ".repeat(indent);
         writeln!(self.out, "{pad}{results}\"tile.{name}\"({values}){dictionary} : ({types}) -> {ty}{location}")
             .expect("writing to a string succeeds");
@@ -148,9 +151,10 @@ impl Printer<'_> {
         let symbols = &self.program.symbols;
         let ty = type_text(view.element, &view.dims, symbols);
         let dense = view.strides == dense_strides(&view.dims);
-        let whole = self.program.buffers.get(view.buffer).is_some_and(|data| {
-            dense && view.offset.is(0) && data.element == view.element && data.dims == view.dims
-        });
+        let whole =
+            self.program.buffers.get(view.buffer).is_some_and(|data| {
+                dense && view.offset.is(0) && data.element == view.element && data.dims == view.dims
+            });
         if whole {
             return (format!("%{}", view.buffer), ty);
         }
@@ -227,7 +231,14 @@ impl Printer<'_> {
         }
     }
 
-    fn with_regions(&mut self, name: &str, operands: &[(String, String)], bodies: &[&Vec<Op>], map: Map, indent: usize) {
+    fn with_regions(
+        &mut self,
+        name: &str,
+        operands: &[(String, String)],
+        bodies: &[&Vec<Op>],
+        map: Map,
+        indent: usize,
+    ) {
         let pad = " ".repeat(indent);
         let list = |part: fn(&(String, String)) -> &str| operands.iter().map(part).collect::<Vec<_>>().join(", ");
         let (values, types) = (list(|operand| &operand.0), list(|operand| &operand.1));

@@ -17,7 +17,11 @@ const LOCATED: Options = Options { locations: true };
 fn round_trip(program: &Program, sources: &Sources) {
     let text = print(program, sources, LOCATED);
     let parsed = parse(&text, sources).unwrap_or_else(|error| panic!("{error}\n{text}"));
-    assert!(parsed == *program, "the program is another one after parsing:\n{text}\n{}", print(&parsed, sources, LOCATED));
+    assert!(
+        parsed == *program,
+        "the program is another one after parsing:\n{text}\n{}",
+        print(&parsed, sources, LOCATED)
+    );
     assert_eq!(print(&parsed, sources, LOCATED), text);
 }
 
@@ -80,13 +84,20 @@ fn structure_is_told_from_instructions() {
 
 #[test]
 fn wrong_text_is_refused_with_its_line() {
-    let wrap = |line: &str| format!("\"builtin.module\"() ({{\n\"narae.tile\"() ({{\n{line}\n}}) {{assumptions = [], name = \"m\", symbols = []}} : () -> ()\n}}) : () -> ()");
+    let wrap = |line: &str| {
+        format!(
+            "\"builtin.module\"() ({{\n\"narae.tile\"() ({{\n{line}\n}}) {{assumptions = [], name = \"m\", symbols = []}} : () -> ()\n}}) : () -> ()"
+        )
+    };
     for (line, expected) in [
         ("\"tile.move\"(%b0, %b0) : () -> ()", "not defined"),
         ("\"tile.fence\"() {inst = \"halt\"} : () -> ()", "holds the instruction"),
         ("\"tile.fence\"() {inst = \"fence @wait(s1, 1)\"} : () -> ()", "neither waits nor signals"),
         ("%b0 = \"tile.buffer\"() {capacity = 4, home = \"moon\", name = \"x\"} : () -> tensor<1xf32>", "no home"),
-        ("%b0 = \"tile.buffer\"() {capacity = -4, home = \"sram\", name = \"x\"} : () -> tensor<1xf32>", "not negative"),
+        (
+            "%b0 = \"tile.buffer\"() {capacity = -4, home = \"sram\", name = \"x\"} : () -> tensor<1xf32>",
+            "not negative",
+        ),
         ("\"tile.for\"() ({}, {}) {index = \"i\"} : () -> ()", "wrong number"),
         ("\"graph.add\"() : () -> ()", "not an operation"),
         ("\"tile.let\"() {symbol = \"x\", value = 1} : () -> ()", "names no symbol"),

@@ -62,7 +62,8 @@ impl Corners<'_> {
             .filter(|(left, right)| left.symbols().iter().chain(&right.symbols()).any(|symbol| wanted.contains(symbol)))
             .collect();
         wanted.extend(assumed.iter().flat_map(|(left, right)| [left.symbols(), right.symbols()].concat()));
-        let mut points = combinations(&wanted.into_iter().map(|symbol| (symbol, self.extremes(symbol))).collect::<Vec<_>>());
+        let mut points =
+            combinations(&wanted.into_iter().map(|symbol| (symbol, self.extremes(symbol))).collect::<Vec<_>>());
         points.retain(|point| assumed.iter().all(|(left, right)| eval(left, point) == eval(right, point)));
         for (index, trip) in loops {
             points = points

@@ -124,7 +124,10 @@ impl<'a> Verifier<'a> {
                 }
             };
             if members.is_empty() || !members.iter().all(fits) {
-                self.report(None, format!("the members of table {buffer} are not buffers before it of its element's width"));
+                self.report(
+                    None,
+                    format!("the members of table {buffer} are not buffers before it of its element's width"),
+                );
             }
         }
     }
@@ -153,7 +156,10 @@ impl<'a> Verifier<'a> {
             Op::Copy { to, from, .. } => {
                 let axes = (to.rank() == from.rank()).then(|| View::simplify_together(&[to, from])[0].rank());
                 if axes.is_none_or(|axes| axes > MAXIMUM_RANK) {
-                    self.report(Some(op), format!("a copy has sides of different ranks, or more than {MAXIMUM_RANK} axes"));
+                    self.report(
+                        Some(op),
+                        format!("a copy has sides of different ranks, or more than {MAXIMUM_RANK} axes"),
+                    );
                 }
                 self.same_dims(op, to, from);
                 self.read(op, from);
@@ -197,7 +203,10 @@ impl<'a> Verifier<'a> {
                 values.iter().for_each(|value| self.used(op, value));
                 let count = i64::try_from(values.len()).unwrap_or(i64::MAX);
                 if !to.is_dense() || !to.len().is(count) {
-                    self.report(Some(op), "numbers are written to a view that is not dense, or not of their number".into());
+                    self.report(
+                        Some(op),
+                        "numbers are written to a view that is not dense, or not of their number".into(),
+                    );
                 }
                 self.write(op, to);
             }
@@ -332,7 +341,9 @@ impl<'a> Verifier<'a> {
         let members = self.program.members(view.buffer);
         let filled = |&member: &Buffer| match self.program.buffers[member].home {
             Home::Input(_) | Home::Constant(_) | Home::Weight(_) | Home::State(_) => true,
-            Home::Sram | Home::Dram | Home::Scratch | Home::Output(_) | Home::Table { .. } => self.written.contains(&member),
+            Home::Sram | Home::Dram | Home::Scratch | Home::Output(_) | Home::Table { .. } => {
+                self.written.contains(&member)
+            }
         };
         if !members.iter().all(filled) {
             self.report(Some(op), format!("{} is read before anything is written to it", view.buffer));
@@ -394,7 +405,8 @@ impl<'a> Verifier<'a> {
         let weight = self.is_weight(view.buffer);
         let streams = compute.inst.engine() == Engine::Dmaw;
         if weight != (streams || operand.place == MemoryRule::Fifo) {
-            return self.report(Some(op), format!("`{}` is a packed weight where none is expected, or none", operand.name));
+            return self
+                .report(Some(op), format!("`{}` is a packed weight where none is expected, or none", operand.name));
         }
         if streams {
             return fifo.push_back(view.buffer);

@@ -59,9 +59,7 @@ fn rules(inst: &Inst) -> &'static [Rule] {
         Inst::GatherRows(_) => &[("out", Width, "n *r"), ("table", Width, "m *r"), ("index", Integer, "n")],
         Inst::ScatterRows(_) => &[("table", Width, "m *r"), ("a", Width, "n *r"), ("index", Integer, "n")],
         Inst::Append(_) => &[("cache", Any, "b h t d"), ("new", Any, "b h s d"), ("past", Integer, "b")],
-        Inst::Linear(_) => {
-            &[("out", Any, "*l n"), ("x", Float, "*l k"), ("weight", Any, "n k"), ("bias", Any, "n")]
-        }
+        Inst::Linear(_) => &[("out", Any, "*l n"), ("x", Float, "*l k"), ("weight", Any, "n k"), ("bias", Any, "n")],
         Inst::Matmul(_) => {
             &[("out", Any, "*l m n"), ("a", Any, "*l m k"), ("b", Any, "*l k n"), ("bias", Any, "*l m n")]
         }
@@ -169,7 +167,11 @@ pub(super) fn check(inst: &Inst, operands: &[Operand], views: &[View], corners: 
             continue;
         };
         if !match_.elements(elements, view.element) {
-            problems.push(format!("the elements of `{}`, {}, are not what the row demands", operand.name, view.element.name()));
+            problems.push(format!(
+                "the elements of `{}`, {}, are not what the row demands",
+                operand.name,
+                view.element.name()
+            ));
         }
         if let Err(what) = match_.dims(dims, &view.dims) {
             problems.push(format!("the dims of `{}` do not fit `{dims}`: {what}", operand.name));
@@ -199,7 +201,9 @@ pub(super) fn check(inst: &Inst, operands: &[Operand], views: &[View], corners: 
             want.len() == out.rank() && want.iter().zip(&out.dims).all(|(want, dim)| corners.may_equal(want, dim))
         };
         if !fits {
-            problems.push("the result does not have the dims of the operand with those of the index in place of the axis".into());
+            problems.push(
+                "the result does not have the dims of the operand with those of the index in place of the axis".into(),
+            );
         }
     }
     problems

@@ -72,7 +72,10 @@ fn operands_agree_with_the_row() {
         |p| find(p, "unary").inst = isa::FillInteger { out: d(0), value: 0, rs: Some(r(3)) }.into(),
         "a view or the parameters are not an operand",
     );
-    broken(|p| find(p, "unary").inst = isa::Select { out: d(0), c: d(1), a: d(1), b: d(1) }.into(), "the elements of `c`");
+    broken(
+        |p| find(p, "unary").inst = isa::Select { out: d(0), c: d(1), a: d(1), b: d(1) }.into(),
+        "the elements of `c`",
+    );
     broken(|p| find(p, "unary").inst = isa::Halt {}.into(), "not an operand");
 }
 

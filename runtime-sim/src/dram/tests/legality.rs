@@ -143,7 +143,8 @@ fn follow_rows(rows: &mut [Option<u32>], b: &Sent, per_rank: usize) {
 /// Traffic of every kind: a stream, scattered blocks, and writes among both.
 fn traffic() -> Trace {
     let stream = (0..150).map(|i| (false, i * 2048, 2048));
-    let blocks = (0..1500).map(|i| (scatter(i) % 5 == 0, scatter(i + 7777) % (1 << 29) / 64 * 64, 32 << (i % 5)));
+    let blocks =
+        (0..1500).map(|i| (scatter(i).is_multiple_of(5), scatter(i + 7777) % (1 << 29) / 64 * 64, 32 << (i % 5)));
     let copy = (0..200).map(|i| (i % 2 == 1, i / 2 * 1024 + i % 2 * (1 << 28), 1024));
     trace(stream.chain(blocks).chain(copy))
 }
