@@ -1,5 +1,6 @@
 //! Bad input, through the built binary: every case ends with its coded error and exit code, says where, never panics, and leaves
 //! no output behind.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "tests talk to whoever runs them")]
 
 mod support;
 

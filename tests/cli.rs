@@ -1,4 +1,5 @@
 //! The command line as users see it: help, version, error texts, exit codes, `-` and quiet, as snapshots.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "tests talk to whoever runs them")]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! One program for every length: one image answers all past lengths and batches.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "tests talk to whoever runs them")]
 
 mod support;
 

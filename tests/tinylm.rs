@@ -1,4 +1,5 @@
 //! The trained models: logits, greedy text, f16 and 4-bit quality, as their READMEs and the bars say.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "tests talk to whoever runs them")]
 
 mod support;
 

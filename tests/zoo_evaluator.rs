@@ -1,5 +1,6 @@
 //! The zoo of `../shared/models` through the front end and the reference evaluator: every file, every stored call, by the
 //! manifest's tolerances, as imported, after canonicalisation, and after the laws. `NARAE_ZOO=llama` limits it to file names with that text.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "tests talk to whoever runs them")]
 
 mod support;
 

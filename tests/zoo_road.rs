@@ -1,6 +1,7 @@
 //! Every zoo file with a reference through the whole road: compile once, then all stored calls on the simulator.
 //!
 //! `NARAE_ZOO=llama` selects files whose name contains the text (default: `llama`; `NARAE_ZOO=` runs all).
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "tests talk to whoever runs them")]
 
 #[path = "support/mod.rs"]
 mod support;

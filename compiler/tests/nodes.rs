@@ -2,6 +2,7 @@
 //!
 //! Every in-scope case of `shared/conformance` is imported, run on its stored inputs, which are run-time inputs, and compared by the
 //! suite's tolerances. `NARAE_NODES=text` limits it to case names with that text; `NARAE_NODES_LIST=1` prints every failure.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "tests talk to whoever runs them")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

@@ -1,4 +1,5 @@
 //! What the laws recover from the decoder files of the model zoo, whatever exporter wrote them.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "tests talk to whoever runs them")]
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

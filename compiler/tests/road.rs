@@ -1,4 +1,5 @@
 //! The back half of the road on small graphs: what the instructions look like.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "tests talk to whoever runs them")]
 
 use std::collections::BTreeMap;
 

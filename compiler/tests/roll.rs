@@ -1,5 +1,6 @@
 //! Models of the zoo through import, canonicalisation and rolling, before and after recovery: layers become loops, values stay bit for
 //! bit, and the text of every stage parses back. `NARAE_ZOO=llama` (the default) limits it to file names with that text.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "tests talk to whoever runs them")]
 
 use std::path::{Path, PathBuf};
 

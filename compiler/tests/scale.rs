@@ -1,4 +1,5 @@
 //! Large files: opening does not read weights, importing is linear. Times are asserted in release builds and printed in any.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "tests talk to whoever runs them")]
 
 use std::io::Write as _;
 use std::time::{Duration, Instant};

@@ -1,5 +1,6 @@
 //! The memory model against the anchor's data (bars D1 to D5). Needs `../shared/dram` or `$NARAE_SHARED/dram`; skipped
 //! loudly without. The whole table as a page: `cargo run --release --example validation`.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "tests talk to whoever runs them")]
 #![expect(clippy::print_stderr, reason = "a skipped test must be seen")]
 
 use std::path::PathBuf;

@@ -96,7 +96,6 @@ pub struct BufferData {
 
 /// An operation.
 #[derive(Clone, Debug, PartialEq)]
-#[allow(clippy::large_enum_variant, reason = "almost all rows are of the large variants")]
 pub enum Op {
     /// An instruction of an engine.
     Compute(Compute),
@@ -171,7 +170,6 @@ pub struct Compute {
 
 /// Parameters that do not fit an instruction.
 #[derive(Clone, Debug, PartialEq)]
-#[allow(clippy::large_enum_variant, reason = "almost all rows are of the large variants")]
 pub enum Parameters {
     /// Windows of convolution and pooling; unused spatial axes hold the neutral value.
     Window(WindowParameters<Dim>),

@@ -105,7 +105,6 @@ enum Key {
 
 /// One line of the code before synchronisation.
 #[derive(Clone, Debug)]
-#[allow(clippy::large_enum_variant, reason = "almost all rows are of the large variants")]
 enum Line {
     /// An instruction; a branch's target is the number of a label.
     Inst { inst: Inst, touches: Vec<Touch>, origin: u32 },
