@@ -43,7 +43,7 @@ pub struct WatchOptions {
 impl WatchOptions {
     /// What passes are told.
     pub fn settings(&self) -> Settings {
-        Settings { verify_each: self.verify_each.is_some(), ..Settings::default() }
+        Settings { verify_each: self.verify_each.is_some() }
     }
 
     /// The observer that these options ask for; pass names are checked.
