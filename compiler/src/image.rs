@@ -24,7 +24,7 @@ use crate::lower::tile_to_isa::{self, Addresses, Rows};
 use crate::lower::{graph_to_tile, tile_to_isa::Code};
 use crate::passes::memory_map::{self, Item, MemoryMap, PAGE, PlacedItem};
 use crate::passes::place;
-use crate::tile::{Home, Program, Weight};
+use crate::tile::{Home, Program, Weight, verify};
 
 /// Slices of a weight that are packed at a time, in parallel.
 const SLICES_AT_ONCE: usize = 32;
@@ -66,7 +66,13 @@ pub fn build(entries: &[EntryGraph], chip: &Chip, description: Description) -> R
     let mut offsets = Vec::new();
     for entry in entries {
         let program = graph_to_tile::lower(&entry.graph, &entry.name, &entry.ports)?;
+        if cfg!(debug_assertions) {
+            verify::lowered(&program)?;
+        }
         let (placed, sram) = place::place(&program, sram)?;
+        if cfg!(debug_assertions) {
+            verify::placed(&placed)?;
+        }
         programs.push(placed);
         offsets.push(sram);
     }

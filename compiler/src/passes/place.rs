@@ -133,8 +133,9 @@ impl Placer<'_> {
             out.append(&mut level.prelude);
             // The weight of a product that was cut into pieces is streamed once per piece, inside of the loop.
             if matches!(placed.first(), Some(Op::For { layers: false, .. })) && streams_weight(op) {
-                let load = out.pop();
-                assert!(load.as_ref().is_some_and(is_load_weight), "a streamed product follows its weight's load");
+                // Copies that bring other operands in may stand between the two.
+                let load = out.iter().rposition(is_load_weight);
+                out.remove(load.expect("a streamed product follows its weight's load"));
             }
             out.append(&mut placed);
         }

@@ -30,16 +30,25 @@ impl Emitter<'_> {
         let Some(expression) = dim.to_expression(&number) else {
             return Err(limit("a dim of the program overflows".to_string()));
         };
-        let register = self.expression(&expression, &symbols)?;
+        self.expression(&expression, &symbols)
+    }
+
+    /// A register with the value of an expression, not locked. Parts of expressions stay in their registers as well: batch ×
+    /// sequence is a part of most extents.
+    fn expression(&mut self, expression: &DimExpr, symbols: &[Symbol]) -> Result<ScalarRegister, Diagnostic> {
+        let dim = value_of(expression, symbols);
+        if let Some(index) = self.state.scalars.find(&dim) {
+            return Ok(scalar_register(index));
+        }
+        let register = self.compute_expression(expression, symbols)?;
         // A symbol's own register already has its key; a computed value gets one now.
-        if self.state.scalars.find(dim).is_none() {
-            self.state.scalars.set(register.index(), Some(dim.clone()));
+        if self.state.scalars.find(&dim).is_none() {
+            self.state.scalars.set(register.index(), Some(dim));
         }
         Ok(register)
     }
 
-    /// Code for an expression; the result's register is not locked.
-    fn expression(&mut self, expression: &DimExpr, symbols: &[Symbol]) -> Result<ScalarRegister, Diagnostic> {
+    fn compute_expression(&mut self, expression: &DimExpr, symbols: &[Symbol]) -> Result<ScalarRegister, Diagnostic> {
         use ScalarFunction::{Add, Div, Max, Min, Mod, Mul, Sub};
         match expression {
             DimExpr::Const(value) => {
@@ -160,6 +169,22 @@ impl Emitter<'_> {
         self.state.scalars.retain(|_, dim| !depends(dim));
         let program = self.program;
         self.state.descriptors.retain(|_, key| !super::descriptors::depends(program, key, symbol));
+    }
+}
+
+/// The dim that an expression computes.
+fn value_of(expression: &DimExpr, symbols: &[Symbol]) -> Dim {
+    let of = |part: &DimExpr| value_of(part, symbols);
+    match expression {
+        DimExpr::Const(value) => Dim::from(*value),
+        DimExpr::Slot(number) => Dim::from(symbols[usize::from(*number)]),
+        DimExpr::Add(a, b) => &of(a) + &of(b),
+        DimExpr::Sub(a, b) => &of(a) - &of(b),
+        DimExpr::Mul(a, b) => &of(a) * &of(b),
+        DimExpr::FloorDiv(a, b) => of(a).floor_div(&of(b)),
+        DimExpr::Mod(a, b) => of(a).modulo(&of(b)),
+        DimExpr::Min(a, b) => of(a).minimum(&of(b)),
+        DimExpr::Max(a, b) => of(a).maximum(&of(b)),
     }
 }
 
