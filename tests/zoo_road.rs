@@ -1,6 +1,7 @@
 //! Every zoo file with a reference through the whole road: compile once, then all stored calls on the simulator.
 //!
-//! `NARAE_ZOO=llama` selects files whose name contains the text (default: `llama`; `NARAE_ZOO=` runs all).
+//! `NARAE_ZOO=llama` selects files whose name contains the text. A file of [`MISSING`] that passes fails the test, so that the
+//! list stays true.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "tests talk to whoever runs them")]
 
 #[path = "support/mod.rs"]
@@ -18,6 +19,17 @@ use narae::isa::image::Image;
 use narae::npz::{self, Arrays};
 use narae::sim::Machine;
 use support::compare::{Tolerance, compare_all};
+
+/// Files that do not run yet, and why.
+const MISSING: &[(&str, &str)] = &[
+    ("optimum/qwen3_moe/model.onnx", "lengths that NonZero gives inside of the laws' rebuilt graph have no bound"),
+    ("torch_ts/mixtral_nocache.onnx", "lengths that NonZero gives inside of the laws' rebuilt graph have no bound"),
+    ("optimum/t5/decoder_model_merged.onnx", "extents of an If's results that are outputs have no bound"),
+    ("optimum/whisper/decoder_model_merged.onnx", "extents of an If's results that are outputs have no bound"),
+    ("torch_dynamo/qwen3_moe_nocache.onnx", "a GatherND over all experts exceeds SRAM and is not cut"),
+    ("torch_ts_odd/scripted_loop_sequence.onnx", "sequences do not exist on the chip"),
+    ("torch_ts_odd/scripted_split_sequence.onnx", "sequences do not exist on the chip"),
+];
 
 struct File {
     name: String,
@@ -99,7 +111,7 @@ fn run(zoo: &Path, file: &File) -> Result<(usize, f64), String> {
 #[test]
 fn zoo_files_run_as_instructions() {
     let Some(zoo) = support::shared("models/zoo") else { return support::skip("the zoo") };
-    let filter = std::env::var("NARAE_ZOO").unwrap_or_else(|_| String::from("llama"));
+    let filter = std::env::var("NARAE_ZOO").unwrap_or_default();
     let files: Vec<File> = manifest(&zoo).into_iter().filter(|file| file.name.contains(&filter)).collect();
     let (mut passed, mut failed) = (0, Vec::new());
     for file in &files {
@@ -107,9 +119,16 @@ fn zoo_files_run_as_instructions() {
             continue;
         }
         match run(&zoo, file) {
+            Ok(_) if MISSING.iter().any(|(name, _)| *name == file.name) => {
+                eprintln!("UNEXPECTED PASS {}: take it off the list", file.name);
+                failed.push(file.name.clone());
+            }
             Ok((calls, worst)) => {
                 passed += 1;
                 eprintln!("pass {} ({calls} calls, max |Δ| {worst:.2e})", file.name);
+            }
+            Err(_) if MISSING.iter().any(|(name, _)| *name == file.name) => {
+                eprintln!("missing {}", file.name);
             }
             Err(problem) => {
                 let short: String = problem.lines().take(12).collect::<Vec<_>>().join("\n     ");

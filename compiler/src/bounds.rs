@@ -2,8 +2,8 @@
 //!
 //! In: a graph whose input dims are symbols, what the user said. Out: a bound for every symbol that an input defines, or one
 //! report of all symbols without one. A length is known by its place: axis 0 of any input is the batch, axis 1 of a matrix of
-//! integers the sequence, the position axis of a cache the past. These have usual bounds (1, 128 and 2048); any other length
-//! needs `--dim NAME=N`.
+//! integers the sequence, the position axis of a cache the past. The past has a usual bound, 2048; any other length needs
+//! `--dim NAME=N`.
 
 use std::collections::BTreeMap;
 
@@ -84,13 +84,11 @@ pub fn bind(graph: &mut Graph, maxima: &Maxima) -> Result<(), Diagnostics> {
     Diagnostics::check(problems, ())
 }
 
-/// The bound of a length that nobody spoke of; only lengths of a known role have one.
+/// The bound of a length that nobody spoke of; only the past has one.
 fn usual(role: Role) -> Option<i64> {
     match role {
-        Role::Batch => Some(1),
-        Role::Sequence => Some(128),
         Role::Past => Some(2048),
-        Role::Other => None,
+        Role::Batch | Role::Sequence | Role::Other => None,
     }
 }
 
