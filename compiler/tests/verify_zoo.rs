@@ -2,6 +2,7 @@
 //!
 //! `NARAE_ZOO=llama` selects files whose name contains the text (default: `llama`; `NARAE_ZOO=` takes all). Without the shared folder
 //! the test says so and passes.
+#![allow(clippy::print_stdout, reason = "tests talk to whoever runs them")]
 
 use std::path::{Path, PathBuf};
 
