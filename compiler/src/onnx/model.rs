@@ -1,6 +1,6 @@
 //! A model that was opened: scanned, decoded, with its tensors still in their files.
 //!
-//! In: a path or bytes, and [`Limits`]. Out: a [`Model`], whose tensors can be looked up as [`TensorData`]. Always holds: the
+//! In: a path or bytes, and [`Limits`]. Out: a [`Model`], whose tensors can be looked up as `TensorData`. Always holds: the
 //! decoder has seen only what the scan wrote; a tensor's bytes are counted against its dims before anything is allocated for them.
 
 use std::path::{Path, PathBuf};

@@ -2,7 +2,7 @@
 //!
 //! In: placed programs. Out: an address for every buffer that a program uses. Constants and weights are shared by all
 //! entries; scratch of different entries shares its bytes, because only one entry runs at a time. Regions follow each other in
-//! the order of the enum [`Region`], each aligned to a page.
+//! the order constants and weights, state, inputs and outputs, scratch, each aligned to a page.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -88,7 +88,7 @@ pub fn gelu_tanh(x: f64) -> f64 {
     if x == f64::NEG_INFINITY { -0.0 } else { x * sigmoid(2.0 * inner) }
 }
 
-/// Evaluates c[0] + c[1]·x + c[2]·x² + … by Horner's rule, one multiplication and one addition a step.
+/// Evaluates c\[0\] + c\[1\]·x + c\[2\]·x² + … by Horner's rule, one multiplication and one addition a step.
 #[inline(always)]
 fn horner<const N: usize>(x: f64, coefficients: &[f64; N]) -> f64 {
     let mut sum = coefficients[N - 1];

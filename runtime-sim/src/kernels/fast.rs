@@ -104,7 +104,7 @@ fn block<L: Lanes, const R: usize, const T: usize>(lanes: L, w: &[f32], x: &[f32
     }
 }
 
-/// Σ a[i]·b[i].
+/// Σ a\[i\]·b\[i\].
 #[inline(always)]
 pub fn dot<L: Lanes>(lanes: L, a: &[f32], b: &[f32]) -> f32 {
     let (a, a_tail) = a.as_chunks();
@@ -120,7 +120,7 @@ pub fn dot<L: Lanes>(lanes: L, a: &[f32], b: &[f32]) -> f32 {
     tree(partial)
 }
 
-/// Σ a[i].
+/// Σ a\[i\].
 #[inline(always)]
 pub fn sum<L: Lanes>(lanes: L, a: &[f32]) -> f32 {
     let (a, tail) = a.as_chunks();

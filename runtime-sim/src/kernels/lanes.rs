@@ -73,7 +73,7 @@ pub trait Lanes: Copy {
     fn words(self, from: &[u8; 64]) -> Self::Words;
     /// Each word shifted right by four bits.
     fn next_nibble(self, words: Self::Words) -> Self::Words;
-    /// Lane i = table[low four bits of words[i]]; the other bits of a word are ignored.
+    /// Lane i = table[low four bits of words\[i\]]; the other bits of a word are ignored.
     fn lookup(self, table: Self::V, words: Self::Words) -> Self::V;
 }
 

@@ -54,7 +54,7 @@ pub fn fast(arch: Arch, kind: FloatKind, weight: Packed<'_>, x: &[f32], out: &mu
     });
 }
 
-/// Calls `body` with the bytes of each slice and a buffer [token][32] for its outputs, on several threads, and puts the outputs in place.
+/// Calls `body` with the bytes of each slice and a buffer \[token\]\[32\] for its outputs, on several threads, and puts the outputs in place.
 pub(super) fn over_slices(weight: Packed<'_>, out: &mut [f32], body: impl Fn(&[u8], usize, &mut [f32]) + Sync) {
     let n = weight.outputs;
     let tokens = out.len().checked_div(n).unwrap_or(0);

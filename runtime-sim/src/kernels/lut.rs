@@ -79,7 +79,7 @@ fn centre(kind: UniformKind, zero: u8) -> f32 {
     0.5 * f32::from(kind.greatest()) - f32::from(zero)
 }
 
-/// The sum of four activations with the signs of a key: bit i set means +x[i].
+/// The sum of four activations with the signs of a key: bit i set means +x\[i\].
 fn signed_sum(x: [f32; QUAD], key: u32) -> f32 {
     let s = |i: usize| if key >> i & 1 == 1 { x[i] } else { -x[i] };
     (s(0) + s(1)) + (s(2) + s(3))

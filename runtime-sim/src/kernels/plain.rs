@@ -5,7 +5,7 @@
 use super::lanes;
 use narae_isa::numerics::{canonical_f32, exp, f32_of};
 
-/// Σ a[i]·b[i]: partial sum i mod 16 takes the rounded product of each i, ascending, from +0; then the binary tree.
+/// Σ a\[i\]·b\[i\]: partial sum i mod 16 takes the rounded product of each i, ascending, from +0; then the binary tree.
 pub fn dot(a: &[f32], b: &[f32]) -> f32 {
     let mut partial = [0f32; 16];
     for (i, (x, y)) in a.iter().zip(b).enumerate() {
@@ -14,7 +14,7 @@ pub fn dot(a: &[f32], b: &[f32]) -> f32 {
     lanes::tree(partial)
 }
 
-/// Σ a[i]: sixteen strided partial sums from +0, then the binary tree.
+/// Σ a\[i\]: sixteen strided partial sums from +0, then the binary tree.
 pub fn sum(a: &[f32]) -> f32 {
     let mut partial = [0f32; 16];
     for (i, x) in a.iter().enumerate() {

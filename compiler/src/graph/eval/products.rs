@@ -98,7 +98,7 @@ pub(super) fn matmul_integer(operands: [&HostTensor; 4]) -> Result<HostTensor, F
     integer_product(a, b, &centred(a, a_zero), &centred(b, b_zero), Element::I32)
 }
 
-/// Σ a[i]·b[i] in eight interleaved partial sums.
+/// Σ a\[i\]·b\[i\] in eight interleaved partial sums.
 fn dot(a: &[f64], b: &[f64]) -> f64 {
     let mut partial = [0f64; 8];
     let (left, right) = (a.chunks_exact(8), b.chunks_exact(8));
