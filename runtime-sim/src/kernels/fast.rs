@@ -9,7 +9,7 @@ use pulp::Arch;
 use rayon::prelude::*;
 
 /// Work below this many multiply-adds stays on the calling thread: waking another one costs more.
-const PARALLEL_WORK: usize = 150_000;
+const PARALLEL_WORK: usize = 1_000_000;
 
 /// Splits rows among threads: calls `body(first row, rows)` for chunks of `out`, `width` numbers a row.
 pub fn over_rows<T: Send>(out: &mut [T], width: usize, work_per_row: usize, body: impl Fn(usize, &mut [T]) + Sync) {
