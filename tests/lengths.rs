@@ -4,8 +4,13 @@
 mod support;
 
 use narae::npz::Arrays;
-use narae::session::{Reference, Session};
-use narae_compiler::compile::{Options, Precision};
+use narae::session::{Reference, Session, import};
+use std::path::Path;
+
+use narae_compiler::bounds;
+use narae_compiler::compile::{KvCache, Options, Precision, compile_graph};
+use narae_compiler::pipeline::Unobserved;
+use narae_isa::table::WORD_BYTES;
 use narae_isa::{Chip, Element, HostTensor};
 use support::compare::{Tolerance, compare_all};
 
@@ -56,5 +61,42 @@ fn one_image_answers_every_past_and_batch() {
             "batch {batch}, sequence {sequence}, past {past}: max |Δ| {:.2e}",
             delta.unwrap_or_else(|e| panic!("past {past}: {e}"))
         );
+    }
+}
+
+/// Bytes of code of a model under these options.
+fn code_bytes(model: &Path, options: &Options) -> usize {
+    let mut graph = import(model).expect("the model imports");
+    bounds::fix(&mut graph, &options.maxima).expect("the maxima fit");
+    let (compiled, _) = compile_graph(graph, options, &mut Unobserved).expect("the model compiles");
+    compiled.content.words.len() * WORD_BYTES
+}
+
+/// The ways in which a decoder is compiled.
+fn ways() -> impl Iterator<Item = (KvCache, Precision)> {
+    let caches = [KvCache::Io, KvCache::State];
+    caches.into_iter().flat_map(|cache| [Precision::F32, Precision::F16].map(|precision| (cache, precision)))
+}
+
+#[test]
+fn code_does_not_depend_on_the_longest_past() {
+    let path = support::root().join("examples/tinylm/model.onnx");
+    for (kv_cache, precision) in ways() {
+        let code = |past| code_bytes(&path, &Options { kv_cache, precision, ..options(past) });
+        let codes = [1, 16, 128, 511].map(code);
+        println!("{kv_cache:?} {precision:?}: {codes:?} bytes of code");
+        assert!(codes.iter().all(|&bytes| bytes == codes[0]), "{kv_cache:?} {precision:?}: {codes:?}");
+    }
+}
+
+#[test]
+fn twelve_alike_layers_are_as_much_code_as_two() {
+    let data = support::root().join("tests/data");
+    for (kv_cache, precision) in ways() {
+        let options = Options { kv_cache, precision, ..options(64) };
+        let two = code_bytes(&data.join("llama2_primitive_fp16.onnx"), &options);
+        let twelve = code_bytes(&data.join("llama12_primitive.onnx"), &options);
+        println!("{kv_cache:?} {precision:?}: {two} bytes of code for 2 layers, {twelve} for 12");
+        assert!(twelve * 10 <= two * 11, "{kv_cache:?} {precision:?}: {two} for 2 layers, {twelve} for 12");
     }
 }

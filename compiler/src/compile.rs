@@ -1,7 +1,7 @@
 //! The whole road: a model in, a compiled program out.
 //!
 //! In: an ONNX [`Model`], [`Options`]. Out: [`Compiled`]. The stages, in order: import · fix dims · canonicalize · recover (laws) ·
-//! decide (formats) · keep the cache · roll alike layers · bounds · entries and precision · lower, place, encode. Whoever wants to look in between passes an [`Observer`].
+//! decide (formats) · keep the cache · precision · roll alike layers · bounds · entries · lower, place, encode. Whoever wants to look in between passes an [`Observer`].
 
 use narae_isa::chip::Chip;
 use narae_isa::format::FloatKind;
@@ -148,7 +148,7 @@ pub fn compile_graph(
     observer: &mut dyn Observer,
 ) -> Result<(Compiled, Findings), Diagnostics> {
     let (graph, findings) = optimise(graph, options, observer)?;
-    let entries = entries(graph, options)?;
+    let entries = entries(graph)?;
     let decisions = serde_json::to_value(&findings.decisions)
         .unwrap_or_else(|error| unreachable!("decisions are plain data: {error}"));
     let description = Description { model: options.name.clone(), decisions };
@@ -183,6 +183,9 @@ pub fn optimise(
         };
         state::keep_state(&mut graph, &state)?;
     }
+    if let Some(element) = options.precision.element() {
+        graph.set_precision(element)?;
+    }
     pipeline::run(&mut graph, stages(&["roll", "dead-code"])?, &settings, observer)?;
     bounds::bind(&mut graph, &options.maxima)?;
     findings.notes = graph.symbols.notes().to_vec();
@@ -195,13 +198,10 @@ fn stages(names: &[&str]) -> Result<Vec<&'static Pass>, Diagnostic> {
 }
 
 /// The entries of a graph: one, or for a kept cache one that takes several tokens and one that takes a single one.
-fn entries(mut graph: Graph, options: &Options) -> Result<Vec<EntryGraph>, Diagnostic> {
-    let ports = match options.precision.element() {
-        Some(element) => graph.set_precision(element),
-        None => graph.port_elements(),
-    };
+fn entries(graph: Graph) -> Result<Vec<EntryGraph>, Diagnostic> {
+    let entry = |name: &str, graph| EntryGraph { name: String::from(name), graph };
     if graph.states.is_empty() {
-        return Ok(vec![EntryGraph { name: String::from("main"), graph, ports }]);
+        return Ok(vec![entry("main", graph)]);
     }
     let mut decode = graph.clone();
     let ids = decode.inputs().iter().find(|port| decode.rank(port.value) == 2).map(|port| port.value);
@@ -212,7 +212,6 @@ fn entries(mut graph: Graph, options: &Options) -> Result<Vec<EntryGraph>, Diagn
         })?;
         decode.resolve_symbols();
     }
-    let entry = |name: &str, graph| EntryGraph { name: String::from(name), graph, ports: ports.clone() };
     Ok(vec![entry("prefill", graph), entry("decode", decode)])
 }
 

@@ -18,7 +18,6 @@ use rayon::prelude::*;
 
 use crate::compress::{Recipe, Sources};
 use crate::graph::Graph;
-use crate::graph::retype::PortElements;
 use crate::ir::SymbolDefinition;
 use crate::lower::tile_to_isa::{self, Addresses, Rows};
 use crate::lower::{graph_to_tile, tile_to_isa::Code};
@@ -35,8 +34,6 @@ pub struct EntryGraph {
     pub name: String,
     /// What it computes; all symbols have bounds.
     pub graph: Graph,
-    /// The element types of its ports outside.
-    pub ports: PortElements,
 }
 
 /// What the image says of the model beside its code.
@@ -65,7 +62,7 @@ pub fn build(entries: &[EntryGraph], chip: &Chip, description: Description) -> R
     let mut programs = Vec::new();
     let mut offsets = Vec::new();
     for entry in entries {
-        let program = graph_to_tile::lower(&entry.graph, &entry.name, &entry.ports)?;
+        let program = graph_to_tile::lower(&entry.graph, &entry.name)?;
         if cfg!(debug_assertions) {
             verify::lowered(&program)?;
         }

@@ -24,8 +24,7 @@ fn a_small_mlp() {
     let y = graph.add1(Op::Linear {}, &[a, w2], &none).unwrap();
     let z = graph.add1(Op::Binary { function: BinaryFunction::Add }, &[x, y], &none).unwrap();
     graph.add_output("z", z);
-    let ports = graph.port_elements();
-    let program = graph_to_tile::lower(&graph, "main", &ports).unwrap();
+    let program = graph_to_tile::lower(&graph, "main").unwrap();
     let (placed, sram) = place::place(&program, 1 << 25).unwrap();
     let map = memory_map::map(&[&placed], &[sram], 4096, 1 << 30).unwrap();
     let mut table = tile_to_isa::Rows::default();

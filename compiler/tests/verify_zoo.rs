@@ -37,7 +37,7 @@ fn check(path: &Path) -> Result<bool, Diagnostics> {
         bounds::fix(&mut graph, &options.maxima)?;
         let (graph, _) = optimise(graph, &options, &mut Unobserved)?;
         let sources = graph.sources.clone();
-        Ok::<_, Diagnostics>((graph_to_tile::lower(&graph, "main", &graph.port_elements())?, sources))
+        Ok::<_, Diagnostics>((graph_to_tile::lower(&graph, "main")?, sources))
     };
     let (program, sources) = match lowered() {
         Ok(found) => found,

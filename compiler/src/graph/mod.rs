@@ -16,6 +16,7 @@ pub mod contents;
 pub mod eval;
 pub mod infer;
 pub mod ops;
+pub(crate) mod rebuild;
 mod recipe_text;
 pub mod retype;
 #[cfg(test)]
@@ -196,17 +197,6 @@ impl Graph {
     /// An empty graph that reads from these files.
     pub fn new(name: impl Into<String>, sources: Sources) -> Graph {
         Graph { name: name.into(), sources, ..Graph::default() }
-    }
-
-    /// An empty graph with the same name, symbols, files, inputs (as the same values); what a pass rebuilds into.
-    pub fn rebuild(&self) -> Graph {
-        let mut graph = Graph::new(self.name.clone(), self.sources.clone());
-        graph.symbols = self.symbols.clone();
-        graph.states = self.states.clone();
-        for port in &self.inputs {
-            graph.add_input(port.name.clone(), self.values[port.value].ty.clone());
-        }
-        graph
     }
 
     /// A new input.

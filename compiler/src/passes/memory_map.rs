@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use narae_isa::{Diagnostic, Element, HostTensor, codes};
 
-use super::arena::{self, Request};
-use super::place::{ALIGNMENT, Life, lives};
+use super::arena;
+use super::place::{ALIGNMENT, Life, lives, requests};
 use crate::compress::Recipe;
 use crate::ir::{Symbol, SymbolDefinition};
 use crate::lower::tile_to_isa::Addresses;
@@ -143,7 +143,7 @@ pub fn map(
         addresses.slots = at;
         addresses.slot_of = slots(program);
         at = (at + 8 * addresses.slot_of.len() as u64).next_multiple_of(PAGE);
-        at = scratch(program, at, &mut addresses);
+        at = scratch(program, at, capacity.saturating_sub(at), &mut addresses);
         map.end = map.end.max(at.next_multiple_of(PAGE));
         map.entries.push(addresses);
     }
@@ -240,19 +240,11 @@ impl Items {
     }
 }
 
-/// Scratch in LPDDR, by lifetime.
-fn scratch(program: &Program, start: u64, addresses: &mut Addresses) -> u64 {
+/// Scratch in LPDDR, by lifetime, from `start`; there are `room` bytes.
+fn scratch(program: &Program, start: u64, room: u64, addresses: &mut Addresses) -> u64 {
     let in_dram: Vec<(Buffer, Life)> =
         lives(program).into_iter().filter(|(buffer, _)| program.buffers[*buffer].home == Home::Dram).collect();
-    let requests: Vec<Request> = in_dram
-        .iter()
-        .map(|(buffer, life)| Request {
-            bytes: program.buffers[*buffer].capacity.max(1),
-            first: life.first,
-            last: life.last,
-        })
-        .collect();
-    let plan = arena::plan(&requests, ALIGNMENT);
+    let plan = arena::plan(&requests(program, &in_dram), ALIGNMENT, room);
     for ((buffer, _), offset) in in_dram.iter().zip(plan.offsets) {
         addresses.buffers.insert(*buffer, start + offset);
     }

@@ -14,9 +14,9 @@ use narae_isa::operand::Engine;
 use narae_isa::table::{Access, MemoryRule};
 use narae_isa::{Diagnostic, codes};
 
-pub use self::life::{Life, lives};
+pub use self::life::{Life, lives, requests};
 use crate::ir::{Dim, Symbol, Symbols};
-use crate::passes::arena::{self, Request};
+use crate::passes::arena;
 use crate::tile::{Buffer, BufferData, Cause, Compute, Home, Op, Program, View};
 
 /// Alignment of buffers in SRAM and LPDDR, in bytes: one burst of a channel.
@@ -31,15 +31,8 @@ pub fn place(program: &Program, sram: u64) -> Result<(Program, BTreeMap<Buffer, 
         let lives = lives(&placed);
         let in_sram: Vec<(Buffer, Life)> =
             lives.into_iter().filter(|(buffer, _)| matches!(placed.buffers[*buffer].home, Home::Sram)).collect();
-        let requests: Vec<Request> = in_sram
-            .iter()
-            .map(|(buffer, life)| Request {
-                bytes: placed.buffers[*buffer].capacity.max(1),
-                first: life.first,
-                last: life.last,
-            })
-            .collect();
-        let plan = arena::plan(&requests, ALIGNMENT);
+        let requests = requests(&placed, &in_sram);
+        let plan = arena::plan(&requests, ALIGNMENT, sram);
         if plan.bytes <= sram {
             let offsets = in_sram.iter().map(|(buffer, _)| *buffer).zip(plan.offsets).collect();
             return Ok((placed, offsets));

@@ -18,14 +18,12 @@ mod windows;
 
 use std::collections::BTreeMap;
 
-use narae_isa::element::ScaleRounding;
-use narae_isa::instructions::{self as isa, Inst};
+use narae_isa::instructions::Inst;
 use narae_isa::operand::{DescriptorRegister, ScalarRegister};
 use narae_isa::{Diagnostic, Diagnostics, Element, codes};
 
 use self::scope::Scope;
 use crate::compress::Recipe;
-use crate::graph::retype::PortElements;
 use crate::graph::{Graph, NodeData, Op as GraphOp};
 use crate::ir::{Dim, Symbol, Value};
 use crate::tile::{Buffer, BufferData, Cause, Compute, Home, Op, PAGE_TOKENS, Program, View};
@@ -36,13 +34,12 @@ type Lowered = Result<(), Diagnostic>;
 /// The greatest rank of a view in an instruction.
 pub const MAXIMUM_RANK: usize = 8;
 
-/// Lowers one graph to the program of one entry; `ports` are the types that its inputs and outputs have outside. All
-/// problems at once.
-pub fn lower(graph: &Graph, name: &str, ports: &PortElements) -> Result<Program, Diagnostics> {
+/// Lowers one graph to the program of one entry. All problems at once.
+pub fn lower(graph: &Graph, name: &str) -> Result<Program, Diagnostics> {
     let program = Program { name: name.to_string(), symbols: graph.symbols.clone(), ..Program::default() };
     let mut lowering = Lowering { program, block: Vec::new(), constants: BTreeMap::new(), cause: Cause::default() };
     let mut scope = Scope::new(graph, &[], &mut |symbol| symbol.into());
-    let mut problems = lowering.entry(&mut scope, ports);
+    let mut problems = lowering.entry(&mut scope);
     problems.dedup();
     lowering.program.body = lowering.block;
     Diagnostics::check(problems, lowering.program)
@@ -74,7 +71,7 @@ pub(crate) const fn r(index: u8) -> ScalarRegister {
 
 impl Lowering {
     /// Lowers a whole graph with its inputs and outputs.
-    fn entry(&mut self, scope: &mut Scope<'_>, ports: &PortElements) -> Vec<Diagnostic> {
+    fn entry(&mut self, scope: &mut Scope<'_>) -> Vec<Diagnostic> {
         let mut problems = Vec::new();
         let graph = scope.graph;
         for (index, port) in graph.inputs().iter().enumerate() {
@@ -86,8 +83,7 @@ impl Lowering {
                 continue;
             }
             let dims = scope.value_dims(port.value);
-            let view = self.allocate(ports.inputs[index], &dims, Home::Input(index), &port.name);
-            match view.and_then(|view| self.converted(view, graph.element(port.value))) {
+            match self.allocate(graph.element(port.value), &dims, Home::Input(index), &port.name) {
                 Ok(view) => scope.set_view(port.value, view),
                 Err(problem) => problems.push(problem),
             }
@@ -98,7 +94,7 @@ impl Lowering {
                 continue; // updated in place
             }
             let dims = scope.value_dims(port.value);
-            match self.allocate(ports.outputs[index], &dims, Home::Output(index), &port.name) {
+            match self.allocate(graph.element(port.value), &dims, Home::Output(index), &port.name) {
                 Ok(view) => outputs.push((port.value, view)),
                 Err(problem) => problems.push(problem),
             }
@@ -106,22 +102,14 @@ impl Lowering {
         if !problems.is_empty() {
             return problems;
         }
-        let direct = outputs.iter().filter(|(value, view)| view.element == graph.element(*value));
-        direct.for_each(|(value, view)| scope.wish(*value, view.clone()));
+        outputs.iter().for_each(|(value, view)| scope.wish(*value, view.clone()));
         for port in graph.inputs() {
             self.read_symbols(scope, port.value);
         }
         problems.extend(self.nodes(scope));
         if problems.is_empty() {
             for (value, view) in outputs {
-                let delivered = match self.converted(scope.view(value), view.element) {
-                    Ok(from) if from != view => {
-                        self.copy(view, from);
-                        Ok(())
-                    }
-                    other => other.map(|_| ()),
-                };
-                problems.extend(delivered.err());
+                self.deliver(scope, value, view);
             }
         }
         problems
@@ -155,17 +143,6 @@ impl Lowering {
         room[2] = Dim::from(i64::try_from(pages * PAGE_TOKENS as u64).unwrap_or(i64::MAX));
         let dense = self.allocate(element, &room, Home::State(name.to_string()), name)?;
         Ok(View::paged(dense.buffer, element, &dims))
-    }
-
-    /// A view in another element type: itself, or a conversion to working memory.
-    fn converted(&mut self, view: View, element: Element) -> Result<View, Diagnostic> {
-        if view.element == element {
-            return Ok(view);
-        }
-        let out = self.scratch(element, &view.dims)?;
-        let inst = isa::Convert { out: d(0), a: d(1), rounding: ScaleRounding::Up, saturate: false };
-        self.apply(inst.into(), out.clone(), vec![view])?;
-        Ok(out)
     }
 
     /// Puts a value where an output or a table wants it, unless it was made there.

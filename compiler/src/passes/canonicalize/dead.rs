@@ -6,6 +6,7 @@
 use cranelift_entity::SecondaryMap;
 use narae_isa::Diagnostic;
 
+use crate::graph::rebuild::{ValueMap, copy_node, finish};
 use crate::graph::{Definition, Graph};
 use crate::ir::{Dim, SymbolDefinition, Value};
 
@@ -16,44 +17,16 @@ pub fn remove_dead_code(graph: &mut Graph) -> Result<(), Diagnostic> {
         return Ok(());
     }
     let mut new = graph.rebuild();
-    let mut map: SecondaryMap<Value, Option<Value>> = SecondaryMap::new();
+    let mut map = ValueMap::new();
     for (old, copy) in graph.inputs().iter().zip(new.inputs()) {
         map[old.value] = Some(copy.value);
     }
     for (_, node) in graph.nodes().filter(|(_, node)| node.results.iter().any(|&value| live[value])) {
-        let operands = node.operands.iter().map(|&value| mapped(&map, value)).collect();
-        let types = node.results.iter().map(|&value| graph.ty(value).clone()).collect();
-        let results = new.push(node.op.clone(), operands, types, node.provenance.clone());
-        for (&old, copy) in node.results.iter().zip(results) {
-            map[old] = Some(copy);
-        }
+        copy_node(graph, &mut new, node, &mut map);
     }
     finish(graph, &mut new, &map);
     *graph = new;
     Ok(())
-}
-
-pub(in crate::passes) fn mapped(map: &SecondaryMap<Value, Option<Value>>, value: Value) -> Value {
-    map[value].expect("operands point backwards, and what a living node needs lives")
-}
-
-/// Outputs and the definitions of symbols, in the values of the copy.
-pub(in crate::passes) fn finish(old: &Graph, new: &mut Graph, map: &SecondaryMap<Value, Option<Value>>) {
-    for port in old.outputs() {
-        new.add_output(port.name.clone(), mapped(map, port.value));
-    }
-    let definitions: Vec<_> = new.symbols.iter().map(|(symbol, row)| (symbol, row.definition)).collect();
-    for (symbol, definition) in definitions {
-        let moved = match definition {
-            SymbolDefinition::Data { value, index } => map[value].map(|value| SymbolDefinition::Data { value, index }),
-            SymbolDefinition::Extent { value, axis } => {
-                map[value].map(|value| SymbolDefinition::Extent { value, axis })
-            }
-            SymbolDefinition::Input { .. } | SymbolDefinition::Passed { .. } | SymbolDefinition::Undefined => continue,
-        };
-        // A symbol whose tensor died is used nowhere.
-        new.symbols.define(symbol, moved.unwrap_or(SymbolDefinition::Undefined));
-    }
 }
 
 /// Which values are needed.

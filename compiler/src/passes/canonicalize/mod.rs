@@ -17,10 +17,10 @@ mod tests;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use cranelift_entity::SecondaryMap;
 use narae_isa::{Diagnostic, codes};
 
-use self::dead::{finish, live_values, mapped};
+use self::dead::live_values;
+use crate::graph::rebuild::{ValueMap, finish, mapped};
 use crate::graph::{Graph, NodeData, Op, Provenance};
 use crate::ir::{Dim, Symbol, SymbolDefinition, Value};
 
@@ -65,7 +65,7 @@ fn learn_data_symbols(graph: &mut Graph) -> Result<bool, Diagnostic> {
 fn round(old: &Graph) -> Result<Graph, Diagnostic> {
     let live = live_values(old);
     let mut builder = Builder { graph: old.rebuild(), seen: HashMap::new() };
-    let mut map: SecondaryMap<Value, Option<Value>> = SecondaryMap::new();
+    let mut map = ValueMap::new();
     for (port, copy) in old.inputs().iter().zip(builder.graph.inputs()) {
         map[port.value] = Some(copy.value);
     }

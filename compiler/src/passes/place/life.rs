@@ -3,8 +3,10 @@
 //! Positions number the ops in program order, bodies included. A buffer that is used inside of a loop and also outside
 //! of it lives for the whole loop, because the loop comes back to its start. Touching a table touches all its members.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use crate::ir::{Dim, Symbol};
+use crate::passes::arena::Request;
 use crate::tile::{Buffer, Op, Program};
 
 /// An inclusive range of positions.
@@ -69,6 +71,19 @@ impl Walk {
         }
         life
     }
+}
+
+/// What the buffers want of the arena. Those whose extents name the same lengths are one class.
+pub fn requests(program: &Program, lives: &[(Buffer, Life)]) -> Vec<Request> {
+    let mut classes: BTreeMap<BTreeSet<Symbol>, usize> = BTreeMap::new();
+    let request = |(buffer, life): &(Buffer, Life)| {
+        let data = &program.buffers[*buffer];
+        let lengths = data.dims.iter().flat_map(Dim::symbols).collect();
+        let next = classes.len();
+        let class = *classes.entry(lengths).or_insert(next);
+        Request { bytes: data.capacity.max(1), first: life.first, last: life.last, class }
+    };
+    lives.iter().map(request).collect()
 }
 
 #[cfg(test)]

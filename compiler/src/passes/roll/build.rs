@@ -3,16 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use cranelift_entity::SecondaryMap;
 use narae_isa::Diagnostic;
 
 use super::order::Order;
 use super::relate::{Roles, Source, Spot};
+use crate::graph::rebuild::{ValueMap, copy_node, finish, mapped};
 use crate::graph::{Graph, Op, Origin, Provenance, TensorType};
 use crate::ir::{Dim, Node, Symbol, SymbolDefinition, Value};
-use crate::passes::canonicalize::dead::{finish, mapped};
-
-type Mapping = SecondaryMap<Value, Option<Value>>;
 
 /// The new graph.
 pub(super) fn build(graph: &Graph, order: &Order, roles: &Roles) -> Result<Graph, Diagnostic> {
@@ -20,29 +17,19 @@ pub(super) fn build(graph: &Graph, order: &Order, roles: &Roles) -> Result<Graph
     let (before, rest) = order.sequence.split_at(stretch.start);
     let (inside, after) = rest.split_at(stretch.period * stretch.count);
     let mut new = graph.rebuild();
-    let mut map = Mapping::new();
+    let mut map = ValueMap::new();
     for (old, copy) in graph.inputs().iter().zip(new.inputs()) {
         map[old.value] = Some(copy.value);
     }
     for &node in order.prologue.iter().chain(before) {
-        copy(graph, node, &mut new, &mut map);
+        copy_node(graph, &mut new, graph.node(node), &mut map);
     }
     write_loop(graph, inside, roles, &mut new, &mut map)?;
     for &node in after {
-        copy(graph, node, &mut new, &mut map);
+        copy_node(graph, &mut new, graph.node(node), &mut map);
     }
     finish(graph, &mut new, &map);
     Ok(new)
-}
-
-fn copy(graph: &Graph, node: Node, new: &mut Graph, map: &mut Mapping) {
-    let data = graph.node(node);
-    let operands = data.operands.iter().map(|&value| mapped(map, value)).collect();
-    let types = data.results.iter().map(|&value| graph.ty(value).clone()).collect();
-    let results = new.push(data.op.clone(), operands, types, data.provenance.clone());
-    for (&old, result) in data.results.iter().zip(results) {
-        map[old] = Some(result);
-    }
 }
 
 /// Symbols of the enclosing graph as symbols of the body.
@@ -77,7 +64,7 @@ fn write_loop(
     inside: &[Node],
     roles: &Roles,
     new: &mut Graph,
-    map: &mut Mapping,
+    map: &mut ValueMap,
 ) -> Result<(), Diagnostic> {
     let (period, trip) = (roles.stretch.period, roles.stretch.count);
     let (body, symbols) = write_body(graph, inside, roles);

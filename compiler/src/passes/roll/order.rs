@@ -39,13 +39,22 @@ pub(super) fn order(graph: &Graph, lookups: Lookups) -> Order {
     let early = early_nodes(graph, lookups);
     let prologue = graph.nodes().filter(|(node, _)| early[*node]).map(|(node, _)| node).collect();
     let mut walk = Walk { graph, placed: early, sequence: Vec::with_capacity(graph.node_count()) };
-    let main =
-        graph.outputs().iter().map(|port| port.value).max_by_key(|&value| walk.defining(value).map(|n| n.index()));
-    if let Some(node) = main.and_then(|value| walk.defining(value)) {
+    if let Some(node) = main_node(graph) {
         walk.visit(node);
     }
     let sequence = with_the_rest(graph, &walk);
     Order { prologue, sequence }
+}
+
+/// The node behind the main output: the one with the longest chain of nodes before it, which goes through all layers.
+fn main_node(graph: &Graph) -> Option<Node> {
+    let mut depth: SecondaryMap<Value, usize> = SecondaryMap::new();
+    for (_, data) in graph.nodes() {
+        let deepest = data.operands.iter().map(|&value| depth[value]).max().unwrap_or(0);
+        data.results.iter().for_each(|&value| depth[value] = deepest + 1);
+    }
+    let main = graph.outputs().iter().map(|port| port.value).max_by_key(|&value| depth[value])?;
+    graph.defining(main).map(|(node, _)| node)
 }
 
 /// The values that a node needs: its operands, and the tensors that define symbols of its dims.

@@ -32,7 +32,7 @@ fn lowered(seed: u64) -> Option<(Program, Program)> {
         let symbol = graph.symbols.find(name)?;
         graph.symbols.bound(symbol, Some(0), Some(8));
     }
-    let program = graph_to_tile::lower(&graph, "main", &graph.port_elements()).ok()?;
+    let program = graph_to_tile::lower(&graph, "main").ok()?;
     let placed = place::place(&program, 1 << 20).ok()?.0;
     Some((program, placed))
 }

@@ -23,7 +23,7 @@ fn program() -> Program {
     let a = graph.add1(GraphOp::Unary { function: UnaryFunction::Silu }, &[h], &none).expect("a function");
     let z = graph.add1(GraphOp::Binary { function: BinaryFunction::Add }, &[x, a], &none).expect("a sum");
     graph.add_output("z", z);
-    graph_to_tile::lower(&graph, "main", &graph.port_elements()).expect("it lowers")
+    graph_to_tile::lower(&graph, "main").expect("it lowers")
 }
 
 /// The compute with this mnemonic.
