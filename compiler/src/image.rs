@@ -3,6 +3,7 @@
 //! In: one lowered-ready graph per entry, the chip. Out: a [`Compiled`] program whose weights are still recipes; writing it
 //! streams them, slice by slice, into the file. Always holds: the same input gives the same bytes at any thread count.
 
+use std::collections::BTreeMap;
 use std::io::{Cursor, Seek, Write};
 use std::path::Path;
 
@@ -10,7 +11,7 @@ use narae_isa::chip::Chip;
 use narae_isa::descriptor::{Memory, Row};
 use narae_isa::format::{self, FloatKind, WeightFormat};
 use narae_isa::image::{
-    DebugInfo, Entry, ImageContent, ImageWriter, Metadata, Origin, Region, RegionKind, Slot, StateBuffer, TensorInfo,
+    BufferInfo, BufferKind, DebugInfo, Entry, ImageContent, ImageWriter, Metadata, Origin, Region, RegionKind, Slot, StateBuffer, TensorInfo,
     write_file_atomically,
 };
 use narae_isa::{Diagnostic, Diagnostics, Element, Overflow};
@@ -23,7 +24,7 @@ use crate::lower::tile_to_isa::{self, Addresses, Rows};
 use crate::lower::{graph_to_tile, tile_to_isa::Code};
 use crate::passes::memory_map::{self, Item, MemoryMap, PAGE, PlacedItem};
 use crate::passes::place;
-use crate::tile::{Home, Program, Weight, verify};
+use crate::tile::{Buffer, Home, Program, Weight, verify};
 
 /// Slices of a weight that are packed at a time, in parallel.
 const SLICES_AT_ONCE: usize = 32;
@@ -100,6 +101,7 @@ fn content(
     for (((entry, program), addresses), code) in entries.iter().zip(programs).zip(&map.entries).zip(codes) {
         let first = u32::try_from(words.len()).unwrap_or(u32::MAX);
         table.push(entry_info(entry, program, addresses, first));
+        debug.buffers.extend(buffers(program, addresses, &code.uses, first));
         for (index, (mut word, origin)) in code.words.into_iter().zip(code.origins).enumerate() {
             shift_target(&mut word.inst, first);
             let origin = &code.origin_table[origin as usize];
@@ -152,6 +154,31 @@ fn content(
         decisions: description.decisions,
     };
     Ok(ImageContent { metadata, words, rows, debug })
+}
+
+/// The buffers of one entry, for reports.
+fn buffers(
+    program: &Program,
+    addresses: &Addresses,
+    uses: &BTreeMap<Buffer, (u32, u32)>,
+    first: u32,
+) -> Vec<BufferInfo> {
+    let info = |(buffer, used): (&Buffer, &(u32, u32))| {
+        let data = &program.buffers[*buffer];
+        let (memory, kind) = match data.home {
+            Home::Sram => (Memory::Sram, BufferKind::Scratch),
+            Home::Dram | Home::Scratch | Home::Table { .. } => (Memory::Dram, BufferKind::Scratch),
+            Home::Input(_) => (Memory::Dram, BufferKind::Input),
+            Home::Output(_) => (Memory::Dram, BufferKind::Output),
+            Home::Constant(_) => (Memory::Dram, BufferKind::Constant),
+            Home::Weight(_) => (Memory::Dram, BufferKind::Weight),
+            Home::State(_) => (Memory::Dram, BufferKind::State),
+        };
+        let address = addresses.buffers[buffer];
+        let used = (used.0 + first, used.1 + first);
+        BufferInfo { name: data.name.clone(), kind, memory, address, bytes: data.capacity, used }
+    };
+    uses.iter().map(info).collect()
 }
 
 fn shift_target(inst: &mut narae_isa::instructions::Inst, by: u32) {

@@ -3,7 +3,7 @@
 //! Invariants of a valid image: the chip sheet parses; regions lie in their memories and do not overlap; code, descriptors and
 //! weights have one region each of exactly their size; every entry starts inside the code; every branch target and every row
 //! number is in bounds; the last instruction cannot run off the end; every address that does not depend on a register lies in
-//! a region; every tensor fits its place at the greatest lengths; debug info names existing origins.
+//! a region; every tensor fits its place at the greatest lengths; debug info names existing origins and places its buffers inside their memories.
 
 use std::collections::BTreeSet;
 
@@ -232,6 +232,14 @@ impl<'a> Checker<'a> {
         let known = debug.runs.iter().all(|(_, origin)| (*origin as usize) < debug.origins.len());
         if !ascending || !known {
             self.metadata("the debug info is not in order".to_string());
+        }
+        for buffer in &debug.buffers {
+            let end = buffer.address.checked_add(buffer.bytes);
+            let (first, last) = (buffer.used.0 as usize, buffer.used.1 as usize);
+            let exists = first <= last && last < self.content.words.len();
+            if end.is_none_or(|end| end > self.capacity(buffer.memory)) || !exists {
+                self.metadata(format!("the debug info places the buffer `{}` where nothing is", buffer.name));
+            }
         }
     }
 }

@@ -1,8 +1,11 @@
-//! Debug info: which tile operation, graph operation and ONNX node every instruction comes from.
+//! Debug info: which tile operation, graph operation and ONNX node every instruction comes from, and which buffers lie where.
 //!
-//! Always: runs are ascending and begin at instruction 0 when there are any; every run names an existing origin.
+//! Always: runs are ascending and begin at instruction 0 when there are any; every run names an existing origin; the instructions
+//! between which a buffer is used exist.
 
 use serde::{Deserialize, Serialize};
+
+use crate::descriptor::Memory;
 
 /// Where instructions come from.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -12,6 +15,45 @@ pub struct DebugInfo {
     pub origins: Vec<Origin>,
     /// (first instruction, index of its origin): holds until the next run.
     pub runs: Vec<(u32, u32)>,
+    /// The buffers of all entries: the memory map by name, for people. Buffers whose lives do not meet may share bytes.
+    #[serde(default)]
+    pub buffers: Vec<BufferInfo>,
+}
+
+/// What a buffer holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BufferKind {
+    /// A packed weight.
+    Weight,
+    /// Dense elements that come with the image.
+    Constant,
+    /// What is kept between calls.
+    State,
+    /// An input of an entry.
+    Input,
+    /// An output of an entry.
+    Output,
+    /// Intermediate results.
+    Scratch,
+}
+
+/// A buffer: where it lies and between which instructions of its entry it is used.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BufferInfo {
+    /// The value or tensor that it holds.
+    pub name: String,
+    /// What that is.
+    pub kind: BufferKind,
+    /// Which memory.
+    pub memory: Memory,
+    /// First byte.
+    pub address: u64,
+    /// Its size.
+    pub bytes: u64,
+    /// The first and the last instruction that touches it. Inside of a loop it may live once per iteration.
+    pub used: (u32, u32),
 }
 
 /// One origin.

@@ -25,7 +25,7 @@ mod metadata;
 mod open;
 mod write;
 
-pub use debug::{DebugInfo, Origin};
+pub use debug::{BufferInfo, BufferKind, DebugInfo, Origin};
 pub use metadata::{Entry, Metadata, Region, RegionKind, Slot, StateBuffer, TensorInfo};
 pub use open::Image;
 pub use write::{ImageContent, ImageWriter, write_file_atomically};

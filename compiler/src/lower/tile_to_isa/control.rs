@@ -140,6 +140,7 @@ impl Emitter<'_> {
         let Some(flag) = self.state.scalars.claim_temporary().map(scalar_register) else {
             return Err(limit("no scalar register is free for a condition".to_string()));
         };
+        self.uses([view.buffer].into_iter());
         self.inst(isa::LoadScalar { rd: flag, source, ri: None, index: 0 }, touches);
         Ok(flag)
     }

@@ -6,12 +6,14 @@ use narae_isa::table::{Synchronization, Word};
 
 use super::{Code, Line, Origin};
 use crate::passes::synchronize::{self, Extra, Sync};
+use crate::tile::Buffer;
 
 pub(super) fn finish(lines: &[Line], origin_table: Vec<Origin>) -> Code {
     let syncs = synchronize::synchronize(&lines.iter().map(line_of).collect::<Vec<_>>());
     let mut code = Code { origin_table, ..Code::default() };
     let mut labels: Vec<(u32, u32)> = Vec::new();
     let mut origin = 0;
+    let mut used: &[Buffer] = &[];
     for (line, sync) in lines.iter().zip(&syncs) {
         if let Line::Inst { origin: own, .. } = line {
             origin = *own;
@@ -21,10 +23,12 @@ pub(super) fn finish(lines: &[Line], origin_table: Vec<Origin>) -> Code {
             Line::Inst { inst, origin, .. } => {
                 let mut word = Word::new(*inst);
                 word.sync = header(sync);
+                std::mem::take(&mut used).iter().for_each(|&buffer| used_here(&mut code, buffer));
                 code.words.push(word);
                 code.origins.push(*origin);
             }
-            Line::Label(label) => labels.push((*label, u32::try_from(code.words.len()).unwrap_or(u32::MAX))),
+            Line::Label(label) => labels.push((*label, position(&code))),
+            Line::Uses(buffers) => used = buffers,
             Line::Barrier | Line::LoopBegin | Line::LoopEnd => {}
         }
         extras(&mut code, &sync.after, origin, &labels);
@@ -39,6 +43,17 @@ pub(super) fn finish(lines: &[Line], origin_table: Vec<Origin>) -> Code {
     code
 }
 
+/// The number of the next instruction.
+fn position(code: &Code) -> u32 {
+    u32::try_from(code.words.len()).unwrap_or(u32::MAX)
+}
+
+/// The next instruction touches this buffer.
+fn used_here(code: &mut Code, buffer: Buffer) {
+    let next = position(code);
+    code.uses.entry(buffer).and_modify(|(_, last)| *last = next).or_insert((next, next));
+}
+
 fn line_of(line: &Line) -> synchronize::Line {
     match line {
         Line::Inst { inst, touches, .. } if touches.is_empty() && inst.engine() == Engine::Scu => {
@@ -47,7 +62,7 @@ fn line_of(line: &Line) -> synchronize::Line {
         Line::Inst { inst, touches, .. } => {
             synchronize::Line::Instruction { engine: inst.engine().code().into(), touches: touches.clone() }
         }
-        Line::Label(_) => synchronize::Line::Scalar,
+        Line::Label(_) | Line::Uses(_) => synchronize::Line::Scalar,
         Line::Barrier => synchronize::Line::Barrier,
         Line::LoopBegin => synchronize::Line::LoopBegin,
         Line::LoopEnd => synchronize::Line::LoopEnd,

@@ -57,6 +57,8 @@ pub struct Code {
     pub origins: Vec<u32>,
     /// The table that `origins` numbers.
     pub origin_table: Vec<Origin>,
+    /// The first and the last instruction that touches each buffer.
+    pub uses: BTreeMap<Buffer, (u32, u32)>,
 }
 
 /// SRAM addresses are told apart from LPDDR addresses in hazard ranges by this bit.
@@ -108,6 +110,8 @@ enum Key {
 enum Line {
     /// An instruction; a branch's target is the number of a label.
     Inst { inst: Inst, touches: Vec<Touch>, origin: u32 },
+    /// The next instruction touches these buffers; for the image's debug info.
+    Uses(Vec<Buffer>),
     /// Where branches to this label arrive.
     Label(u32),
     /// All engines are idle here.
@@ -222,10 +226,17 @@ impl Emitter<'_> {
         let mut inst = compute.inst;
         inst.map_descriptors(|register| descriptors[register.index()]);
         inst.map_registers(|register| scalars[register.index()]);
+        self.uses(compute.views.iter().map(|view| view.buffer));
         self.inst(inst, touches);
         descriptors.iter().for_each(|register| self.state.descriptors.unlock(register.index()));
         scalars.iter().for_each(|register| self.state.scalars.unlock(register.index()));
         Ok(())
+    }
+
+    /// Notes the buffers of the next instruction: those of a table are used in turn, so all of them count.
+    fn uses(&mut self, buffers: impl Iterator<Item = Buffer>) {
+        let buffers = buffers.flat_map(|buffer| self.program.members(buffer)).collect();
+        self.push(Line::Uses(buffers));
     }
 
     fn memory(&self, buffer: Buffer) -> Memory {

@@ -129,6 +129,7 @@ impl Emitter<'_> {
         self.state.descriptors.lock(source.index());
         let rd = self.claim()?;
         self.state.scalars.set(rd.index(), Some(symbol.into()));
+        self.uses([from.buffer].into_iter());
         self.inst(isa::LoadScalar { rd, source, ri: None, index: 0 }, touches);
         self.state.descriptors.unlock(source.index());
         self.state.scalars.lock(rd.index());
@@ -157,6 +158,7 @@ impl Emitter<'_> {
         for (index, value) in (0u32..).zip(values) {
             let rs = self.locked_scalar(value)?;
             let to = self.view(view)?;
+            self.uses([view.buffer].into_iter());
             self.inst(isa::StoreScalar { to, ri: None, index, rs }, touches.clone());
             self.state.scalars.unlock(rs.index());
         }
