@@ -11,8 +11,8 @@ use narae_isa::chip::Chip;
 use narae_isa::descriptor::{Memory, Row};
 use narae_isa::format::{self, FloatKind, WeightFormat};
 use narae_isa::image::{
-    BufferInfo, BufferKind, DebugInfo, Entry, ImageContent, ImageWriter, Metadata, Origin, Region, RegionKind, Slot, StateBuffer, TensorInfo,
-    write_file_atomically,
+    BufferInfo, BufferKind, DebugInfo, Entry, ImageContent, ImageWriter, Metadata, Origin, Region, RegionKind, Slot,
+    StateBuffer, TensorInfo, write_file_atomically,
 };
 use narae_isa::{Diagnostic, Diagnostics, Element, Overflow};
 use rayon::prelude::*;
