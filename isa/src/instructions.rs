@@ -38,7 +38,7 @@ use crate::table::{
 isa! {
     // ---- SCU: control ------------------------------------------------------------------------------------------------
 
-    /// Ends the entry. The program is complete when all engines are idle.
+    /// Ends the entry. The program is complete when all engines are idle; then all semaphores must be zero, as the next entry finds them.
     0x01 Scu halt = Halt {}
 
     /// The SCU waits until every queue is empty and every engine idle. Orders everything before it with everything after.

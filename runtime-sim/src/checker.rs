@@ -72,6 +72,8 @@ pub enum HazardKind {
     UnorderedWaits,
     /// A signal that may be taken by an earlier wait instead of the one that was meant.
     SignalRace,
+    /// A signal that no wait took before the program ended: the next run would take it for one of its own.
+    UntakenSignal,
 }
 
 impl HazardKind {
@@ -85,6 +87,7 @@ impl HazardKind {
             HazardKind::SignalRace => {
                 "signals a semaphore from which an earlier wait may take this signal instead of the intended one"
             }
+            HazardKind::UntakenSignal => "ends the program although no wait has taken the signal",
         }
     }
 }
@@ -221,6 +224,14 @@ impl Checker {
         self.clocks.iter().for_each(|clock| all.join(clock));
         self.clocks = [all; AGENTS];
         self.segments.clear();
+    }
+
+    /// The program ends: every signal has been taken.
+    pub fn halt(&self, event: Event) -> Result<(), Hazard> {
+        let left = (0u64..).zip(&self.semaphores).find_map(|(place, state)| Some((place, state.signals.front()?.1)));
+        left.map_or(Ok(()), |(place, earlier)| {
+            Err(Hazard { kind: HazardKind::UntakenSignal, earlier, later: event, place })
+        })
     }
 
     /// An instruction reads the bytes `start .. end`.

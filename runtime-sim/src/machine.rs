@@ -5,7 +5,7 @@
 //! happens-before checker watches every instruction; if nothing can move, the machine says who waits for what; with a [`Recorder`] the same run
 //! also yields the steps that [`crate::timing`] replays.
 
-use crate::checker::{AGENTS, Checker, Clock, Event, Hazard};
+use crate::checker::{AGENTS, Checker, Clock, Event, Hazard, HazardKind};
 use crate::execute::{Context, Descriptors, Flow, touch};
 use crate::kernels::attention::Scratch;
 use crate::state::{Fault, Memory, Space};
@@ -91,7 +91,7 @@ impl Failure {
                 let message =
                     format!("{} {} of {}", text(hazard.later.pc), hazard.kind.describe(), text(hazard.earlier.pc));
                 let place = match hazard.kind {
-                    crate::checker::HazardKind::UnorderedWaits | crate::checker::HazardKind::SignalRace => {
+                    HazardKind::UnorderedWaits | HazardKind::SignalRace | HazardKind::UntakenSignal => {
                         format!("semaphore s{}", hazard.place)
                     }
                     _ => format!("first byte: {}", address_text(hazard.place)),
@@ -216,6 +216,10 @@ impl<'a, R: Recorder> Core<'a, R> {
                 }
                 Flow::Halt => {
                     self.idle(pc)?;
+                    if self.limits.check {
+                        let event = Event { pc, agent: word.inst.engine().code() };
+                        self.checker.halt(event).map_err(Failure::Hazard)?;
+                    }
                     return Ok(Statistics {
                         instructions: self.executed,
                         unused_signals: self.semaphores.iter().sum(),

@@ -3,11 +3,12 @@
 //! Invariants of a valid image: the chip sheet parses; regions lie in their memories and do not overlap; code, descriptors and
 //! weights have one region each of exactly their size; every entry starts inside the code; every branch target and every row
 //! number is in bounds; the last instruction cannot run off the end; every address that does not depend on a register lies in
-//! a region; every tensor fits its place at the greatest lengths; debug info names existing origins and places its buffers inside their memories.
+//! a region; every tensor fits its place at the greatest lengths; debug info names existing origins and places its
+//! buffers inside their memories, those that are in use at one time apart.
 
 use std::collections::BTreeSet;
 
-use super::{Entry, ImageContent, Region, RegionKind, TensorInfo};
+use super::{BufferInfo, BufferKind, Entry, ImageContent, Region, RegionKind, TensorInfo};
 use crate::chip::Chip;
 use crate::codes;
 use crate::descriptor::{Descriptor, Memory, ROW_BYTES, Row};
@@ -239,6 +240,34 @@ impl<'a> Checker<'a> {
             let exists = first <= last && last < self.content.words.len();
             if end.is_none_or(|end| end > self.capacity(buffer.memory)) || !exists {
                 self.metadata(format!("the debug info places the buffer `{}` where nothing is", buffer.name));
+            }
+        }
+        self.buffers_in_use_are_apart();
+    }
+
+    /// Scratch may share bytes only with scratch that is not in use between the same instructions.
+    fn buffers_in_use_are_apart(&mut self) {
+        let content: &'a ImageContent = self.content;
+        let scratch = content.debug.buffers.iter().filter(|buffer| buffer.kind == BufferKind::Scratch);
+        let mut sorted: Vec<&BufferInfo> = scratch.collect();
+        sorted.sort_by_key(|buffer| (buffer.memory, buffer.address));
+        for (at, one) in sorted.iter().enumerate() {
+            let end = one.address.saturating_add(one.bytes);
+            let behind = sorted[at + 1..].iter().take_while(|other| other.memory == one.memory && other.address < end);
+            for other in behind.filter(|other| one.used.0 <= other.used.1 && other.used.0 <= one.used.1) {
+                let user = |buffer: &BufferInfo| {
+                    let text = |pc: u32| content.words.get(pc as usize).map_or(String::new(), ToString::to_string);
+                    let (first, last) = buffer.used;
+                    let (from, to) = (text(first), text(last));
+                    format!("`{}` from instruction {first} `{from}` to instruction {last} `{to}`", buffer.name)
+                };
+                self.metadata(format!(
+                    "two buffers share bytes from {} {:#x} while both are in use: {} and {}",
+                    one.memory,
+                    other.address,
+                    user(one),
+                    user(other)
+                ));
             }
         }
     }
