@@ -215,10 +215,16 @@ fn storages(site: &Site, asked: &Asked) -> (Vec<Storage>, Option<String>) {
 
 /// The candidates of `--quant auto`, the most exact first.
 fn automatic() -> Vec<Storage> {
-    let uniform =
-        |kind, group| Storage::Quantized(Quantizer { kind, group, scale: ScaleType::F16, range: Range::Asymmetric });
-    let four = [Group::G32, Group::G64, Group::G128].map(|group| uniform(UniformKind::U4, group));
-    [Storage::Float(FloatKind::F16), uniform(UniformKind::U8, Group::Row)].into_iter().chain(four).collect()
+    let uniform = |kind, group, range| Storage::Quantized(Quantizer { kind, group, scale: ScaleType::F16, range });
+    let four = [Group::G32, Group::G64, Group::G128].map(|group| uniform(UniformKind::U4, group, Range::Asymmetric));
+    // With few codes a smaller range is worth the few weights that it cuts off.
+    let few = |kind| [Group::G32, Group::G64, Group::G128].map(|group| uniform(kind, group, Range::AsymmetricClipped));
+    [Storage::Float(FloatKind::F16), uniform(UniformKind::U8, Group::Row, Range::Asymmetric)]
+        .into_iter()
+        .chain(four)
+        .chain(few(UniformKind::U3))
+        .chain(few(UniformKind::U2))
+        .collect()
 }
 
 /// Some rows of a weight.
