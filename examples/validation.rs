@@ -66,7 +66,7 @@ fn speeds(page: &mut String) -> Result<(), String> {
 
 /// 512 MB of weights over 32 channels through the interface that chip timing uses.
 fn token(page: &mut String) -> Result<(), String> {
-    let sheet = Sheet::built_in("lpddr5x-8533").ok_or("no sheet")?.with_channels(32)?;
+    let sheet = Sheet::built_in("lpddr5x-8533").ok_or("no sheet")?.with_channels(32, 512)?;
     let bytes = 512u64 << 20;
     for exact in [true, false] {
         let seconds = cpu_seconds_of(|| {

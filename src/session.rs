@@ -13,6 +13,7 @@ use narae_compiler::onnx::{Limits as ModelLimits, Model, import as import_model}
 use narae_compiler::pipeline::{Observer, Unobserved};
 use narae_isa::{Diagnostic, Diagnostics, Element, HostTensor, Image, codes};
 use narae_sim::report::Report;
+use narae_sim::session::TimingOptions;
 use narae_sim::timing::Timing;
 use narae_sim::{Limits, Machine};
 
@@ -129,7 +130,8 @@ impl Session {
     pub fn run_timed(&mut self, entry: Option<&str>, inputs: &Arrays, tokens: u64) -> Result<Timed, Diagnostics> {
         let name = self.entry_name(entry)?;
         let inputs = self.carried(&name, inputs)?;
-        let (outcome, timing) = self.machine.run_timed(&name, &inputs)?;
+        let (outcome, timed) = self.machine.run_timed(&name, &inputs, &TimingOptions::default())?;
+        let timing = timed.timing;
         let report = self.machine.report(&timing, tokens);
         Ok(Timed { outputs: outcome.outputs, report, timing })
     }

@@ -6,7 +6,7 @@
 //! also yields the steps that [`crate::timing`] replays.
 
 use crate::checker::{AGENTS, Checker, Clock, Event, Hazard, HazardKind};
-use crate::execute::{Context, Descriptors, Flow, touch};
+use crate::execute::{Context, Descriptors, Flow, Touched, touch};
 use crate::kernels::attention::Scratch;
 use crate::state::{Fault, Memory, Space};
 use narae_isa::operand::{DescriptorRegister, ScalarRegister};
@@ -404,7 +404,8 @@ fn check(
     if matches!(word.inst, Inst::Linear(_)) {
         checker.pop_weight(event);
     }
-    let touched = touch(context, &word.inst, |space, write, start, end| {
+    let touched = touch(context, &word.inst, |touched| {
+        let Touched { space, write, start, end, .. } = touched;
         let bit = match space {
             Space::Sram => SRAM_BIT,
             Space::Dram => 0,

@@ -62,8 +62,10 @@ pub struct Report {
     pub code_bytes: u64,
     /// Size of the packed weights.
     pub weight_bytes: u64,
-    /// Instructions of the engines.
+    /// Instructions, those of the control unit included.
     pub instructions: u64,
+    /// Fingerprint of every event of the run: equal runs have equal ones.
+    pub event_hash: String,
     /// Engines.
     pub engines: Vec<EngineReport>,
     /// Joules by part.
@@ -116,8 +118,9 @@ impl Report {
             code_bytes: facts.code_bytes,
             weight_bytes: facts.weight_bytes,
             instructions: timing.counts.instructions,
+            event_hash: timing.event_hash(),
             engines,
-            joules_per_token: if facts.tokens > 0 { energy.total.typical / facts.tokens as f64 } else { 0.0 },
+            joules_per_token: if facts.tokens > 0 { energy.parts.total.typical / facts.tokens as f64 } else { 0.0 },
             energy,
             parts: timing.marks.iter().map(part).collect(),
         }
@@ -163,9 +166,10 @@ mod tests {
     #[test]
     fn parts_add_up_and_the_keys_are_there() {
         let chip = Chip::built_in("narae-edge").unwrap();
-        let sheet = Sheet::built_in(&chip.dram.device).unwrap().with_channels(chip.dram.channels as u32).unwrap();
+        let sheet = Sheet::built_in(&chip.dram.device).unwrap().with_channels(chip.dram.channels as u32, 512).unwrap();
         let mut dram = FastDram::new(&sheet, 6);
-        let timing = crate::timing::simulate(&chip, &mut dram as &mut dyn Dram, &[], 0, 0);
+        let places = crate::timing::Places::default();
+        let timing = crate::timing::simulate(&chip, &mut dram as &mut dyn Dram, [], places).unwrap();
         let report = Report::new(&chip, &timing, Facts { code_bytes: 16, weight_bytes: 5, tokens: 1 });
         let json = serde_json::to_value(&report).unwrap();
         for key in [
@@ -181,14 +185,7 @@ mod tests {
             assert!(json[key].is_number(), "{key}");
         }
         assert!(json["engines"][0]["busy"].is_number() && json["engines"][0]["stall"].is_object());
-        let parts = [
-            report.energy.dram,
-            report.energy.sram,
-            report.energy.engines,
-            report.energy.control,
-            report.energy.static_power,
-        ];
-        let sum: f64 = parts.iter().map(|part| part.typical).sum();
-        assert!((sum - report.energy.total.typical).abs() <= 1e-12 * sum.max(1.0));
+        let sum: f64 = report.energy.parts.named().iter().map(|(_, part)| part.typical).sum();
+        assert!((sum - report.energy.parts.total.typical).abs() <= 1e-12 * sum.max(1.0));
     }
 }

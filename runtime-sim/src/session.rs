@@ -4,17 +4,19 @@
 //! all inputs have been checked (names, element types, shapes, maxima), and all problems of a call are reported together; state is zero at
 //! the start and changes only by running entries or by [`Machine::write_state`].
 
-use crate::dram::sheet::Sheet;
-use crate::dram::{Dram, ExactDram, FastDram};
 use crate::machine::{Core, Limits, NoRecorder, Program, Recorder, Statistics};
 use crate::report::{Facts, Report};
 use crate::state::{Memory, Region, Space};
-use crate::timing::{self, Step, StepRecorder, Timing};
+use crate::timing::Timing;
 use narae_isa::chip::Chip;
 use narae_isa::image::{Entry, Image, RegionKind, StateBuffer, TensorInfo};
 use narae_isa::{Diagnostic, Diagnostics, DimExpr, HostTensor, codes};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+
+mod timed;
+
+pub use timed::{DramModel, Timed, TimingOptions, memory_sheet};
 
 /// Named tensors.
 pub type Tensors = BTreeMap<String, HostTensor>;
@@ -98,45 +100,6 @@ impl Machine {
         self.read_slots(entry, &mut slots)?;
         let outputs = self.read_outputs(entry, &slots)?;
         Ok(Outcome { outputs, slots, statistics })
-    }
-
-    /// Runs an entry and times it: values and cycles of the same instructions.
-    pub fn run_timed(&mut self, entry: &str, inputs: &Tensors) -> Result<(Outcome, Timing), Diagnostics> {
-        let image = self.image.clone();
-        let mut recorder = StepRecorder::new(image.chip());
-        let outcome = self.run_recorded(entry, inputs, &mut recorder)?;
-        let timing = self.time(&recorder.steps)?;
-        Ok((outcome, timing))
-    }
-
-    /// Times an entry without computing anything: only the control unit runs. Of the inputs only dims and lengths matter; what the program
-    /// would compute and then read as a length is taken as it lies in memory (zero in a fresh machine).
-    pub fn run_timing_only(&mut self, entry: &str, inputs: &Tensors) -> Result<Timing, Diagnostics> {
-        let image = self.image.clone();
-        let mut recorder = StepRecorder::new(image.chip());
-        let computing = std::mem::replace(&mut self.limits.compute, false);
-        let result = self.run_recorded(entry, inputs, &mut recorder);
-        self.limits.compute = computing;
-        result?;
-        self.time(&recorder.steps)
-    }
-
-    /// The timing of recorded steps, with the fast model of the chip's LPDDR.
-    pub fn time(&self, steps: &[Step]) -> Result<Timing, Diagnostics> {
-        let mut memory = FastDram::new(&memory_sheet(self.chip())?, timing::DRAM_QUEUES);
-        Ok(self.time_with(&mut memory, steps))
-    }
-
-    /// The timing of recorded steps, with every burst of the chip's LPDDR: exact and slow.
-    pub fn time_exactly(&self, steps: &[Step]) -> Result<Timing, Diagnostics> {
-        let mut memory = ExactDram::new(&memory_sheet(self.chip())?, timing::DRAM_QUEUES);
-        Ok(self.time_with(&mut memory, steps))
-    }
-
-    /// The timing of recorded steps with any memory model.
-    pub fn time_with(&self, memory: &mut dyn Dram, steps: &[Step]) -> Timing {
-        let (code, rows) = (self.address_of(RegionKind::Code), self.address_of(RegionKind::Descriptors));
-        timing::simulate(self.chip(), memory, steps, code, rows)
     }
 
     /// The report of a timing. `tokens` is the number of tokens that the run produced.
@@ -287,16 +250,6 @@ impl Machine {
         }
         self.write(Space::Dram, buffer.address, bytes)
     }
-}
-
-/// The LPDDR sheet of a chip.
-pub fn memory_sheet(chip: &Chip) -> Result<Sheet, Diagnostics> {
-    let wrong = |message: String| Diagnostics::from(Diagnostic::new(&codes::E0701, message));
-    let device = Sheet::built_in(&chip.dram.device).ok_or_else(|| {
-        let names: Vec<&str> = Sheet::built_in_names().collect();
-        wrong(format!("the chip's memory `{}` has no sheet; there are: {}", chip.dram.device, names.join(", ")))
-    })?;
-    device.with_channels(chip.dram.channels as u32).map_err(wrong)
 }
 
 fn space(memory: narae_isa::Memory) -> Space {

@@ -280,7 +280,7 @@ sheet! {
 }
 
 energies! {
-    /// DRAM device, PHY and controller, per bit (used where the memory's own sheet is not consulted).
+    /// DRAM device, PHY and controller, per bit, for estimates; timing takes the energy of the memory's own sheet.
     dram_bit,
     /// Reading or writing SRAM, per byte.
     sram_byte,

@@ -172,6 +172,8 @@ operand_enum! {
     Node = 2 "node";
     /// Anything else.
     User = 3 "user";
+    /// The layers are over; what follows belongs to none.
+    Rest = 4 "rest";
 }
 
 operand_enum! {

@@ -226,7 +226,7 @@ impl Dram for ExactDram {
             clocks.add(&k);
         }
         let energy = EnergyReport::new(&self.sheet, &counts);
-        DramReport { channel_bytes: self.lanes.iter().map(|l| l.bytes).collect(), counts, clocks, energy }
+        DramReport { channel_bytes: self.lanes.iter().map(|l| l.bytes).collect(), counts, clocks, energy, energy_band: self.sheet.energy.band() }
     }
 
     fn peak_bytes_per_second(&self) -> f64 {

@@ -259,7 +259,7 @@ impl Dram for FastDram {
         self.rates.account_idle(total - busy, &mut counts);
         let energy = EnergyReport::new(&self.sheet, &counts);
         let channel_bytes = self.servers.iter().map(|s| s.bursts * burst_bytes).collect();
-        DramReport { channel_bytes, counts, clocks, energy }
+        DramReport { channel_bytes, counts, clocks, energy, energy_band: self.sheet.energy.band() }
     }
 
     fn peak_bytes_per_second(&self) -> f64 {

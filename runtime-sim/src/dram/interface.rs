@@ -78,6 +78,16 @@ impl Spent {
         self.bandwidth + self.latency + self.refresh + self.turnaround + self.rows
     }
 
+    /// Another duration in the same proportions; all latency if there are none. The parts add up to it.
+    #[must_use]
+    pub fn scaled_to(&self, duration: Picoseconds) -> Spent {
+        let total = u128::from(self.total().max(1));
+        let share = |part: u64| (u128::from(duration) * u128::from(part) / total) as u64;
+        let [bandwidth, refresh, turnaround, rows] =
+            [self.bandwidth, self.refresh, self.turnaround, self.rows].map(share);
+        Spent { bandwidth, latency: duration - bandwidth - refresh - turnaround - rows, refresh, turnaround, rows }
+    }
+
     /// Splits a duration: first the latency, then the rest in the proportions of the busy clocks of the data bus.
     pub(crate) fn split(duration: Picoseconds, latency: Picoseconds, clocks: &Clocks) -> Spent {
         let latency = latency.min(duration);
@@ -100,6 +110,8 @@ pub struct DramReport {
     pub clocks: Clocks,
     /// Energy by class.
     pub energy: EnergyReport,
+    /// Lower and upper end of the energy's band, as factors on every class.
+    pub energy_band: (f64, f64),
 }
 
 impl DramReport {
@@ -129,4 +141,26 @@ pub trait Dram {
 
     /// The largest data rate of all channels together, in bytes per second.
     fn peak_bytes_per_second(&self) -> f64;
+}
+
+impl<D: Dram + ?Sized> Dram for Box<D> {
+    fn submit(&mut self, request: Request) -> RequestId {
+        (**self).submit(request)
+    }
+
+    fn next_completion(&mut self, until: Picoseconds) -> Option<Completion> {
+        (**self).next_completion(until)
+    }
+
+    fn outstanding(&self) -> usize {
+        (**self).outstanding()
+    }
+
+    fn report(&self, end: Picoseconds) -> DramReport {
+        (**self).report(end)
+    }
+
+    fn peak_bytes_per_second(&self) -> f64 {
+        (**self).peak_bytes_per_second()
+    }
 }

@@ -22,6 +22,11 @@ impl<D: Dram> Recorder<D> {
         Recorder { dram, clock_ps: sheet.timing.clock_ps, burst_bytes, trace: Trace::default() }
     }
 
+    /// The requests, in order of submission.
+    pub fn into_trace(self) -> Trace {
+        self.trace
+    }
+
     /// The requests so far, in order of submission.
     pub fn trace(&self) -> &Trace {
         &self.trace

@@ -1,7 +1,7 @@
 //! The attention engine: queries against a cache, by the kernel of [`crate::kernels::attention`].
 
 use super::{Context, Fault, Flow, require};
-use crate::kernels::attention::{Query, Rule, Source, attend as kernel};
+use crate::kernels::attention::{BLOCK, Query, Rule, Source, attend as kernel};
 use crate::state::{Cache, Memory, View};
 use narae_isa::instructions::Attend;
 use narae_isa::{Element, Overflow};
@@ -114,6 +114,66 @@ fn visible(row: &Attend, past: usize, end: usize, sliding: Option<usize>, i: usi
     }
 }
 
+/// The sliding window in tokens.
+fn window(c: &Context<'_>, row: &Attend) -> Result<Option<usize>, Fault> {
+    let window = c.optional_scalar(row.sliding).map(usize::try_from).transpose();
+    window.map_err(|_| Fault::operands("the sliding window is negative"))
+}
+
+/// Tokens before the first query, and valid keys, of sequence `b`.
+fn bounds(
+    row: &Attend,
+    past: Option<&[usize]>,
+    valid: Option<&[usize]>,
+    b: usize,
+    queries: usize,
+    keys: usize,
+) -> (usize, usize) {
+    let before = match past {
+        Some(past) => past[b],
+        None if row.causal => keys.saturating_sub(queries),
+        None => 0,
+    };
+    let end = match (valid, past) {
+        (Some(valid), _) => valid[b].min(keys),
+        (None, Some(_)) => keys.min(before.saturating_add(queries)),
+        (None, None) => keys,
+    };
+    (before, end)
+}
+
+/// For each sequence, the keys that each of its queries sees; queries in order.
+pub fn visible_keys(
+    c: &Context<'_>,
+    row: &Attend,
+    batch: usize,
+    queries: usize,
+    keys: usize,
+) -> Result<Vec<Vec<Range<usize>>>, Fault> {
+    let past = super::moves::lengths(c, row.past, batch)?;
+    let valid = super::moves::lengths(c, row.keys, batch)?;
+    let sliding = window(c, row)?;
+    let of = |b| {
+        let (before, end) = bounds(row, past.as_deref(), valid.as_deref(), b, queries, keys);
+        (0..queries).map(|i| visible(row, before, end, sliding, i)).collect()
+    };
+    Ok((0..batch).map(of).collect())
+}
+
+/// For each sequence, the blocks of keys that contain all that some query sees.
+pub(super) fn seen(c: &Context<'_>, row: &Attend, batch: usize, keys: usize) -> Result<Vec<Range<usize>>, Fault> {
+    let queries = c.tensor(row.q)?.dims().get(2).copied().unwrap_or(0) as usize;
+    let whole = |ranges: Vec<Range<usize>>| {
+        let seen = ranges.iter().filter(|range| !range.is_empty());
+        let all = seen.fold(0..0, |all: Range<usize>, one| match all.is_empty() {
+            true => one.clone(),
+            false => all.start.min(one.start)..all.end.max(one.end),
+        });
+        all.start / BLOCK * BLOCK..all.end
+    };
+    Ok(visible_keys(c, row, batch, queries, keys)?.into_iter().map(whole).collect())
+}
+
 pub(super) fn attend(c: &mut Context<'_>, row: &Attend) -> Result<Flow, Fault> {
     let (out, q) = (c.view(row.out)?, c.view(row.q)?);
     let (k, v) = (Cache::of(c.tensor(row.k)?)?, Cache::of(c.tensor(row.v)?)?);
@@ -136,11 +196,7 @@ pub(super) fn attend(c: &mut Context<'_>, row: &Attend) -> Result<Flow, Fault> {
         }
     };
     let softcap = c.optional_scalar(row.softcap).map(|bits| f32::from_bits(bits as u32));
-    let sliding = match c.optional_scalar(row.sliding).map(usize::try_from) {
-        Some(Err(_)) => return Err(Fault::operands("the sliding window is negative")),
-        Some(Ok(window)) => Some(window),
-        None => None,
-    };
+    let sliding = window(c, row)?;
     let rule = Rule {
         depth: shape.depth,
         value_depth: shape.value_depth,
@@ -154,16 +210,7 @@ pub(super) fn attend(c: &mut Context<'_>, row: &Attend) -> Result<Flow, Fault> {
     let group = shape.heads / shape.kv_heads;
     let rows = group * shape.queries;
     for b in 0..shape.batch {
-        let before = match &past {
-            Some(past) => past[b],
-            None if row.causal => shape.keys.saturating_sub(shape.queries),
-            None => 0,
-        };
-        let end = match (&valid, &past) {
-            (Some(valid), _) => valid[b].min(shape.keys),
-            (None, Some(_)) => shape.keys.min(before.saturating_add(shape.queries)),
-            (None, None) => shape.keys,
-        };
+        let (before, end) = bounds(row, past.as_deref(), valid.as_deref(), b, shape.queries, shape.keys);
         for kv_head in 0..shape.kv_heads {
             let list: Vec<Query> = (0..rows)
                 .map(|r| {

@@ -12,7 +12,8 @@ mod scalar;
 mod touch;
 mod vector;
 
-pub use touch::touch;
+pub use attention::visible_keys;
+pub use touch::{Touched, touch};
 
 use crate::kernels::attention::Scratch;
 use crate::state::{Fault, Memory, View};
@@ -112,11 +113,6 @@ impl Context<'_> {
             }
         }
     }
-}
-
-/// The lengths of `batch` sequences behind an optional operand; `None` when it is absent or cannot be read (which executing reports).
-pub fn sequence_lengths(c: &Context<'_>, register: Option<DescriptorRegister>, batch: usize) -> Option<Vec<usize>> {
-    moves::lengths(c, register, batch).ok().flatten()
 }
 
 /// All views have the same dims as the first one.

@@ -1,24 +1,39 @@
-//! When: an event-driven model of the engines, their queues, semaphores, the weight FIFO and LPDDR. It never looks at tensor data.
+//! When: an event-driven model of the engines, their queues, semaphores, SRAM, the weight FIFO and LPDDR. It never looks at tensor data.
 //!
-//! In: the [`Step`]s that the control unit met (recorded by [`StepRecorder`] during a functional run, or during a run without computing), the
-//! chip sheet, a memory model. Out: [`Timing`]: for each agent every picosecond up to the end, as busy or as a stall with a named cause.
-//! Always: deterministic; functional results and timing do not influence each other; the occupancy of an instruction is the written
-//! formula of [`occupancy`]; the parts of each agent add up to the total time.
+//! In: the [`Step`]s that the control unit met (from [`StepRecorder`], during a functional run or a run without computing), the
+//! chip sheet, a memory model. Out: [`Timing`]: for each agent every picosecond up to the end, as busy or as a stall with a named cause; what
+//! each instruction cost; the critical path. Always: deterministic; functional results and timing do not influence each other; the
+//! occupancy of an instruction is the written formula of [`occupancy`]; the parts of each agent add up to the total time.
 //!
 //! What is modelled: one instruction a clock in the control unit, taken branches, fetch of code in blocks through the same LPDDR, descriptor
-//! loads that run in the background, bounded queues, in-order engines, the weight FIFO with flow control, LPDDR with its channels (the fast
-//! or the exact model of [`crate::dram`]). What is not yet: conflicts of SRAM banks and of the crossbar.
+//! loads that run in the background, bounded queues, in-order engines, several moves at a time in DMAA (those that touch the same bytes
+//! keep their order), the weight FIFO with flow control, SRAM banks and the crossbar ([`sram`]), LPDDR with its channels (the fast or the
+//! exact model of [`crate::dram`]), the latency of its controller. What is not: where hot SRAM banks of different engines meet (averages
+//! are used), retries, clock domain crossings, thermal limits.
+//!
+//! Reading order: [`Step`] and [`Timing`] (what goes in and out), [`occupancy`] and [`sram`] (the written formulas), `work` (what an
+//! instruction costs), `simulation` (the event loop), `ledger` and `critical` (who is booked for what).
 
-mod engines;
+mod account;
+mod counts;
+mod critical;
+mod ledger;
 pub mod occupancy;
+mod record;
+mod result;
+mod simulation;
+pub mod sram;
 mod work;
 
-pub use engines::{DRAM_QUEUES, Span, Timing, simulate};
-pub use work::{Counts, StepRecorder, Work};
+pub use account::{Account, Cause};
+pub use counts::Counts;
+pub use record::StepRecorder;
+pub use result::{Obstacle, Part, Segment, Span, Timing, Usage};
+pub use simulation::{Places, Stuck, dram_queues, simulate};
+pub use work::{Hull, Work};
 
 use narae_isa::Synchronization;
 use narae_isa::operand::MarkKind;
-use std::collections::BTreeMap;
 
 /// A time or duration in picoseconds.
 pub type Picoseconds = u64;
@@ -28,10 +43,12 @@ pub type Picoseconds = u64;
 pub enum Action {
     /// Executes it in one clock.
     Scalar,
-    /// A taken branch.
+    /// A branch; taken if the next step is elsewhere.
     Branch,
-    /// Reads (or writes) memory and waits for it; the DRAM address, if it is not SRAM.
+    /// Reads a scalar and waits for it; the DRAM address, if it is not in SRAM.
     Load(Option<u64>),
+    /// Writes a scalar and waits for it; the DRAM address, if it is not in SRAM.
+    Store(Option<u64>),
     /// Loads a descriptor in the background, from this row.
     Descriptor(u32),
     /// Waits until all engines are idle.
@@ -39,7 +56,7 @@ pub enum Action {
     /// Names what follows.
     Mark(MarkKind, i64),
     /// Dispatches work to an engine.
-    Dispatch(Work),
+    Dispatch(Box<Work>),
 }
 
 /// One instruction as the control unit met it.
@@ -53,59 +70,6 @@ pub struct Step {
     pub sync: Synchronization,
     /// What is done.
     pub action: Action,
-}
-
-/// Why an agent does not work.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Cause {
-    /// Nothing has been dispatched to it, or the program has ended for it.
-    Idle,
-    /// Its next instruction waits for a semaphore.
-    Semaphore,
-    /// The queue of the engine is full (control unit).
-    QueueFull,
-    /// Code is being fetched (control unit).
-    Fetch,
-    /// A descriptor or a scalar is being loaded (control unit).
-    Load,
-    /// A fence waits for the engines (control unit).
-    Fence,
-    /// The weight FIFO is full (weight streams).
-    FifoFull,
-    /// LPDDR moves data at its peak rate, and that is not enough.
-    DramBandwidth,
-    /// An access to LPDDR takes its time.
-    DramLatency,
-    /// LPDDR refreshes.
-    DramRefresh,
-    /// The LPDDR bus turns between reading and writing.
-    DramTurnaround,
-    /// LPDDR opens and closes rows.
-    DramRows,
-}
-
-/// What the time of an agent went into.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Account {
-    /// Working.
-    pub busy: Picoseconds,
-    /// Not working, by cause.
-    pub stalls: BTreeMap<Cause, Picoseconds>,
-}
-
-impl Account {
-    /// Adds a stall; an empty one leaves no trace.
-    pub fn stall(&mut self, cause: Cause, duration: Picoseconds) {
-        if duration > 0 {
-            *self.stalls.entry(cause).or_insert(0) += duration;
-        }
-    }
-
-    /// Everything.
-    pub fn total(&self) -> Picoseconds {
-        self.busy + self.stalls.values().sum::<Picoseconds>()
-    }
 }
 
 #[cfg(test)]

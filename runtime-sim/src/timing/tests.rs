@@ -1,8 +1,8 @@
 //! The formulas over a grid, and small programs whose times can be worked out by hand.
 
 use super::*;
-use crate::dram::FastDram;
-use crate::dram::sheet::Sheet;
+use crate::dram::{Dram, FastDram};
+use crate::session::memory_sheet;
 use narae_isa::chip::Chip;
 use narae_isa::{Element, Semaphore};
 
@@ -11,12 +11,11 @@ fn chip() -> Chip {
 }
 
 fn dram(chip: &Chip) -> FastDram {
-    let sheet = Sheet::built_in(&chip.dram.device).unwrap().with_channels(chip.dram.channels as u32).unwrap();
-    FastDram::new(&sheet, DRAM_QUEUES)
+    FastDram::new(&memory_sheet(chip).unwrap(), dram_queues(chip))
 }
 
 fn dispatch(pc: u32, agent: u8, work: Work) -> Step {
-    Step { pc, agent, sync: Synchronization::default(), action: Action::Dispatch(work) }
+    Step { pc, agent, sync: Synchronization::default(), action: Action::Dispatch(Box::new(work)) }
 }
 
 fn compute(clocks: u64) -> Work {
@@ -29,10 +28,31 @@ fn end(pc: u32) -> Step {
 
 fn run(steps: &[Step]) -> Timing {
     let chip = chip();
-    let timing = simulate(&chip, &mut dram(&chip), steps, 0, 0x10000);
+    run_on(&chip, &mut dram(&chip), steps)
+}
+
+const PLACES: Places = Places { code: 0, rows: 0x10000 };
+
+/// Runs steps and checks what always holds.
+fn run_on(chip: &Chip, memory: &mut dyn Dram, steps: &[Step]) -> Timing {
+    let timing = simulate(chip, memory, steps.iter().cloned(), PLACES).unwrap();
     for account in &timing.accounts {
         assert_eq!(account.total(), timing.end, "every picosecond is attributed");
     }
+    let mut at = 0;
+    for segment in &timing.critical_path {
+        assert_eq!(segment.start, at, "the critical path has no gaps");
+        assert_eq!(segment.account.total(), segment.end - segment.start);
+        at = segment.end;
+    }
+    assert_eq!(at, timing.end);
+    let mut sum = Usage::default();
+    timing.usages.iter().for_each(|usage| sum.add(usage));
+    assert_eq!(sum.counts, timing.counts);
+    assert_eq!((sum.dram_bytes_read, sum.dram_bytes_written), (timing.dram_bytes_read, timing.dram_bytes_written));
+    assert_eq!(sum.critical.total(), timing.end);
+    let traffic = timing.traffic.iter().fold([0; 2], |sum, sample| [sum[0] + sample[0], sum[1] + sample[1]]);
+    assert_eq!(traffic, [timing.dram_bytes_read, timing.dram_bytes_written]);
     timing
 }
 

@@ -1,56 +1,20 @@
-//! From an instruction and its captured registers to what it costs: clocks, LPDDR traffic, counts for energy.
+//! From an instruction and its captured registers to what it costs: clocks, LPDDR traffic, what it wants of SRAM, counts for energy.
 //!
 //! In: a [`Context`] at dispatch. Out: [`Work`]. Always: looks at descriptors, scalar registers and lengths (past and valid keys), never at
 //! other tensor data; rows that an index names are assumed to lie evenly spread where the index has not been computed.
 
+mod matrix;
+mod operands;
+
+use super::counts::Counts;
 use super::occupancy;
-use super::{Action, Step};
-use crate::execute::{Context, touch};
-use crate::machine::Recorder;
+use super::sram::{Collector, Demand};
+use crate::execute::{Context, Touched, touch};
 use crate::state::{Fault, Space};
 use narae_isa::chip::Chip;
-use narae_isa::format::WeightFormat;
 use narae_isa::functions::{BinaryFunction, UnaryFunction};
 use narae_isa::operand::DescriptorRegister;
-use narae_isa::{Element, Inst, Word};
-
-/// Events that cost energy.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Bytes read from or written to SRAM by engines.
-    pub sram_bytes: u64,
-    /// Weights × planes × tokens of look-up products.
-    pub lut_planes: u64,
-    /// Multiply-adds of f16 and bf16.
-    pub f16_macs: u64,
-    /// Multiply-adds of f32.
-    pub f32_macs: u64,
-    /// Multiply-adds of f64.
-    pub f64_macs: u64,
-    /// Multiply-adds of integers.
-    pub integer_macs: u64,
-    /// Elementwise operations.
-    pub vector_operations: u64,
-    /// Transcendental functions.
-    pub transcendentals: u64,
-    /// Instructions.
-    pub instructions: u64,
-}
-
-impl Counts {
-    /// Adds other counts.
-    pub fn add(&mut self, other: &Counts) {
-        self.sram_bytes += other.sram_bytes;
-        self.lut_planes += other.lut_planes;
-        self.f16_macs += other.f16_macs;
-        self.f32_macs += other.f32_macs;
-        self.f64_macs += other.f64_macs;
-        self.integer_macs += other.integer_macs;
-        self.vector_operations += other.vector_operations;
-        self.transcendentals += other.transcendentals;
-        self.instructions += other.instructions;
-    }
-}
+use narae_isa::{Element, Inst};
 
 /// What an engine instruction costs.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -63,72 +27,51 @@ pub struct Work {
     pub writes: Vec<(u64, u64)>,
     /// Bytes that pass the weight FIFO.
     pub weight_bytes: u64,
+    /// What it wants of the SRAM.
+    pub sram: Demand,
+    /// Ranges that contain what it touches, one per operand, for the interlock of moves that run at the same time.
+    pub hulls: Vec<Hull>,
     /// For energy.
     pub counts: Counts,
 }
 
-/// More ranges than this are merged; bytes stay exact.
-const MAX_RANGES: usize = 256;
+/// The least range that contains what an operand touches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hull {
+    /// In SRAM, or in LPDDR.
+    pub sram: bool,
+    /// Written, or read.
+    pub write: bool,
+    /// First byte.
+    pub start: u64,
+    /// One past the last byte.
+    pub end: u64,
+}
 
+impl Work {
+    /// Whether the order of two moves matters: one writes what the other touches.
+    pub fn conflicts(&self, other: &Work) -> bool {
+        let meet = |a: &Hull, b: &Hull| {
+            (a.write || b.write) && a.sram == b.sram && a.start < b.end && b.start < a.end
+        };
+        self.hulls.iter().any(|a| other.hulls.iter().any(|b| meet(a, b)))
+    }
+}
+
+/// More ranges than this are merged; their lengths in whole bursts stay.
+const MAX_RANGES: usize = 256;
+/// Bytes that LPDDR moves at least.
+const BURST: u64 = 32;
+
+/// Adds a range to those of an instruction; ranges that meet in a burst become one.
 fn add_range(ranges: &mut Vec<(u64, u64)>, start: u64, end: u64) {
     let full = ranges.len() >= MAX_RANGES;
     match ranges.last_mut() {
-        Some(last) if full || last.0 + last.1 == start => last.1 += end - start,
+        Some(last) if start >= last.0 && start / BURST <= (last.0 + last.1) / BURST => {
+            last.1 = last.1.max(end - last.0);
+        }
+        Some(last) if full => last.1 += (end.div_ceil(BURST) - start / BURST) * BURST,
         _ => ranges.push((start, end - start)),
-    }
-}
-
-/// Collects the steps of a run.
-#[derive(Debug)]
-pub struct StepRecorder<'a> {
-    chip: &'a Chip,
-    /// The steps so far.
-    pub steps: Vec<Step>,
-}
-
-impl<'a> StepRecorder<'a> {
-    /// A recorder for this chip.
-    pub fn new(chip: &'a Chip) -> StepRecorder<'a> {
-        StepRecorder { chip, steps: Vec::new() }
-    }
-}
-
-impl Recorder for StepRecorder<'_> {
-    fn step(&mut self, pc: u32, word: &Word, context: &Context<'_>) -> Result<(), Fault> {
-        let agent = word.inst.engine().code();
-        let action = if agent == 0 {
-            scalar_action(&word.inst, context)
-        } else {
-            Action::Dispatch(work(self.chip, &word.inst, context)?)
-        };
-        self.steps.push(Step { pc, agent, sync: word.sync, action });
-        Ok(())
-    }
-}
-
-fn scalar_action(inst: &Inst, c: &Context<'_>) -> Action {
-    match inst {
-        Inst::Fence(_) | Inst::Halt(_) => Action::Fence,
-        Inst::Jump(_) => Action::Branch,
-        Inst::Branch(_) | Inst::BranchImmediate(_) => Action::Branch,
-        Inst::LoadDescriptor(row) => {
-            let offset = row.ri.map_or(0, |register| c.scalars[register.index()]);
-            Action::Descriptor((i64::from(row.row.0).wrapping_add(offset)) as u32)
-        }
-        Inst::LoadScalar(_) | Inst::StoreScalar(_) => {
-            let mut address = None;
-            let found = touch::<Fault>(c, inst, |space, _, start, _| {
-                address = (space == Space::Dram).then_some(start);
-                Ok(())
-            });
-            // A bad address is reported when the instruction is executed.
-            Action::Load(found.ok().and(address))
-        }
-        Inst::Mark(row) => {
-            let offset = row.ri.map_or(0, |register| c.scalars[register.index()]);
-            Action::Mark(row.kind, i64::from(row.value).wrapping_add(offset))
-        }
-        _ => Action::Scalar,
     }
 }
 
@@ -145,139 +88,34 @@ fn product(dims: &[u32]) -> u64 {
 }
 
 /// What an engine instruction costs.
-fn work(chip: &Chip, inst: &Inst, c: &Context<'_>) -> Result<Work, Fault> {
+pub(super) fn work(chip: &Chip, inst: &Inst, c: &Context<'_>) -> Result<Work, Fault> {
     let mut work = Work::default();
-    work.counts.instructions = 1;
-    let mut moved = 0;
-    let whole_table = matches!(inst, Inst::GatherRows(_) | Inst::ScatterRows(_));
-    if !whole_table {
-        touch::<Fault>(c, inst, |space, write, start, end| {
-            moved += end - start;
-            match (space, write) {
-                (Space::Sram, _) => work.counts.sram_bytes += end - start,
-                (Space::Dram, false) => add_range(&mut work.reads, start, end),
-                (Space::Dram, true) => add_range(&mut work.writes, start, end),
-            }
-            Ok(())
-        })?;
-    }
+    let moved = operands::collect(chip, inst, c, &mut work)?;
     let of = |register| dims(c, register);
     match inst {
+        Inst::QueueSync(_) => {}
         Inst::LoadWeight(_) => {
             work.weight_bytes = moved;
             work.clocks = chip.dmaw.start_clocks;
         }
         Inst::Transfer(_) | Inst::Append(_) => work.clocks = occupancy::transfer(chip, moved.div_ceil(2)),
-        Inst::GatherRows(row) => rows(chip, c, &mut work, row.out, row.table, false),
-        Inst::ScatterRows(row) => rows(chip, c, &mut work, row.a, row.table, true),
-        Inst::Linear(row) => linear(chip, c, row, &mut work),
-        Inst::Matmul(row) => matmul(chip, of(row.out).0, of(row.a), &mut work),
-        Inst::MatmulInteger(row) => matmul(chip, of(row.out).0, of(row.a), &mut work),
-        Inst::Convolution(row) => convolution(chip, of(row.out).0, of(row.x), of(row.w).0, &mut work),
-        Inst::Attend(row) => attend(chip, c, row, &mut work),
+        Inst::GatherRows(row) => operands::rows(chip, c, &mut work, row.out, row.table, false),
+        Inst::ScatterRows(row) => operands::rows(chip, c, &mut work, row.a, row.table, true),
+        Inst::Linear(row) => matrix::linear(chip, c, row, &mut work),
+        Inst::Matmul(row) => matrix::matmul(chip, of(row.out).0, of(row.a), &mut work),
+        Inst::MatmulInteger(row) => matrix::matmul(chip, of(row.out).0, of(row.a), &mut work),
+        Inst::Convolution(row) => matrix::convolution(chip, of(row.out).0, of(row.x), of(row.w).0, &mut work),
+        Inst::Attend(row) => matrix::attend(chip, c, row, &mut work)?,
         _ => vector(chip, inst, c, &mut work),
     }
+    work.counts.sram_bytes += work.sram.bank_bytes;
+    work.counts.crossbar_bytes += work.sram.crossbar_bytes;
+    // A weight crosses to the FIFO and is written there when it arrives, and read when it is used.
+    if work.weight_bytes > 0 {
+        work.counts.sram_bytes += work.weight_bytes;
+        work.counts.crossbar_bytes += if matches!(inst, Inst::LoadWeight(_)) { work.weight_bytes } else { 0 };
+    }
     Ok(work)
-}
-
-/// Rows of a table: where the index lies in memory is not looked at, the rows are taken as evenly spread.
-fn rows(
-    chip: &Chip,
-    c: &Context<'_>,
-    work: &mut Work,
-    rows: DescriptorRegister,
-    table: DescriptorRegister,
-    write: bool,
-) {
-    let ((dims, element), bytes_of) =
-        (dims(c, rows), |dims: &[u32], element: Element| product(dims) * element.bytes() as u64);
-    let bytes = bytes_of(dims, element);
-    let count = u64::from(dims.first().copied().unwrap_or(0));
-    work.clocks = occupancy::transfer(chip, bytes);
-    work.counts.sram_bytes += bytes;
-    if let Some(narae_isa::Descriptor::Tensor(view)) = &c.descriptors[table.index()]
-        && view.memory == narae_isa::Memory::Dram
-        && count > 0
-    {
-        let range = view.byte_range();
-        let (row, spread) = (bytes / count, (range.end - range.start) / count);
-        for i in 0..count {
-            let start = range.start + i * spread;
-            add_range(if write { &mut work.writes } else { &mut work.reads }, start, start + row);
-        }
-    }
-}
-
-fn linear(chip: &Chip, c: &Context<'_>, row: &narae_isa::instructions::Linear, work: &mut Work) {
-    let Some(narae_isa::Descriptor::Weight(weight)) = &c.descriptors[row.weight.index()] else { return };
-    let (n, k) = (u64::from(weight.outputs), u64::from(weight.inputs));
-    let (x, element) = dims(c, row.x);
-    let tokens = product(x).checked_div(k).unwrap_or(0);
-    work.weight_bytes = weight.packed_bytes();
-    match weight.format {
-        WeightFormat::Uniform { kind, .. } => {
-            let planes = u64::from(kind.bits());
-            work.clocks = occupancy::lut_product(chip, n, k, planes, tokens);
-            work.counts.lut_planes = n * k * planes * tokens;
-        }
-        WeightFormat::Float(kind) => {
-            // A product is as wide as its wider operand.
-            let wide = kind.bytes() == 4 || element.bits() >= 32;
-            work.clocks = occupancy::plain_product(chip, if wide { Element::F32 } else { Element::F16 }, tokens, n, k);
-            *(if wide { &mut work.counts.f32_macs } else { &mut work.counts.f16_macs }) += n * k * tokens;
-        }
-    }
-}
-
-fn count_macs(counts: &mut Counts, element: Element, macs: u64) {
-    let counter = match (element.is_float(), element.bits()) {
-        (true, 64) => &mut counts.f64_macs,
-        (true, 32) => &mut counts.f32_macs,
-        (true, _) => &mut counts.f16_macs,
-        (false, _) => &mut counts.integer_macs,
-    };
-    *counter += macs;
-}
-
-fn matmul(chip: &Chip, out: &[u32], (a, element): (&[u32], Element), work: &mut Work) {
-    let (Some((n, leading)), Some(k)) = (out.split_last(), a.last()) else { return };
-    let (n, k, rows) = (u64::from(*n), u64::from(*k), product(leading));
-    work.clocks = occupancy::batched_product(chip, element, 1, rows, n, k);
-    count_macs(&mut work.counts, element, rows * n * k);
-}
-
-fn convolution(chip: &Chip, out: &[u32], (_, element): (&[u32], Element), w: &[u32], work: &mut Work) {
-    if out.len() < 3 || w.len() < 3 {
-        return;
-    }
-    let (batches, outputs, positions, terms) =
-        (product(&out[..2]), u64::from(out[2]), product(&out[3..]), product(&w[2..]));
-    work.clocks = occupancy::batched_product(chip, element, batches, positions, outputs, terms);
-    count_macs(&mut work.counts, element, batches * positions * outputs * terms);
-}
-
-fn attend(chip: &Chip, c: &Context<'_>, row: &narae_isa::instructions::Attend, work: &mut Work) {
-    let ((q, element), (k, kv_element), (v, _)) = (dims(c, row.q), dims(c, row.k), dims(c, row.v));
-    let ([batch, heads, queries, depth], [_, kv_heads, keys, _], [_, _, _, value_depth]) = (q, k, v) else { return };
-    let past = crate::execute::sequence_lengths(c, row.past, *batch as usize);
-    let (mut pairs, mut blocks) = (0u64, 0u64);
-    for b in 0..*batch as usize {
-        let before = match &past {
-            Some(past) => past[b] as u64,
-            None if row.causal => u64::from(keys.saturating_sub(*queries)),
-            None => 0,
-        };
-        let end = if past.is_some() { u64::from(*keys).min(before + u64::from(*queries)) } else { u64::from(*keys) };
-        blocks += end.div_ceil(64) * u64::from(*kv_heads);
-        for i in 0..u64::from(*queries) {
-            let seen = if row.causal { end.min(before + i + 1) } else { end };
-            pairs += seen.div_ceil(64) * u64::from(*heads);
-        }
-    }
-    let wider = if element.bits() >= kv_element.bits() { element } else { kv_element };
-    work.clocks = occupancy::attention(chip, wider, pairs, blocks, u64::from(*depth), u64::from(*value_depth));
-    count_macs(&mut work.counts, wider, pairs * 64 * u64::from(depth + value_depth));
-    work.counts.transcendentals += pairs * 64;
 }
 
 /// Clocks per element of a vector instruction, and whether its function is transcendental.
@@ -291,7 +129,6 @@ fn vector(chip: &Chip, inst: &Inst, c: &Context<'_>, work: &mut Work) {
     });
     let vpe = &chip.vpe;
     let (clocks, transcendentals) = match inst {
-        Inst::QueueSync(_) => return,
         Inst::Unary(row) if is_transcendental(row.function) => (vpe.transcendental_clocks, 1),
         Inst::Binary(row)
             if matches!(row.function, BinaryFunction::Pow | BinaryFunction::Atan2 | BinaryFunction::MulSilu) =>
@@ -341,5 +178,25 @@ fn is_transcendental(function: UnaryFunction) -> bool {
         Exp | Log | Sqrt | Rsqrt | Reciprocal | Tanh | Erf | Sin | Cos | Tan | Asin | Acos | Atan | Sinh | Cosh
         | Asinh | Acosh | Atanh | Sigmoid | Softplus | Softsign | Mish | Gelu | GeluTanh | Silu | QuickGelu | Expm1
         | Log1p | Exp2 | LogGamma => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_that_meet_become_one_and_many_keep_their_bursts() {
+        let mut ranges = Vec::new();
+        add_range(&mut ranges, 0, 64);
+        add_range(&mut ranges, 64, 100);
+        add_range(&mut ranges, 120, 130); // the burst that ends at 128
+        assert_eq!(ranges, [(0, 130)]);
+        for i in 1..1000u64 {
+            add_range(&mut ranges, i * 4096 + 8, i * 4096 + 12);
+        }
+        assert_eq!(ranges.len(), MAX_RANGES);
+        let merged: u64 = ranges[MAX_RANGES - 1].1;
+        assert_eq!(merged, 4 + (999 - 255) * BURST);
     }
 }

@@ -53,6 +53,9 @@ impl Emitter<'_> {
         let top = self.rounds(&frame, body)?;
         self.push(Line::Label(exit));
         self.push(Line::LoopEnd);
+        if layers {
+            self.inst(isa::Mark { kind: MarkKind::Rest, value: 0, ri: None }, vec![]);
+        }
         if !known_to_run {
             self.state = meet(&meet(&self.state, &before), &top);
         }

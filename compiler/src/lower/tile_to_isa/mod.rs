@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 
 use narae_isa::descriptor::Memory;
 use narae_isa::instructions::{self as isa, Inst};
-use narae_isa::operand::{DescriptorRegister, Engine, ScalarRegister};
+use narae_isa::operand::{DescriptorRegister, Engine, MarkKind, ScalarRegister};
 use narae_isa::table::{Access, MemoryRule, Word};
 use narae_isa::{Diagnostic, codes};
 
@@ -77,6 +77,7 @@ pub fn emit(program: &Program, addresses: &Addresses, rows: &mut Rows) -> Result
         origin_table: vec![Origin { cause: Cause::default(), tile_op: 0 }],
         tile_op: 0,
     };
+    emitter.inst(isa::Mark { kind: MarkKind::Token, value: 0, ri: None }, vec![]);
     let done = emitter.block(&program.body);
     emitter.push(Line::Barrier);
     emitter.inst(isa::Halt {}, vec![]);

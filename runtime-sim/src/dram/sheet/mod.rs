@@ -172,6 +172,15 @@ pub struct Energy {
     pub band_high_pj_per_bit: f64,
 }
 
+impl Energy {
+    /// The ends of the published band as factors on the energies of the table.
+    #[must_use]
+    pub fn band(&self) -> (f64, f64) {
+        let typical = self.stream_pj_per_bit;
+        (self.band_low_pj_per_bit / typical, self.band_high_pj_per_bit / typical)
+    }
+}
+
 /// Everything about a memory: see the module documentation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sheet {
@@ -292,16 +301,21 @@ impl Sheet {
         }
     }
 
-    /// The same memory with this many channels (a power of two), interleaved every 16 bursts (512 bytes: with the
-    /// mapping of the built-in sheets, 128 bytes in each of four bank groups).
+    /// The same memory with this many channels (a power of two) that take turns every `stripe` bytes (a power of two, at least a
+    /// burst). What lies below the channel bits stays in one channel, so the order of bank groups and banks inside of it is the same.
     ///
     /// # Errors
-    /// The number of channels is not a power of two up to 1024.
-    pub fn with_channels(self, channels: u32) -> Result<Sheet, String> {
+    /// The number of channels is not a power of two up to 1024, or the stripe is none.
+    pub fn with_channels(self, channels: u32, stripe: u64) -> Result<Sheet, String> {
         if !channels.is_power_of_two() || channels > MOST_CHANNELS {
             return Err(format!("{channels} channels; expected a power of two up to {MOST_CHANNELS}"));
         }
-        let mapping = self.mapping.clone().with_channel_bits(channels.trailing_zeros(), 4)?;
+        let burst = u64::from(self.organization.burst_bytes);
+        if !stripe.is_power_of_two() || stripe < burst {
+            return Err(format!("stripes of {stripe} bytes; expected a power of two of at least a burst of {burst}"));
+        }
+        let above = (stripe / burst).trailing_zeros();
+        let mapping = self.mapping.clone().with_channel_bits(channels.trailing_zeros(), above)?;
         Ok(Sheet { mapping, ..self })
     }
 

@@ -118,6 +118,6 @@ fn a_missing_file_names_the_built_in_sheets() {
 #[test]
 fn channels_must_be_a_power_of_two() {
     let sheet = Sheet::built_in("lpddr5x-8533").unwrap();
-    assert!(sheet.clone().with_channels(3).is_err());
-    assert_eq!(sheet.with_channels(32).unwrap().mapping.to_string(), "o16 x4 b2 c5 g2 x2 + xor2");
+    assert!(sheet.clone().with_channels(3, 512).is_err());
+    assert_eq!(sheet.with_channels(32, 512).unwrap().mapping.to_string(), "o16 x4 b2 c5 g2 x2 + xor2");
 }

@@ -5,7 +5,7 @@ use super::super::{Dram, ExactDram, FastDram, Mode, Recorder, Request, run_trace
 use super::scatter;
 
 fn sheet(channels: u32) -> Sheet {
-    Sheet::built_in("lpddr5x-8533").unwrap().with_channels(channels).unwrap()
+    Sheet::built_in("lpddr5x-8533").unwrap().with_channels(channels, 512).unwrap()
 }
 
 fn both(channels: u32, queues: usize) -> [Box<dyn Dram>; 2] {

@@ -94,7 +94,7 @@ fn a_weight_stream_sustains_95_percent_with_refresh() {
     for name in ["lpddr5x-8533", "lpddr5-6400"] {
         let base = Sheet::built_in(name).unwrap();
         for channels in [1, 2, 32] {
-            let sheet = base.clone().with_channels(channels).unwrap();
+            let sheet = base.clone().with_channels(channels, 512).unwrap();
             for mode in [Mode::Exact, Mode::Fast] {
                 let report = run(&sheet, &stream(false), mode);
                 assert!(report.part_of_peak >= 0.95, "{name} {channels} {mode}: {}", report.part_of_peak);

@@ -1,0 +1,161 @@
+//! Runs with a timing: the machine makes steps, a second thread times them as they come.
+//!
+//! In: an entry, inputs, [`TimingOptions`]. Out: [`Timed`]. Always: the timing depends on the steps alone, so it is the same at any number of
+//! threads, and the values are those of a run without timing; steps are handed over in batches through a bounded channel, so that neither
+//! side runs far ahead.
+
+use super::{Machine, Outcome, Tensors};
+use crate::dram::sheet::Sheet;
+use crate::dram::trace::Trace;
+use crate::dram::{Dram, ExactDram, FastDram, Recorder as RequestRecorder};
+use crate::timing::{self, Places, Step, StepRecorder, Stuck, Timing};
+use narae_isa::chip::Chip;
+use narae_isa::image::RegionKind;
+use narae_isa::{Diagnostic, Diagnostics, codes};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+
+/// Steps that are handed over together, and batches that may wait.
+const BATCH: usize = 1024;
+const BATCHES: usize = 64;
+
+/// Which model of the LPDDR.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DramModel {
+    /// Streams share measured rates.
+    #[default]
+    Fast,
+    /// Every burst.
+    Exact,
+}
+
+/// How a run is timed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TimingOptions {
+    /// Which model of the LPDDR.
+    pub dram: DramModel,
+    /// Keep every request to LPDDR.
+    pub requests: bool,
+}
+
+/// A timing, and what was asked for beside it.
+#[derive(Clone, Debug)]
+pub struct Timed {
+    /// The timing.
+    pub timing: Timing,
+    /// The requests to LPDDR, if they were to be kept.
+    pub requests: Option<Trace>,
+}
+
+/// Hands steps over in batches; what is left goes when it is dropped.
+struct Hand {
+    sender: SyncSender<Vec<Step>>,
+    batch: Vec<Step>,
+}
+
+impl Hand {
+    fn push(&mut self, step: Step) {
+        self.batch.push(step);
+        if self.batch.len() == BATCH {
+            self.send();
+        }
+    }
+
+    fn send(&mut self) {
+        let batch = std::mem::replace(&mut self.batch, Vec::with_capacity(BATCH));
+        // A timing that is stuck takes no more; it says so itself.
+        let _ = self.sender.send(batch);
+    }
+}
+
+impl Drop for Hand {
+    fn drop(&mut self) {
+        self.send();
+    }
+}
+
+impl Machine {
+    /// Runs an entry and times it: values and cycles of the same instructions.
+    pub fn run_timed(
+        &mut self,
+        entry: &str,
+        inputs: &Tensors,
+        options: &TimingOptions,
+    ) -> Result<(Outcome, Timed), Diagnostics> {
+        let sheet = memory_sheet(self.chip())?;
+        let (image, places) = (self.image.clone(), self.places());
+        let (sender, receiver) = sync_channel(BATCHES);
+        let (outcome, timed) = std::thread::scope(|scope| {
+            let timing = scope.spawn(|| time(image.chip(), &sheet, options, places, receiver));
+            let mut hand = Hand { sender, batch: Vec::with_capacity(BATCH) };
+            let mut recorder = StepRecorder::new(image.chip(), |step| hand.push(step));
+            let outcome = self.run_recorded(entry, inputs, &mut recorder);
+            drop(hand);
+            (outcome, timing.join())
+        });
+        let timed = timed.unwrap_or_else(|payload| std::panic::resume_unwind(payload));
+        let outcome = outcome?;
+        Ok((outcome, timed.map_err(|stuck| self.diagnose_stuck(entry, &stuck))?))
+    }
+
+    /// Times an entry without computing anything: only the control unit runs. Of the inputs only dims and lengths matter; what the program
+    /// would compute and then read as a length is taken as it lies in memory (zero in a fresh machine).
+    pub fn run_timing_only(
+        &mut self,
+        entry: &str,
+        inputs: &Tensors,
+        options: &TimingOptions,
+    ) -> Result<Timed, Diagnostics> {
+        let computing = std::mem::replace(&mut self.limits.compute, false);
+        let result = self.run_timed(entry, inputs, options);
+        self.limits.compute = computing;
+        Ok(result?.1)
+    }
+
+    fn places(&self) -> Places {
+        Places { code: self.address_of(RegionKind::Code), rows: self.address_of(RegionKind::Descriptors) }
+    }
+
+    fn diagnose_stuck(&self, entry: &str, stuck: &Stuck) -> Diagnostic {
+        let first = stuck.0.first().map_or(0, |(pc, _)| *pc);
+        let found = Diagnostic::new(&codes::E0607, "with the queues and the weight FIFO of this chip nothing can move")
+            .at_instruction(entry, first)
+            .help("the program needs deeper queues (scu.queue_depth) or a larger FIFO (dmaw.fifo_bytes_per_tile) than the sheet gives");
+        stuck.0.iter().fold(found, |found, (pc, why)| {
+            let word = self.program.words.get(*pc as usize).map_or("?".to_string(), ToString::to_string);
+            found.note(format!("instruction {pc} `{word}` {why}"))
+        })
+    }
+}
+
+/// Times steps as they come.
+fn time(
+    chip: &Chip,
+    sheet: &Sheet,
+    options: &TimingOptions,
+    places: Places,
+    steps: Receiver<Vec<Step>>,
+) -> Result<Timed, Stuck> {
+    let queues = timing::dram_queues(chip);
+    let steps = steps.into_iter().flatten();
+    let mut memory: Box<dyn Dram> = match options.dram {
+        DramModel::Fast => Box::new(FastDram::new(sheet, queues)),
+        DramModel::Exact => Box::new(ExactDram::new(sheet, queues)),
+    };
+    if !options.requests {
+        let timing = timing::simulate(chip, memory.as_mut(), steps, places)?;
+        return Ok(Timed { timing, requests: None });
+    }
+    let mut recorder = RequestRecorder::new(memory, sheet);
+    let timing = timing::simulate(chip, &mut recorder, steps, places)?;
+    Ok(Timed { timing, requests: Some(recorder.into_trace()) })
+}
+
+/// The LPDDR sheet of a chip.
+pub fn memory_sheet(chip: &Chip) -> Result<Sheet, Diagnostics> {
+    let wrong = |message: String| Diagnostics::from(Diagnostic::new(&codes::E0701, message));
+    let device = Sheet::built_in(&chip.dram.device).ok_or_else(|| {
+        let names: Vec<&str> = Sheet::built_in_names().collect();
+        wrong(format!("the chip's memory `{}` has no sheet; there are: {}", chip.dram.device, names.join(", ")))
+    })?;
+    device.with_channels(chip.dram.channels as u32, chip.dram.stripe_bytes).map_err(wrong)
+}

@@ -1,0 +1,66 @@
+//! Watches a run and makes the steps that timing replays.
+//!
+//! In: instructions as the control unit meets them, with the registers that they see. Out: [`Step`]s, one by one, to a sink: a vector, or a
+//! channel to another thread. Always: one step per instruction, in program order.
+
+use super::work::work;
+use super::{Action, Step};
+use crate::execute::{Context, touch};
+use crate::machine::Recorder;
+use crate::state::{Fault, Space};
+use narae_isa::chip::Chip;
+use narae_isa::{Inst, Word};
+
+/// Makes steps.
+#[derive(Debug)]
+pub struct StepRecorder<'a, S> {
+    chip: &'a Chip,
+    sink: S,
+}
+
+impl<'a, S: FnMut(Step)> StepRecorder<'a, S> {
+    /// A recorder for this chip that hands every step to `sink`.
+    pub fn new(chip: &'a Chip, sink: S) -> StepRecorder<'a, S> {
+        StepRecorder { chip, sink }
+    }
+}
+
+impl<S: FnMut(Step)> Recorder for StepRecorder<'_, S> {
+    fn step(&mut self, pc: u32, word: &Word, context: &Context<'_>) -> Result<(), Fault> {
+        let agent = word.inst.engine().code();
+        let action = if agent == 0 {
+            scalar_action(&word.inst, context)
+        } else {
+            Action::Dispatch(Box::new(work(self.chip, &word.inst, context)?))
+        };
+        (self.sink)(Step { pc, agent, sync: word.sync, action });
+        Ok(())
+    }
+}
+
+fn scalar_action(inst: &Inst, c: &Context<'_>) -> Action {
+    match inst {
+        Inst::Fence(_) | Inst::Halt(_) => Action::Fence,
+        Inst::Jump(_) => Action::Branch,
+        Inst::Branch(_) | Inst::BranchImmediate(_) => Action::Branch,
+        Inst::LoadDescriptor(row) => {
+            let offset = row.ri.map_or(0, |register| c.scalars[register.index()]);
+            Action::Descriptor((i64::from(row.row.0).wrapping_add(offset)) as u32)
+        }
+        Inst::LoadScalar(_) | Inst::StoreScalar(_) => {
+            let mut address = None;
+            let found = touch::<Fault>(c, inst, |touched| {
+                address = (touched.space == Space::Dram).then_some(touched.start);
+                Ok(())
+            });
+            // A bad address is reported when the instruction is executed.
+            let address = found.ok().and(address);
+            if matches!(inst, Inst::StoreScalar(_)) { Action::Store(address) } else { Action::Load(address) }
+        }
+        Inst::Mark(row) => {
+            let offset = row.ri.map_or(0, |register| c.scalars[register.index()]);
+            Action::Mark(row.kind, i64::from(row.value).wrapping_add(offset))
+        }
+        _ => Action::Scalar,
+    }
+}
