@@ -20,11 +20,11 @@ use rayon::prelude::*;
 use crate::compress::{Recipe, Sources};
 use crate::graph::Graph;
 use crate::ir::SymbolDefinition;
+use crate::lower::tile_to_isa::Code;
 use crate::lower::tile_to_isa::{self, Addresses, Rows};
-use crate::lower::{graph_to_tile, tile_to_isa::Code};
 use crate::passes::memory_map::{self, Item, MemoryMap, PAGE, PlacedItem};
-use crate::passes::place;
-use crate::tile::{Buffer, Home, Program, Weight, verify};
+use crate::pipeline::Module;
+use crate::tile::{Buffer, Home, Program, Weight};
 
 /// Slices of a weight that are packed at a time, in parallel.
 const SLICES_AT_ONCE: usize = 32;
@@ -57,25 +57,15 @@ pub struct Compiled {
     sources: Sources,
 }
 
-/// Lowers, places and encodes all entries.
-pub fn build(entries: &[EntryGraph], chip: &Chip, description: Description) -> Result<Compiled, Diagnostics> {
-    let sram = chip.sram_bytes();
-    let mut programs = Vec::new();
-    let mut offsets = Vec::new();
-    for entry in entries {
-        let program = graph_to_tile::lower(&entry.graph, &entry.name)?;
-        if cfg!(debug_assertions) {
-            verify::lowered(&program)?;
-        }
-        let (placed, sram) = place::place(&program, sram)?;
-        if cfg!(debug_assertions) {
-            verify::placed(&placed)?;
-        }
-        programs.push(placed);
-        offsets.push(sram);
-    }
+/// Lays out and encodes the placed programs of all entries.
+pub fn build(
+    entries: &[EntryGraph],
+    programs: Vec<Program>,
+    chip: &Chip,
+    description: Description,
+) -> Result<Compiled, Diagnostics> {
     let all: Vec<&Program> = programs.iter().collect();
-    let map = memory_map::map(&all, &offsets, PAGE, chip.dram.capacity_bytes)?;
+    let map = memory_map::map(&all, PAGE, chip.dram.capacity_bytes)?;
     let mut rows = Rows::default();
     let mut codes = Vec::new();
     for (program, addresses) in programs.iter().zip(&map.entries) {
@@ -257,6 +247,11 @@ fn state_buffers(program: &Program, map: &MemoryMap) -> Vec<StateBuffer> {
 }
 
 impl Compiled {
+    /// The placed programs of the entries, as modules that print.
+    pub fn modules(&self) -> impl Iterator<Item = Module> {
+        self.programs.iter().map(|program| Module::Tile(program.clone(), self.sources.clone()))
+    }
+
     /// Writes the image to a file; there is never a partial file under the name.
     pub fn write_to(&self, path: &Path) -> Result<(), Diagnostics> {
         write_file_atomically(path, |file| self.write(file).map(|_| ()))

@@ -9,6 +9,7 @@ use narae_compiler::compile::{KvCache, Logits, Options, Precision};
 use narae_compiler::compress::policy::Policy;
 use narae_isa::{Chip, Diagnostics};
 
+use super::watch::WatchOptions;
 use super::wrong_option;
 
 /// `--precision`.
@@ -82,6 +83,9 @@ pub struct CompileOptions {
     /// Threads [default: all cores]; never changes a result
     #[arg(short = 'j', value_name = "N")]
     jobs: Option<usize>,
+    /// Looking between passes.
+    #[command(flatten)]
+    pub watch: WatchOptions,
 }
 
 impl CompileOptions {
@@ -114,6 +118,7 @@ impl CompileOptions {
         options.maxima.sequence = self.max_seq;
         options.maxima.past = self.max_past;
         options.maxima.fixed = self.dims.clone();
+        options.verify_each = self.watch.verifies();
         options.name = model.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         Ok(options)
     }

@@ -5,10 +5,8 @@
 use std::path::PathBuf;
 
 use narae::npz::{self, Arrays};
-use narae_compiler::graph::Graph;
 use narae_compiler::graph::eval::evaluate;
-use narae_compiler::graph::text::{Options as TextOptions, print};
-use narae_compiler::pipeline::{self, Observer, Pass, Settings};
+use narae_compiler::pipeline::{self, Module, Observer, Pass};
 use narae_isa::{Diagnostic, Diagnostics, codes};
 
 use super::{Voice, wrong_option};
@@ -17,19 +15,19 @@ use super::{Voice, wrong_option};
 #[derive(clap::Args, Clone, Default)]
 #[command(next_help_heading = "Looking between passes")]
 pub struct WatchOptions {
-    /// Print the graph before this pass; may be repeated
+    /// Print the module before this pass (`narae opt --list-passes`); may be repeated
     #[arg(long, value_name = "PASS")]
     print_ir_before: Vec<String>,
-    /// Print the graph after this pass; may be repeated
+    /// Print the module after this pass; may be repeated
     #[arg(long, value_name = "PASS")]
     print_ir_after: Vec<String>,
-    /// Print the graph before every pass
+    /// Print the module before every pass
     #[arg(long)]
     print_ir_before_all: bool,
-    /// Print the graph after every pass
+    /// Print the module after every pass
     #[arg(long)]
     print_ir_after_all: bool,
-    /// Verify after every pass; with `exec` also run the graph before and after it on --check-inputs
+    /// Verify after every pass; with `exec` also run the module before and after it on --check-inputs
     #[arg(long, value_name = "HOW", num_args = 0..=1, require_equals = true, default_missing_value = "verify")]
     verify_each: Option<String>,
     /// The inputs of --verify-each=exec (.npz)
@@ -41,27 +39,27 @@ pub struct WatchOptions {
 }
 
 impl WatchOptions {
-    /// What passes are told.
-    pub fn settings(&self) -> Settings {
-        Settings { verify_each: self.verify_each.is_some() }
+    /// Whether modules are verified after every pass.
+    pub fn verifies(&self) -> bool {
+        self.verify_each.is_some()
     }
 
-    /// The observer that these options ask for; pass names are checked.
-    pub fn watcher(&self, voice: Voice) -> Result<Watcher, Diagnostics> {
+    /// The observer that these options ask for; pass names are checked. `given` are the inputs where none are named.
+    pub fn watcher(&self, voice: Voice, given: Option<&Arrays>) -> Result<Watcher, Diagnostics> {
         for name in self.print_ir_before.iter().chain(&self.print_ir_after) {
             pipeline::find(name)?;
         }
         let inputs = match self.verify_each.as_deref() {
             None | Some("verify") => None,
-            Some("exec") => Some(self.inputs()?),
+            Some("exec") => Some(self.inputs(given)?),
             Some(other) => return Err(wrong_option("--verify-each", other, &"verify or exec")),
         };
         Ok(Watcher { options: self.clone(), voice, inputs, before: None })
     }
 
-    fn inputs(&self) -> Result<Arrays, Diagnostics> {
+    fn inputs(&self, given: Option<&Arrays>) -> Result<Arrays, Diagnostics> {
         let missing = || wrong_option("--verify-each", "exec", &"give inputs with --check-inputs in.npz");
-        let path = self.check_inputs.as_ref().ok_or_else(missing)?;
+        let Some(path) = &self.check_inputs else { return given.cloned().ok_or_else(missing) };
         let prefix = self.check_call.as_ref().map(|call| format!("{call}/in/")).unwrap_or_default();
         npz::read_selected(path, &prefix)
     }
@@ -77,31 +75,29 @@ pub struct Watcher {
 }
 
 impl Watcher {
-    fn show(&self, when: &str, pass: &Pass, graph: &Graph) {
-        let text = print(graph, TextOptions { locations: self.voice.is_verbose() });
-        self.voice.dump(&format!("// ----- {when} {} -----\n{text}", pass.name));
+    fn show(&self, when: &str, pass: &Pass, module: &Module) {
+        let text = module.print(self.voice.is_verbose());
+        self.voice.dump(&format!("// ===== {when} {} =====\n{text}", pass.name));
     }
 }
 
 impl Observer for Watcher {
-    fn before(&mut self, pass: &Pass, graph: &Graph) -> Result<(), Diagnostics> {
+    fn before(&mut self, pass: &Pass, module: &Module) -> Result<(), Diagnostics> {
         if self.options.print_ir_before_all || self.options.print_ir_before.iter().any(|name| name == pass.name) {
-            self.show("before", pass, graph);
+            self.show("before", pass, module);
         }
-        if let Some(inputs) = &self.inputs
-            && self.before.is_none()
-        {
-            self.before = Some(evaluate(graph, inputs)?);
+        if let (Some(inputs), None) = (&self.inputs, &self.before) {
+            self.before = execute(module, inputs)?;
         }
         Ok(())
     }
 
-    fn after(&mut self, pass: &Pass, graph: &Graph) -> Result<(), Diagnostics> {
+    fn after(&mut self, pass: &Pass, module: &Module) -> Result<(), Diagnostics> {
         if self.options.print_ir_after_all || self.options.print_ir_after.iter().any(|name| name == pass.name) {
-            self.show("after", pass, graph);
+            self.show("after", pass, module);
         }
         let (Some(inputs), Some(before)) = (&self.inputs, &self.before) else { return Ok(()) };
-        let after = evaluate(graph, inputs)?;
+        let Some(after) = execute(module, inputs)? else { return Ok(()) };
         let worst = largest_difference(before, &after);
         self.voice.say(format_args!("{}: largest change of an output relative to its range {worst:.1e}", pass.name));
         if worst.is_nan() || worst > 1e-4 {
@@ -110,6 +106,13 @@ impl Observer for Watcher {
         }
         self.before = Some(after);
         Ok(())
+    }
+}
+
+fn execute(module: &Module, inputs: &Arrays) -> Result<Option<Arrays>, Diagnostics> {
+    match module {
+        Module::Graph(graph) => Ok(Some(evaluate(graph, inputs)?)),
+        Module::Tile(..) => Ok(None),
     }
 }
 

@@ -182,6 +182,7 @@ impl Emitter<'_> {
             Op::Read { symbol, from } => self.read(*symbol, from),
             Op::Let { symbol, value } => self.set(*symbol, value),
             Op::Write { to, values } => self.write(to, values),
+            Op::Holds { .. } => Ok(()),
         }
     }
 
