@@ -152,7 +152,7 @@ impl Session {
 }
 
 /// The tensor as `element`, or an error that says both types.
-fn converted(name: &str, tensor: HostTensor, element: Element) -> Result<HostTensor, Diagnostics> {
+pub(crate) fn converted(name: &str, tensor: HostTensor, element: Element) -> Result<HostTensor, Diagnostics> {
     let found = tensor.element;
     reinterpret(tensor, element).ok_or_else(|| {
         let what = format!("the input `{name}` is {}, it must be {}", found.name(), element.name());

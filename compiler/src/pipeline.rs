@@ -113,6 +113,8 @@ pub struct Pass {
     pub name: &'static str,
     /// What it does, in one line.
     pub doc: &'static str,
+    /// Whether it rounds because the user asked for it (weight formats, precision); all others change the order of rounding at most.
+    pub rounds: bool,
     /// The pass itself.
     pub work: Work,
 }
@@ -122,48 +124,62 @@ pub static PASSES: &[Pass] = &[
     Pass {
         name: "fix-dims",
         doc: "lengths that --dim names become numbers",
+        rounds: false,
         work: Work::Graph(|graph, context| bounds::fix(graph, &context.options.maxima)),
     },
     Pass {
         name: "canonicalize",
         doc: "folds constants and shape arithmetic, removes no-ops, common subexpressions and dead code",
+        rounds: false,
         work: Work::Graph(|graph, _| Ok(canonicalize(graph)?)),
     },
     Pass {
         name: "recover",
         doc: "laws find norms, rotations, attention and gated products, whatever their spelling (-O)",
+        rounds: false,
         work: Work::Graph(recover),
     },
     Pass {
         name: "decide",
         doc: "a format for every weight (--quant, --error-budget)",
+        rounds: true,
         work: Work::Graph(decide_formats),
     },
     Pass {
         name: "keep-state",
         doc: "past and present become caches on the chip (--kv-cache state)",
+        rounds: false,
         work: Work::Graph(keep_state),
     },
-    Pass { name: "retype", doc: "floats get the type of --precision", work: Work::Graph(retype) },
-    Pass { name: "roll", doc: "alike layers become one loop", work: Work::Graph(|graph, _| Ok(roll(graph)?)) },
+    Pass { name: "retype", doc: "floats get the type of --precision", rounds: true, work: Work::Graph(retype) },
+    Pass {
+        name: "roll",
+        doc: "alike layers become one loop",
+        rounds: false,
+        work: Work::Graph(|graph, _| Ok(roll(graph)?)),
+    },
     Pass {
         name: "dead-code",
         doc: "removes nodes whose results nobody uses",
+        rounds: false,
         work: Work::Graph(|graph, _| Ok(remove_dead_code(graph)?)),
     },
     Pass {
         name: "bound",
         doc: "lengths get their greatest values (--max-batch, --max-seq, --max-past)",
+        rounds: false,
         work: Work::Graph(|graph, context| bounds::bind(graph, &context.options.maxima)),
     },
     Pass {
         name: "lower",
         doc: "every graph op becomes instructions over views: from here on the module is a tile program",
+        rounds: false,
         work: Work::Lower(|graph, context| lower(graph, &context.entry)),
     },
     Pass {
         name: "place",
         doc: "every operand gets its memory; what does not fit is cut into pieces",
+        rounds: false,
         work: Work::Tile(|program, context| {
             *program = place(program, context.options.chip.sram_bytes())?;
             Ok(())

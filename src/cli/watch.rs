@@ -4,6 +4,8 @@
 
 use std::path::PathBuf;
 
+use narae::difference::{Difference, Tolerance};
+use narae::interpreter::{self, Untaped};
 use narae::npz::{self, Arrays};
 use narae_compiler::graph::eval::evaluate;
 use narae_compiler::pipeline::{self, Module, Observer, Pass};
@@ -97,36 +99,55 @@ impl Observer for Watcher {
             self.show("after", pass, module);
         }
         let (Some(inputs), Some(before)) = (&self.inputs, &self.before) else { return Ok(()) };
-        let Some(after) = execute(module, inputs)? else { return Ok(()) };
-        let worst = largest_difference(before, &after);
-        self.voice.say(format_args!("{}: largest change of an output relative to its range {worst:.1e}", pass.name));
-        if worst.is_nan() || worst > 1e-4 {
-            let what = format!("the pass `{}` changed the results by {worst:.1e} of their range", pass.name);
-            return Err(Diagnostic::new(&codes::E0999, what).help("please report the model and these inputs").into());
+        let Some(after) = execute(module, inputs)? else {
+            self.voice.say(format_args!("{}: not run, because its inputs are no longer those of the model", pass.name));
+            return Ok(());
+        };
+        let (name, worst) = worst(before, &after)?;
+        self.voice.say(format_args!(
+            "{}: output `{name}` changed most, by {:.1e} of its range ({:.2} of the tolerance)",
+            pass.name,
+            worst.relative,
+            excess(&worst),
+        ));
+        if excess(&worst) > 1.0 && !pass.rounds {
+            let what =
+                format!("the pass `{}` changed output `{name}` by {:.1e} of its range", pass.name, worst.relative);
+            let help = "please report the model and these inputs; `narae compare` names the first node";
+            return Err(Diagnostic::new(&codes::E0901, what).help(help).into());
         }
         self.before = Some(after);
         Ok(())
     }
 }
 
+/// The outputs of a module; nothing if its inputs are others than those that are given.
 fn execute(module: &Module, inputs: &Arrays) -> Result<Option<Arrays>, Diagnostics> {
     match module {
-        Module::Graph(graph) => Ok(Some(evaluate(graph, inputs)?)),
-        Module::Tile(..) => Ok(None),
+        Module::Graph(graph) if graph.inputs().iter().all(|port| inputs.contains_key(&port.name)) => {
+            Ok(Some(evaluate(graph, inputs)?))
+        }
+        Module::Tile(program, sources) if interpreter::runs(program) => {
+            Ok(Some(interpreter::run(program, sources, inputs, &mut Untaped)?))
+        }
+        Module::Graph(_) | Module::Tile(..) => Ok(None),
     }
 }
 
-/// The largest |Δ| over all outputs, each relative to its largest magnitude; infinite where shapes differ.
-fn largest_difference(before: &Arrays, after: &Arrays) -> f64 {
-    let mut worst = 0f64;
+fn excess(difference: &Difference) -> f64 {
+    difference.excess(Tolerance::of(difference.elements))
+}
+
+/// The output that changed most, in units of its tolerance.
+fn worst(before: &Arrays, after: &Arrays) -> Result<(String, Difference), Diagnostics> {
+    let mut found: Option<(String, Difference)> = None;
     for (name, old) in before {
-        let Some(new) = after.get(name).filter(|new| new.dims == old.dims) else { return f64::INFINITY };
-        let (old, new) = (old.to_f64_vec(), new.to_f64_vec());
-        let range = old.iter().filter(|value| value.is_finite()).fold(1e-30, |top: f64, value| top.max(value.abs()));
-        for (a, b) in old.iter().zip(&new).filter(|(a, b)| a != b && !(a.is_nan() && b.is_nan())) {
-            let delta = (a - b).abs() / range;
-            worst = if delta.is_nan() { f64::INFINITY } else { worst.max(delta) };
+        let difference = after.get(name).and_then(|new| Difference::between(new, old)).ok_or_else(|| {
+            Diagnostic::new(&codes::E0901, format!("output `{name}` has another shape after the pass, or is gone"))
+        })?;
+        if found.as_ref().is_none_or(|(_, other)| excess(&difference) > excess(other)) {
+            found = Some((name.clone(), difference));
         }
     }
-    worst
+    found.ok_or_else(|| Diagnostic::new(&codes::E0901, "the model has no outputs").into())
 }
