@@ -2,8 +2,8 @@
 //!
 //! The measure is the largest |Δ| of a tensor against the tensor's own range, the largest |want|: a value near zero in a tensor of
 //! hundreds is not held to its own size. Always holds: NaN where NaN is wanted is equal, and nothing is wanted where the model itself
-//! gives NaN; magnitudes from 1e30 on count as infinite, because masks are spelled as the least number, as its half and as −∞; integers
-//! are compared exactly.
+//! gives NaN; magnitudes from 1e30 on, or the greatest of the type, count as infinite, because masks are spelled as the least
+//! number, as its half and as −∞; integers are compared exactly.
 
 use narae_isa::{Element, HostTensor};
 
@@ -72,18 +72,19 @@ impl Difference {
             range: 0.0,
             elements: [got.element, want.element],
         };
+        let infinite = (infinite(got.element), infinite(want.element));
         let exact = got.element.is_integer() && want.element.is_integer();
         let (mut dot, mut squares) = (0.0, (0.0, 0.0));
         for at in 0..want.len() {
             let (a, b) = (got.get_f64(at), want.get_f64(at));
-            if b.is_finite() && b.abs() < INFINITE {
+            if b.abs() < infinite.1 {
                 found.range = found.range.max(b.abs());
-                if a.is_finite() && a.abs() < INFINITE {
+                if a.abs() < infinite.0 {
                     dot += a * b;
                     squares = (squares.0 + a * a, squares.1 + b * b);
                 }
             }
-            let delta = if exact { integers(got, want, at) } else { delta(a, b) };
+            let delta = if exact { integers(got, want, at) } else { delta((a, b), infinite) };
             if delta > found.max_abs {
                 (found.max_abs, found.worst, found.values) = (delta, at, (a, b));
             }
@@ -109,12 +110,19 @@ fn integers(got: &HostTensor, want: &HostTensor, at: usize) -> f64 {
     (i128::from(got.get_i64(at)) - i128::from(want.get_i64(at))).unsigned_abs() as f64
 }
 
-fn delta(got: f64, want: f64) -> f64 {
-    let infinite = |x: f64| x.abs() >= INFINITE;
+/// From which magnitude on a number of this type stands for infinity.
+fn infinite(element: Element) -> f64 {
+    match element {
+        Element::F16 => 65504.0,
+        _ => INFINITE,
+    }
+}
+
+fn delta((got, want): (f64, f64), infinite: (f64, f64)) -> f64 {
     match () {
         () if got == want || want.is_nan() => 0.0,
         () if got.is_nan() => f64::INFINITY,
-        () if infinite(got) && infinite(want) && got.signum() == want.signum() => 0.0,
+        () if got.abs() >= infinite.0 && want.abs() >= infinite.1 && got.signum() == want.signum() => 0.0,
         () => (got - want).abs(),
     }
 }
@@ -147,6 +155,9 @@ mod tests {
         assert_eq!(excess(3.0, f32::NAN), 0.0);
         assert!(excess(f32::NAN, 3.0).is_infinite());
         assert!(excess(f32::INFINITY, f32::NEG_INFINITY) > 1.0);
+        let half = HostTensor::from_f64_as(Element::F16, &[1], &[-65504.0]);
+        let found = Difference::between(&half, &floats(&[f32::MIN])).expect("equal dims");
+        assert_eq!(found.max_abs, 0.0);
         let big = |value: i64| HostTensor::from_i64(&[1], &[value]);
         let found = Difference::between(&big(i64::MAX), &big(i64::MAX - 1)).expect("equal dims");
         assert_eq!(found.max_abs, 1.0);

@@ -7,6 +7,7 @@
 //! - [`sim`]: executes images. It has never heard of ONNX.
 #![forbid(unsafe_code)]
 
+pub mod compare;
 pub mod difference;
 pub mod interpreter;
 pub mod language;

@@ -1,5 +1,7 @@
 //! What a user may ask of the compiler: the options of `narae compile`, and what compiling found out beside the program.
 
+use std::collections::BTreeSet;
+
 use narae_isa::Element;
 use narae_isa::chip::Chip;
 use narae_isa::format::FloatKind;
@@ -7,7 +9,9 @@ use narae_isa::format::FloatKind;
 use crate::bounds::Maxima;
 use crate::compress::decide::Decision;
 use crate::compress::policy::Policy;
-use crate::rewrite::Report;
+use crate::pipeline::Pass;
+use crate::rewrite::law::Law;
+use crate::rewrite::{Report, rules};
 
 /// The type of the numbers between instructions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -82,6 +86,12 @@ pub struct Options {
     pub logits: Logits,
     /// `-O`: 0 runs no laws, 1 recovers without merging, 2 and 3 everything.
     pub optimisation: u8,
+    /// The laws of recovery; a caller may bring others.
+    pub laws: fn() -> Vec<Law>,
+    /// `--without-law`: names of laws that are left out.
+    pub without_laws: BTreeSet<String>,
+    /// Passes of a caller's own, each behind the pass of that name.
+    pub own_passes: Vec<(&'static str, Pass)>,
     /// Bounds of lengths.
     pub maxima: Maxima,
     /// The model's name, for reports.
@@ -101,6 +111,9 @@ impl Options {
             kv_cache: KvCache::Io,
             logits: Logits::Last,
             optimisation: 2,
+            laws: rules::laws,
+            without_laws: BTreeSet::new(),
+            own_passes: Vec::new(),
             maxima: Maxima::default(),
             name: String::from("model"),
             verify_each: false,

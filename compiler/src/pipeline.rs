@@ -85,7 +85,7 @@ impl<'a> Context<'a> {
 }
 
 /// The work of a pass, by the form that it needs.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub enum Work {
     /// Changes a graph.
     Graph(fn(&mut Graph, &mut Context<'_>) -> Result<(), Diagnostics>),
@@ -107,7 +107,7 @@ impl Work {
 }
 
 /// One row of the list.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub struct Pass {
     /// The name in `--passes`, `--print-ir-after` and diagnostics.
     pub name: &'static str,
@@ -190,6 +190,8 @@ pub static PASSES: &[Pass] = &[
 fn recover(graph: &mut Graph, context: &mut Context<'_>) -> Result<(), Diagnostics> {
     let laws = rewrite::Options {
         laws: context.options.optimisation > 0,
+        rules: context.options.laws,
+        without: context.options.without_laws.clone(),
         merge: context.options.optimisation > 1,
         policy: context.options.quant.clone(),
         ..rewrite::Options::default()
@@ -250,7 +252,7 @@ pub struct Unobserved;
 
 impl Observer for Unobserved {}
 
-/// Runs passes in order.
+/// Runs passes in order, and behind each the caller's own.
 pub fn run<'a>(
     mut module: Module,
     passes: impl IntoIterator<Item = &'a Pass>,
@@ -258,13 +260,26 @@ pub fn run<'a>(
     observer: &mut dyn Observer,
 ) -> Result<Module, Diagnostics> {
     for pass in passes {
-        observer.before(pass, &module)?;
-        module = apply(pass, module, context)?;
-        if context.options.verify_each || cfg!(debug_assertions) {
-            module.verify().map_err(|errors| blame(errors, pass))?;
+        module = step(pass, module, context, observer)?;
+        for (_, own) in context.options.own_passes.iter().filter(|(behind, _)| *behind == pass.name) {
+            module = step(own, module, context, observer)?;
         }
-        observer.after(pass, &module)?;
     }
+    Ok(module)
+}
+
+fn step(
+    pass: &Pass,
+    module: Module,
+    context: &mut Context<'_>,
+    observer: &mut dyn Observer,
+) -> Result<Module, Diagnostics> {
+    observer.before(pass, &module)?;
+    let module = apply(pass, module, context)?;
+    if context.options.verify_each || cfg!(debug_assertions) {
+        module.verify().map_err(|errors| blame(errors, pass))?;
+    }
+    observer.after(pass, &module)?;
     Ok(module)
 }
 

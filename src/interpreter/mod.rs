@@ -25,6 +25,7 @@ use narae_sim::state::Fault;
 
 use crate::npz::Arrays;
 use store::Store;
+pub use store::tensor;
 
 /// An instruction that runs: the template, and what its descriptor fields stand for.
 pub struct Step<'a> {
@@ -32,6 +33,8 @@ pub struct Step<'a> {
     pub compute: &'a Compute,
     /// Per view: the buffer, and the byte offset of the first element in it.
     pub places: &'a [(Buffer, i64)],
+    /// Inside of a loop of alike layers: which one, of how many.
+    pub layer: Option<(u32, u32)>,
     /// Memory and registers, numbered as in the template.
     pub context: &'a Context<'a>,
 }
@@ -94,8 +97,8 @@ struct Interpreter<'a> {
     descriptors: Box<Descriptors>,
     weights: VecDeque<narae_isa::WeightView>,
     scratch: Scratch,
-    /// The iterations of the loops of alike layers around the current op.
-    loops: Vec<u32>,
+    /// The loops of alike layers around the current op: the iteration, and how many there are.
+    loops: Vec<(u32, u32)>,
     tape: &'a mut dyn Tape,
 }
 
@@ -147,7 +150,8 @@ impl Interpreter<'_> {
                 break;
             }
             if layers {
-                self.loops.push(u32::try_from(iteration).unwrap_or(u32::MAX));
+                let number = |value: i64| u32::try_from(value).unwrap_or(u32::MAX);
+                self.loops.push((number(iteration), number(trip)));
             }
             self.block(body)?;
             if layers {
@@ -181,9 +185,10 @@ impl Interpreter<'_> {
             arch: Limits::default().arch,
             scratch: &mut self.scratch,
         };
-        self.tape.before(&Step { compute, places: &places, context: &context })?;
+        let layer = self.loops.last().copied();
+        self.tape.before(&Step { compute, places: &places, layer, context: &context })?;
         compute.inst.execute(&mut context).map_err(|fault| located(failed(&compute.inst, &fault)))?;
-        self.tape.after(&Step { compute, places: &places, context: &context })
+        self.tape.after(&Step { compute, places: &places, layer, context: &context })
     }
 
     fn parameters(&self, parameters: &Parameters) -> Result<Resolved, Diagnostic> {
@@ -223,9 +228,9 @@ impl Interpreter<'_> {
     }
 
     fn holds(&mut self, view: &View, tensors: &[narae_compiler::graph::names::Named]) -> Result<(), Diagnostics> {
-        let here = self.loops.last().copied();
+        let here = self.loops.last().map(|layer| layer.0);
+        let (value, buffer, view) = self.store.read(view, &self.point)?;
         for named in tensors.iter().filter(|named| named.iteration.is_none() || named.iteration == here) {
-            let (value, buffer, view) = self.store.read(view, &self.point)?;
             self.tape.holds(&named.tensor, &Held { value: &value, buffer, view })?;
         }
         Ok(())

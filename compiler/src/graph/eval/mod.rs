@@ -18,6 +18,7 @@ mod windows;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use cranelift_entity::SecondaryMap;
 use narae_isa::{Diagnostic, Element, HostTensor, Overflow, codes};
@@ -63,7 +64,7 @@ pub fn evaluate(
 /// Sees the values of a graph that are tensors of the ONNX file, as they are computed. An error ends the evaluation.
 pub trait Watch {
     /// The tensor has this value.
-    fn tensor(&mut self, tensor: &Tensor, value: &HostTensor) -> Result<(), Diagnostic>;
+    fn tensor(&mut self, tensor: &Arc<Tensor>, value: &HostTensor) -> Result<(), Diagnostic>;
 }
 
 /// Evaluates a graph while somebody watches: outputs by name from inputs by name.
