@@ -7,6 +7,9 @@
 //! - [`sim`]: executes images. It has never heard of ONNX.
 #![forbid(unsafe_code)]
 
+pub mod compare;
+pub mod difference;
+pub mod interpreter;
 pub mod language;
 pub mod npz;
 pub mod quality;

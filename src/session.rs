@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use narae_compiler::compile::{Findings, Options, compile};
 use narae_compiler::graph::Graph;
-use narae_compiler::graph::eval::Evaluator;
+use narae_compiler::graph::eval::evaluate;
 use narae_compiler::onnx::{Limits as ModelLimits, Model, import as import_model};
 use narae_compiler::pipeline::{Observer, Unobserved};
 use narae_isa::{Diagnostic, Diagnostics, Element, HostTensor, Image, codes};
@@ -37,20 +37,23 @@ impl Reference {
 
     /// The outputs for these inputs.
     pub fn run(&self, inputs: &Arrays) -> Result<Arrays, Diagnostics> {
-        let graph = &self.graph;
-        let names: Vec<&str> = graph.inputs().iter().map(|port| port.name.as_str()).collect();
-        if let Some(unknown) = inputs.keys().find(|name| !names.contains(&name.as_str())) {
-            return Err(no_input(format!("there is no input `{unknown}`"), &names));
-        }
-        let mut tensors = Vec::new();
-        for port in graph.inputs() {
-            let missing = || no_input(format!("the input `{}` is missing", port.name), &names);
-            let tensor = inputs.get(&port.name).cloned().ok_or_else(missing)?;
-            tensors.push(converted(&port.name, tensor, graph.element(port.value))?);
-        }
-        let outputs = Evaluator::new(graph).run(tensors)?;
-        Ok(graph.outputs().iter().map(|port| port.name.clone()).zip(outputs).collect())
+        Ok(evaluate(&self.graph, &checked(&self.graph, inputs)?)?)
     }
+}
+
+/// The inputs of a graph with the element types that it declares, where numpy lacks them; all are there, and no others.
+pub fn checked(graph: &Graph, inputs: &Arrays) -> Result<Arrays, Diagnostics> {
+    let names: Vec<&str> = graph.inputs().iter().map(|port| port.name.as_str()).collect();
+    if let Some(unknown) = inputs.keys().find(|name| !names.contains(&name.as_str())) {
+        return Err(no_input(format!("there is no input `{unknown}`"), &names));
+    }
+    let mut found = Arrays::new();
+    for port in graph.inputs() {
+        let missing = || no_input(format!("the input `{}` is missing", port.name), &names);
+        let tensor = inputs.get(&port.name).cloned().ok_or_else(missing)?;
+        found.insert(port.name.clone(), converted(&port.name, tensor, graph.element(port.value))?);
+    }
+    Ok(found)
 }
 
 /// What a timed run gives.
@@ -154,7 +157,7 @@ impl Session {
 }
 
 /// The tensor as `element`, or an error that says both types.
-fn converted(name: &str, tensor: HostTensor, element: Element) -> Result<HostTensor, Diagnostics> {
+pub(crate) fn converted(name: &str, tensor: HostTensor, element: Element) -> Result<HostTensor, Diagnostics> {
     let found = tensor.element;
     reinterpret(tensor, element).ok_or_else(|| {
         let what = format!("the input `{name}` is {}, it must be {}", found.name(), element.name());

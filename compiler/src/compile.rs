@@ -4,131 +4,16 @@
 //! decide (formats) · keep the cache · precision · roll alike layers · bounds · entries · lower, place, encode. Whoever wants to look in between passes an [`Observer`].
 
 use narae_isa::chip::Chip;
-use narae_isa::format::FloatKind;
-use narae_isa::{Diagnostic, Diagnostics, Element, codes};
+use narae_isa::{Diagnostic, Diagnostics, codes};
 
-use crate::bounds::{self, Maxima};
-use crate::compress::decide::{Asked, Decision, Rates, decide};
-use crate::compress::policy::Policy;
+use crate::compress::decide::Rates;
 use crate::graph::Graph;
 use crate::image::{Compiled, Description, EntryGraph, build};
 use crate::ir::Dim;
 use crate::onnx::{Model, import};
-use crate::passes::state;
-use crate::pipeline::{self, Observer, Pass, Settings};
-use crate::rewrite::{self, Report};
-
-/// Tokens that a kept cache holds unless `--max-past` says otherwise.
-const DEFAULT_PAST: i64 = 2048;
-
-/// The type of the numbers between instructions.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Precision {
-    /// As the model says, value by value.
-    #[default]
-    Auto,
-    /// All floats f32.
-    F32,
-    /// All floats f16; arithmetic inside of an instruction stays f32.
-    F16,
-    /// All floats bf16; arithmetic inside of an instruction stays f32.
-    Bf16,
-}
-
-impl Precision {
-    /// The element type, if one was asked for.
-    pub fn element(self) -> Option<Element> {
-        match self {
-            Precision::Auto => None,
-            Precision::F32 => Some(Element::F32),
-            Precision::F16 => Some(Element::F16),
-            Precision::Bf16 => Some(Element::BF16),
-        }
-    }
-
-    fn weights(self) -> Option<FloatKind> {
-        match self {
-            // A weight that the file holds in a narrower type is the same number in f32.
-            Precision::Auto | Precision::F32 => None,
-            Precision::F16 => Some(FloatKind::F16),
-            Precision::Bf16 => Some(FloatKind::BF16),
-        }
-    }
-}
-
-/// How past and present tensors are treated.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum KvCache {
-    /// As plain inputs and outputs, as the model says.
-    #[default]
-    Io,
-    /// Kept on the chip in pages, with entries for prefill and decode.
-    State,
-}
-
-/// Which logits an entry with kept state returns.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Logits {
-    /// Those of the last token.
-    #[default]
-    Last,
-    /// Those of all tokens.
-    All,
-}
-
-/// The options of `narae compile`.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// The chip.
-    pub chip: Chip,
-    /// `--precision`.
-    pub precision: Precision,
-    /// `--quant`.
-    pub quant: Policy,
-    /// `--error-budget`, in nats per token.
-    pub error_budget: f64,
-    /// `--kv-cache`.
-    pub kv_cache: KvCache,
-    /// `--logits`.
-    pub logits: Logits,
-    /// `-O`: 0 runs no laws, 1 recovers without merging, 2 and 3 everything.
-    pub optimisation: u8,
-    /// Bounds of lengths.
-    pub maxima: Maxima,
-    /// The model's name, for reports.
-    pub name: String,
-    /// Verify the graph after every pass.
-    pub verify_each: bool,
-}
-
-impl Options {
-    /// The defaults for a chip.
-    pub fn new(chip: Chip) -> Options {
-        Options {
-            chip,
-            precision: Precision::Auto,
-            quant: Policy::None,
-            error_budget: 0.02,
-            kv_cache: KvCache::Io,
-            logits: Logits::Last,
-            optimisation: 2,
-            maxima: Maxima::default(),
-            name: String::from("model"),
-            verify_each: false,
-        }
-    }
-}
-
-/// What compiling found out, beside the program.
-#[derive(Clone, Debug, Default)]
-pub struct Findings {
-    /// What the laws recovered.
-    pub recovered: Report,
-    /// The format of each weight, and why.
-    pub decisions: Vec<Decision>,
-    /// What was learnt about dims, in sentences.
-    pub notes: Vec<String>,
-}
+pub use crate::options::{Findings, KvCache, Logits, Options, Precision};
+use crate::pipeline::{self, Context, Module, Observer, Pass};
+use crate::tile::Program;
 
 /// Compiles a model.
 pub fn compile(
@@ -136,9 +21,7 @@ pub fn compile(
     options: &Options,
     observer: &mut dyn Observer,
 ) -> Result<(Compiled, Findings), Diagnostics> {
-    let mut graph = import(model)?;
-    bounds::fix(&mut graph, &options.maxima)?;
-    compile_graph(graph, options, observer)
+    compile_graph(import(model)?, options, observer)
 }
 
 /// Compiles a graph that was imported or read from text.
@@ -149,51 +32,47 @@ pub fn compile_graph(
 ) -> Result<(Compiled, Findings), Diagnostics> {
     let (graph, findings) = optimise(graph, options, observer)?;
     let entries = entries(graph)?;
+    let programs = entries.iter().map(|entry| program(entry, options, observer)).collect::<Result<_, _>>()?;
     let decisions = serde_json::to_value(&findings.decisions)
         .unwrap_or_else(|error| unreachable!("decisions are plain data: {error}"));
     let description = Description { model: options.name.clone(), decisions };
-    Ok((build(&entries, &options.chip, description)?, findings))
+    Ok((build(&entries, programs, &options.chip, description)?, findings))
 }
 
 /// The front half of the road: everything that happens to the graph before it is split into entries and lowered.
 pub fn optimise(
-    mut graph: Graph,
+    graph: Graph,
     options: &Options,
     observer: &mut dyn Observer,
 ) -> Result<(Graph, Findings), Diagnostics> {
-    let settings = Settings { verify_each: options.verify_each };
-    let mut findings = Findings::default();
-    pipeline::run(&mut graph, stages(&["canonicalize"])?, &settings, observer)?;
-    let laws = rewrite::Options {
-        laws: options.optimisation > 0,
-        merge: options.optimisation > 1,
-        policy: options.quant.clone(),
-        ..rewrite::Options::default()
-    };
-    findings.recovered = rewrite::recover(&mut graph, &laws)?;
-    let asked =
-        Asked { policy: options.quant.clone(), budget: options.error_budget, float: options.precision.weights() };
-    findings.decisions = decide(&mut graph, &asked, &rates(&options.chip))?;
-    if options.kv_cache == KvCache::State {
-        let state = state::Options {
-            all_logits: options.logits == Logits::All,
-            // What is there before a call, and what the call adds.
-            capacity: options.maxima.past.unwrap_or(DEFAULT_PAST) + options.maxima.sequence.unwrap_or(1),
-            element: options.precision.element(),
-        };
-        state::keep_state(&mut graph, &state)?;
+    let mut context = Context::new(options);
+    let graph = run_on_graph(graph, &road(options), &mut context, observer)?;
+    context.findings.notes = graph.symbols.notes().to_vec();
+    Ok((graph, context.findings))
+}
+
+/// The passes over the graph of a model, in order.
+fn road(options: &Options) -> Vec<&'static str> {
+    let keep_state = (options.kv_cache == KvCache::State).then_some("keep-state");
+    let before = ["fix-dims", "canonicalize", "recover", "decide"];
+    before.into_iter().chain(keep_state).chain(["retype", "roll", "dead-code", "bound"]).collect()
+}
+
+/// Runs passes that leave a graph.
+fn run_on_graph(
+    graph: Graph,
+    names: &[&str],
+    context: &mut Context<'_>,
+    observer: &mut dyn Observer,
+) -> Result<Graph, Diagnostics> {
+    match pipeline::run(Module::Graph(graph), passes(names)?, context, observer)? {
+        Module::Graph(graph) => Ok(graph),
+        Module::Tile(..) => unreachable!("none of these passes lowers"),
     }
-    if let Some(element) = options.precision.element() {
-        graph.set_precision(element)?;
-    }
-    pipeline::run(&mut graph, stages(&["roll", "dead-code"])?, &settings, observer)?;
-    bounds::bind(&mut graph, &options.maxima)?;
-    findings.notes = graph.symbols.notes().to_vec();
-    Ok((graph, findings))
 }
 
 /// Rows of the list of passes.
-fn stages(names: &[&str]) -> Result<Vec<&'static Pass>, Diagnostic> {
+fn passes(names: &[&str]) -> Result<Vec<&'static Pass>, Diagnostic> {
     names.iter().map(|name| pipeline::find(name)).collect()
 }
 
@@ -213,6 +92,16 @@ fn entries(graph: Graph) -> Result<Vec<EntryGraph>, Diagnostic> {
         decode.resolve_symbols();
     }
     Ok(vec![entry("prefill", graph), entry("decode", decode)])
+}
+
+/// The placed program of an entry.
+fn program(entry: &EntryGraph, options: &Options, observer: &mut dyn Observer) -> Result<Program, Diagnostics> {
+    let mut context = Context { entry: entry.name.clone(), ..Context::new(options) };
+    let module = Module::Graph(entry.graph.clone());
+    match pipeline::run(module, passes(&["lower", "place"])?, &mut context, observer)? {
+        Module::Tile(program, _) => Ok(program),
+        Module::Graph(_) => unreachable!("`lower` leaves a program"),
+    }
 }
 
 /// The rates of a chip that decide how fast a weight is.

@@ -9,25 +9,20 @@ use std::path::Path;
 
 use narae_isa::chip::Chip;
 use narae_isa::descriptor::{Memory, Row};
-use narae_isa::format::{self, FloatKind, WeightFormat};
 use narae_isa::image::{
     BufferInfo, BufferKind, DebugInfo, Entry, ImageContent, ImageWriter, Metadata, Origin, Region, RegionKind, Slot,
     StateBuffer, TensorInfo, write_file_atomically,
 };
-use narae_isa::{Diagnostic, Diagnostics, Element, Overflow};
-use rayon::prelude::*;
+use narae_isa::{Diagnostic, Diagnostics};
 
-use crate::compress::{Recipe, Sources};
+use crate::compress::{Recipe, Sources, pack};
 use crate::graph::Graph;
 use crate::ir::SymbolDefinition;
+use crate::lower::tile_to_isa::Code;
 use crate::lower::tile_to_isa::{self, Addresses, Rows};
-use crate::lower::{graph_to_tile, tile_to_isa::Code};
 use crate::passes::memory_map::{self, Item, MemoryMap, PAGE, PlacedItem};
-use crate::passes::place;
-use crate::tile::{Buffer, Home, Program, Weight, verify};
-
-/// Slices of a weight that are packed at a time, in parallel.
-const SLICES_AT_ONCE: usize = 32;
+use crate::pipeline::Module;
+use crate::tile::{Buffer, Home, Program, Weight};
 
 /// One entry before lowering.
 pub struct EntryGraph {
@@ -52,30 +47,22 @@ pub struct Compiled {
     pub content: ImageContent,
     /// The placed program of each entry.
     pub programs: Vec<Program>,
+    /// Where the buffers of each entry lie.
+    pub addresses: Vec<Addresses>,
     items: Vec<PlacedItem>,
     items_bytes: u64,
     sources: Sources,
 }
 
-/// Lowers, places and encodes all entries.
-pub fn build(entries: &[EntryGraph], chip: &Chip, description: Description) -> Result<Compiled, Diagnostics> {
-    let sram = chip.sram_bytes();
-    let mut programs = Vec::new();
-    let mut offsets = Vec::new();
-    for entry in entries {
-        let program = graph_to_tile::lower(&entry.graph, &entry.name)?;
-        if cfg!(debug_assertions) {
-            verify::lowered(&program)?;
-        }
-        let (placed, sram) = place::place(&program, sram)?;
-        if cfg!(debug_assertions) {
-            verify::placed(&placed)?;
-        }
-        programs.push(placed);
-        offsets.push(sram);
-    }
+/// Lays out and encodes the placed programs of all entries.
+pub fn build(
+    entries: &[EntryGraph],
+    programs: Vec<Program>,
+    chip: &Chip,
+    description: Description,
+) -> Result<Compiled, Diagnostics> {
     let all: Vec<&Program> = programs.iter().collect();
-    let map = memory_map::map(&all, &offsets, PAGE, chip.dram.capacity_bytes)?;
+    let map = memory_map::map(&all, PAGE, chip.dram.capacity_bytes)?;
     let mut rows = Rows::default();
     let mut codes = Vec::new();
     for (program, addresses) in programs.iter().zip(&map.entries) {
@@ -83,7 +70,8 @@ pub fn build(entries: &[EntryGraph], chip: &Chip, description: Description) -> R
     }
     let content = content(entries, &programs, &map, codes, &rows, chip, description)?;
     let sources = entries.first().map(|entry| entry.graph.sources.clone()).unwrap_or_default();
-    Ok(Compiled { content, programs, items: map.items, items_bytes: map.items_bytes, sources })
+    let MemoryMap { entries: addresses, items, items_bytes, .. } = map;
+    Ok(Compiled { content, programs, addresses, items, items_bytes, sources })
 }
 
 fn content(
@@ -257,6 +245,11 @@ fn state_buffers(program: &Program, map: &MemoryMap) -> Vec<StateBuffer> {
 }
 
 impl Compiled {
+    /// The placed programs of the entries, as modules that print.
+    pub fn modules(&self) -> impl Iterator<Item = Module> {
+        self.programs.iter().map(|program| Module::Tile(program.clone(), self.sources.clone()))
+    }
+
     /// Writes the image to a file; there is never a partial file under the name.
     pub fn write_to(&self, path: &Path) -> Result<(), Diagnostics> {
         write_file_atomically(path, |file| self.write(file).map(|_| ()))
@@ -296,37 +289,6 @@ impl Compiled {
     }
 
     fn write_weight<W: Write + Seek>(&self, weight: &Weight, writer: &mut ImageWriter<W>) -> Result<(), Diagnostic> {
-        let outputs = weight.recipe.dims()[0];
-        let slice = format::SLICE as usize;
-        let starts: Vec<usize> = (0..outputs).step_by(slice).collect();
-        for some in starts.chunks(SLICES_AT_ONCE) {
-            let packed: Result<Vec<Vec<u8>>, Diagnostic> =
-                some.par_iter().map(|&start| self.pack(weight, start, slice.min(outputs - start))).collect();
-            for bytes in packed? {
-                writer.write_weights(&bytes)?;
-            }
-        }
-        Ok(())
+        pack::stream(&weight.recipe, weight.format, &self.sources, |bytes| writer.write_weights(bytes))
     }
-
-    fn pack(&self, weight: &Weight, start: usize, count: usize) -> Result<Vec<u8>, Diagnostic> {
-        let mut out = Vec::new();
-        match weight.format {
-            WeightFormat::Float(kind) => {
-                let rows = weight.recipe.rows(&self.sources, start, count)?;
-                let values = rows.convert(Element::F32, Overflow::Wrap).to_f32_vec();
-                pack_float(kind, weight.recipe.dims()[1], &values, &mut out);
-            }
-            WeightFormat::Uniform { kind, group, scale } => {
-                let codes = crate::compress::stored::rows(&weight.recipe, &self.sources, start, count)?;
-                let rows = format::UniformRows { codes: &codes.codes, scales: &codes.scales, zeros: &codes.zeros };
-                format::pack_uniform_slice(kind, group, scale, weight.recipe.dims()[1], rows, &mut out);
-            }
-        }
-        Ok(out)
-    }
-}
-
-fn pack_float(kind: FloatKind, inputs: usize, values: &[f32], out: &mut Vec<u8>) {
-    format::pack_float_slice(kind, inputs, values, out);
 }

@@ -8,6 +8,7 @@ pub mod image;
 pub mod ir;
 pub mod lower;
 pub mod onnx;
+pub mod options;
 pub mod passes;
 pub mod pipeline;
 pub mod rewrite;

@@ -25,8 +25,8 @@ fn a_small_mlp() {
     let z = graph.add1(Op::Binary { function: BinaryFunction::Add }, &[x, y], &none).unwrap();
     graph.add_output("z", z);
     let program = graph_to_tile::lower(&graph, "main").unwrap();
-    let (placed, sram) = place::place(&program, 1 << 25).unwrap();
-    let map = memory_map::map(&[&placed], &[sram], 4096, 1 << 30).unwrap();
+    let placed = place::place(&program, 1 << 25).unwrap();
+    let map = memory_map::map(&[&placed], 4096, 1 << 30).unwrap();
     let mut table = tile_to_isa::Rows::default();
     let code = tile_to_isa::emit(&placed, &map.entries[0], &mut table).unwrap();
     for word in &code.words {
@@ -34,8 +34,8 @@ fn a_small_mlp() {
     }
     let _: BTreeMap<u32, u32> = BTreeMap::new();
     // Cut into pieces in a tiny memory.
-    let (placed, sram) = place::place(&program, 1 << 16).unwrap();
-    let map = memory_map::map(&[&placed], &[sram], 4096, 1 << 30).unwrap();
+    let placed = place::place(&program, 1 << 16).unwrap();
+    let map = memory_map::map(&[&placed], 4096, 1 << 30).unwrap();
     let code = tile_to_isa::emit(&placed, &map.entries[0], &mut table).unwrap();
     println!("--- small");
     for word in &code.words {

@@ -48,7 +48,7 @@ fn check(path: &Path) -> Result<bool, Diagnostics> {
     };
     verify::lowered(&program)?;
     for sram in [4 << 20, 256 << 10] {
-        let Ok((placed, _)) = place::place(&program, sram) else { continue };
+        let Ok(placed) = place::place(&program, sram) else { continue };
         verify::placed(&placed)?;
         let printed = text::print(&placed, &sources, text::Options { locations: true });
         let parsed = text::parse(&printed, &sources).map_err(|problem| Diagnostics(vec![problem]))?;

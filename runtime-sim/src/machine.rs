@@ -49,6 +49,10 @@ impl Default for Limits {
 pub trait Recorder {
     /// The control unit executed or dispatched this instruction; the context shows the registers as captured.
     fn step(&mut self, pc: u32, word: &Word, context: &Context<'_>) -> Result<(), Fault>;
+    /// An engine is about to execute this instruction; the context shows the registers that it captured.
+    fn before(&mut self, _pc: u32, _word: &Word, _context: &Context<'_>) {}
+    /// The engine has executed it.
+    fn after(&mut self, _pc: u32, _word: &Word, _context: &Context<'_>) {}
 }
 
 /// Records nothing.
@@ -317,6 +321,9 @@ impl<'a, R: Recorder> Core<'a, R> {
         if self.limits.check {
             check(&mut self.checker, event, word, dispatched, &context)?;
         }
+        if event.agent != 0 {
+            self.recorder.before(pc, word, &context);
+        }
         let compute = self.limits.compute || matches!(word.inst, Inst::LoadWeight(_)) || event.agent == 0;
         let flow = if compute {
             word.inst.execute(&mut context).map_err(|fault| fail(pc, fault))?
@@ -326,6 +333,9 @@ impl<'a, R: Recorder> Core<'a, R> {
             }
             Flow::Next
         };
+        if event.agent != 0 {
+            self.recorder.after(pc, word, &context);
+        }
         if self.limits.check && matches!(word.inst, Inst::LoadWeight(_)) {
             self.checker.push_weight(event);
         }

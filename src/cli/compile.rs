@@ -3,24 +3,25 @@
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
-use narae_compiler::bounds;
 use narae_compiler::compile::{Findings, KvCache, Options, compile_graph, optimise};
-use narae_compiler::graph::text::{Options as TextOptions, print};
 use narae_compiler::image::Compiled;
+use narae_compiler::pipeline::Module;
 use narae_isa::table::WORD_BYTES;
 use narae_isa::text::disassemble_image;
 use narae_isa::Image;
 
 use super::options::CompileOptions;
-use super::watch::WatchOptions;
+use super::opt::SPLIT;
 use super::output::bytes;
 use super::{Outcome, Voice, output};
 
 /// What to write.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 enum Form {
-    /// The graph after all laws.
+    /// The graph after all laws, as MLIR text.
     Graph,
+    /// The placed program of each entry, as MLIR text.
+    Tile,
     /// Assembly.
     Asm,
     /// The image.
@@ -36,7 +37,7 @@ pub struct Arguments {
     /// Where the result goes (`-`: standard output)
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
-    /// What to write: graph (MLIR text), asm or image
+    /// What to write: graph or tile (MLIR text), asm or image
     #[arg(long, value_enum, default_value_t, value_name = "FORM", hide_possible_values = true)]
     emit: Form,
     /// Write what compiling found and decided (.json; see docs/report.md)
@@ -44,23 +45,23 @@ pub struct Arguments {
     report: Option<PathBuf>,
     #[command(flatten)]
     compile: CompileOptions,
-    #[command(flatten)]
-    watch: WatchOptions,
 }
 
 /// Compiles.
 pub fn run(arguments: Arguments, voice: Voice) -> Outcome {
-    let mut options = arguments.compile.resolve(&arguments.model, KvCache::Io)?;
-    options.verify_each = arguments.watch.settings().verify_each;
-    let mut graph = narae::session::import(&arguments.model)?;
-    bounds::fix(&mut graph, &options.maxima)?;
-    let mut watcher = arguments.watch.watcher(voice)?;
+    let options = arguments.compile.resolve(&arguments.model, KvCache::Io)?;
+    let graph = narae::session::import(&arguments.model)?;
+    let mut watcher = arguments.compile.watch.watcher(voice, None)?;
     if arguments.emit == Form::Graph {
         let (graph, _) = optimise(graph, &options, &mut watcher)?;
-        return output::write(&arguments.output, print(&graph, TextOptions { locations: voice.is_verbose() }).as_bytes());
+        return output::write(&arguments.output, Module::Graph(graph).print(voice.is_verbose()).as_bytes());
     }
     let (compiled, findings) = compile_graph(graph, &options, &mut watcher)?;
     match arguments.emit {
+        Form::Tile => {
+            let texts: Vec<String> = compiled.modules().map(|module| module.print(voice.is_verbose())).collect();
+            output::write(&arguments.output, texts.join(SPLIT).as_bytes())?;
+        }
         Form::Asm => {
             let image = Image::from_bytes(&options.name, compiled.to_bytes()?)?;
             output::write(&arguments.output, disassemble_image(&image).as_bytes())?;

@@ -45,8 +45,8 @@ pub struct Arguments {
 pub fn run(arguments: Arguments, voice: Voice) -> Outcome {
     let ids = npz::read_array(&arguments.ids)?;
     let windows = windows(&ids, arguments.window, arguments.windows)?;
-    let mut model = open(&arguments, &arguments.model)?;
-    let mut reference = arguments.against.as_deref().map(|path| open(&arguments, path)).transpose()?;
+    let mut model = open(&arguments, &arguments.model, voice)?;
+    let mut reference = arguments.against.as_deref().map(|path| open(&arguments, path, voice)).transpose()?;
     let mut quality = Quality::default();
     for (number, window) in windows.iter().enumerate() {
         quality.add_window(&mut model, reference.as_mut(), window)?;
@@ -56,7 +56,7 @@ pub fn run(arguments: Arguments, voice: Voice) -> Outcome {
     output::to_stdout(text.as_bytes())
 }
 
-fn open(arguments: &Arguments, path: &Path) -> Result<LanguageModel, Diagnostics> {
+fn open(arguments: &Arguments, path: &Path, voice: Voice) -> Result<LanguageModel, Diagnostics> {
     if !is_model(path) {
         return LanguageModel::new(Session::open(path)?);
     }
@@ -66,7 +66,8 @@ fn open(arguments: &Arguments, path: &Path) -> Result<LanguageModel, Diagnostics
     maxima.batch = maxima.batch.or(Some(1));
     maxima.sequence = maxima.sequence.or(Some(arguments.window as i64));
     maxima.past = maxima.past.or(Some(arguments.window as i64));
-    LanguageModel::compile(path, &options)
+    let mut watcher = arguments.compile.watch.watcher(voice, None)?;
+    LanguageModel::new(Session::compile_observed(path, &options, &mut watcher)?.0)
 }
 
 fn human(quality: &Quality) -> String {

@@ -61,7 +61,7 @@ pub fn run(arguments: Arguments, voice: Voice) -> Outcome {
     let tokenizer = tokenizer(&arguments, &model)?;
     let prompt = prompt(&arguments, tokenizer.as_ref())?;
     let start = Instant::now();
-    let mut language = LanguageModel::new(session(&arguments, &model, prompt.len())?)?;
+    let mut language = LanguageModel::new(session(&arguments, &model, prompt.len(), voice)?)?;
     voice.detail(format_args!("ready after {:.2} s", start.elapsed().as_secs_f64()));
     write_on(&arguments, &mut language, &prompt, tokenizer.as_ref(), voice)
 }
@@ -87,7 +87,7 @@ fn prompt(arguments: &Arguments, tokenizer: Option<&Tokenizer>) -> Result<Vec<i6
     Ok(ids)
 }
 
-fn session(arguments: &Arguments, model: &Path, prompt: usize) -> Result<Session, Diagnostics> {
+fn session(arguments: &Arguments, model: &Path, prompt: usize, voice: Voice) -> Result<Session, Diagnostics> {
     if !is_model(model) {
         let session = Session::open(model)?;
         if let Some(chip) = arguments.compile.asked_chip()? {
@@ -101,7 +101,8 @@ fn session(arguments: &Arguments, model: &Path, prompt: usize) -> Result<Session
     maxima.batch = maxima.batch.or(Some(1));
     maxima.sequence = maxima.sequence.or(Some(CHUNK.min(prompt as i64)));
     maxima.past = maxima.past.or(Some((prompt + arguments.n) as i64));
-    Session::compile(model, &options)
+    let mut watcher = arguments.compile.watch.watcher(voice, None)?;
+    Ok(Session::compile_observed(model, &options, &mut watcher)?.0)
 }
 
 fn write_on(

@@ -70,6 +70,8 @@ commands! {
     compile Compile;
     /// Run one call of an image, or of an ONNX file that is compiled on the fly
     run Run;
+    /// Run all stages of the compiler side by side and name the first that diverges
+    compare Compare;
     /// Say why weights have their formats, or what an error code means
     explain Explain;
     /// Write on from a prompt

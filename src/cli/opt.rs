@@ -1,38 +1,40 @@
-//! `narae opt`: parses a graph (its text, or an ONNX file), verifies it, runs passes, prints it.
+//! `narae opt`: parses graphs and tile programs (their text, or an ONNX file), verifies them, runs passes, prints them.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
+use narae_compiler::compile::KvCache;
 use narae_compiler::compress::Sources;
-use narae_compiler::graph::Graph;
-use narae_compiler::graph::text::{Options as TextOptions, parse, print};
-use narae_compiler::graph::verify::verify;
-use narae_compiler::pipeline::{self, PASSES};
+use narae_compiler::pipeline::{self, Context, Module, PASSES};
 use narae_isa::Diagnostics;
 
-use super::watch::WatchOptions;
+use super::options::CompileOptions;
+use super::run::is_model;
 use super::{Outcome, Voice, output};
+
+/// What stands between several modules of one text; mlir-opt's `--split-input-file` takes the same.
+pub const SPLIT: &str = "// -----\n";
 
 /// What to read, what to run.
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// The text of a graph (`-`: standard input), or an ONNX file
+    /// The text of a graph or of tile programs (`-`: standard input), or an ONNX file
     #[arg(required_unless_present = "list_passes")]
     file: Option<PathBuf>,
     /// Passes in order
     #[arg(long, value_delimiter = ',', value_name = "PASS,…")]
     passes: Vec<String>,
-    /// Print the names of all passes
+    /// Print what passes there are, in the order in which `compile` runs them
     #[arg(long)]
     list_passes: bool,
     /// Where the text goes
     #[arg(short, long, default_value = "-", value_name = "FILE")]
     output: PathBuf,
-    /// Print the ONNX nodes that each node comes from
+    /// Print the ONNX nodes that each operation comes from
     #[arg(long)]
     locations: bool,
     #[command(flatten)]
-    watch: WatchOptions,
+    compile: CompileOptions,
 }
 
 /// Parses, verifies, runs passes, verifies, prints.
@@ -41,25 +43,31 @@ pub fn run(arguments: Arguments, voice: Voice) -> Outcome {
         return output::to_stdout(list().as_bytes());
     };
     let passes = arguments.passes.iter().map(|name| pipeline::find(name)).collect::<Result<Vec<_>, _>>()?;
-    let mut graph = read(file)?;
-    verify(&graph)?;
-    let mut watcher = arguments.watch.watcher(voice)?;
-    pipeline::run(&mut graph, passes, &arguments.watch.settings(), &mut watcher)?;
-    output::write(&arguments.output, print(&graph, TextOptions { locations: arguments.locations }).as_bytes())
+    let options = arguments.compile.resolve(file, KvCache::Io)?;
+    let mut watcher = arguments.compile.watch.watcher(voice, None)?;
+    let mut texts = Vec::new();
+    for module in read(file)? {
+        module.verify()?;
+        let module = pipeline::run(module, passes.iter().copied(), &mut Context::new(&options), &mut watcher)?;
+        module.verify()?;
+        texts.push(module.print(arguments.locations));
+    }
+    output::write(&arguments.output, texts.join(SPLIT).as_bytes())
 }
 
 fn list() -> String {
     PASSES.iter().fold(String::new(), |mut out, pass| {
-        let _ = writeln!(out, "{:<20} {}", pass.name, pass.doc);
+        let _ = writeln!(out, "{:<13} {:<14} {}", pass.name, pass.work.forms(), pass.doc);
         out
     })
 }
 
-/// A graph from text, or from an ONNX file by its name.
-fn read(path: &Path) -> Result<Graph, Diagnostics> {
-    if path.extension().is_some_and(|extension| extension == "onnx") {
-        return narae::session::import(path);
+/// Modules from text, or from an ONNX file by its name.
+fn read(path: &Path) -> Result<Vec<Module>, Diagnostics> {
+    if is_model(path) {
+        return Ok(vec![Module::Graph(narae::session::import(path)?)]);
     }
     let text = super::asm::read_text(path)?;
-    Ok(parse(&text, &Sources::new())?)
+    let parts = text.split(SPLIT).filter(|part| !part.trim().is_empty());
+    Ok(parts.map(|part| Module::parse(part, &Sources::new())).collect::<Result<_, _>>()?)
 }

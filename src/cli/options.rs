@@ -7,8 +7,10 @@ use std::path::Path;
 use clap::ValueEnum;
 use narae_compiler::compile::{KvCache, Logits, Options, Precision};
 use narae_compiler::compress::policy::Policy;
+use narae_compiler::rewrite::rules;
 use narae_isa::{Chip, Diagnostics};
 
+use super::watch::WatchOptions;
 use super::wrong_option;
 
 /// `--precision`.
@@ -79,9 +81,15 @@ pub struct CompileOptions {
     /// Optimisation: 0 no laws, 1 laws that recover, 2 and 3 all
     #[arg(short = 'O', default_value_t = 2, value_parser = clap::value_parser!(u8).range(0..=3), value_name = "LEVEL")]
     optimisation: u8,
+    /// Leave out a law of recovery; may be repeated
+    #[arg(long, value_name = "LAW", value_parser = law_name)]
+    without_law: Vec<String>,
     /// Threads [default: all cores]; never changes a result
     #[arg(short = 'j', value_name = "N")]
     jobs: Option<usize>,
+    /// Looking between passes.
+    #[command(flatten)]
+    pub watch: WatchOptions,
 }
 
 impl CompileOptions {
@@ -110,10 +118,12 @@ impl CompileOptions {
             LogitsName::All => Logits::All,
         };
         options.optimisation = self.optimisation;
+        options.without_laws = self.without_law.iter().cloned().collect();
         options.maxima.batch = self.max_batch;
         options.maxima.sequence = self.max_seq;
         options.maxima.past = self.max_past;
         options.maxima.fixed = self.dims.clone();
+        options.verify_each = self.watch.verifies();
         options.name = model.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         Ok(options)
     }
@@ -133,4 +143,10 @@ fn named_number(text: &str) -> Result<(String, i64), String> {
     let (name, number) = text.split_once('=').ok_or_else(|| format!("`{text}` is not NAME=N"))?;
     let number = number.parse().map_err(|_| format!("`{number}` is not a number"))?;
     Ok((name.to_string(), number))
+}
+
+/// The name of a law.
+fn law_name(text: &str) -> Result<String, String> {
+    let names: Vec<&str> = rules::laws().iter().map(|law| law.name).collect();
+    if names.contains(&text) { Ok(text.to_string()) } else { Err(format!("the laws are {}", names.join(", "))) }
 }

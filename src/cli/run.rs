@@ -123,7 +123,8 @@ fn session(arguments: &Arguments, inputs: &Arrays, voice: Voice) -> Result<Sessi
         // Lengths without a bound take it from the inputs that are given.
         options.maxima.shapes.push(inputs.iter().map(|(name, tensor)| (name.clone(), tensor.dims.clone())).collect());
         voice.detail(format_args!("compiling {}", arguments.file.display()));
-        return Session::compile(&arguments.file, &options);
+        let mut watcher = arguments.compile.watch.watcher(voice, Some(inputs))?;
+        return Ok(Session::compile_observed(&arguments.file, &options, &mut watcher)?.0);
     }
     let session = Session::open(&arguments.file)?;
     if let Some(chip) = arguments.compile.asked_chip()? {

@@ -4,11 +4,11 @@
 
 use std::path::PathBuf;
 
+use narae::difference::{Difference, Tolerance};
+use narae::interpreter::{self, Untaped};
 use narae::npz::{self, Arrays};
-use narae_compiler::graph::Graph;
 use narae_compiler::graph::eval::evaluate;
-use narae_compiler::graph::text::{Options as TextOptions, print};
-use narae_compiler::pipeline::{self, Observer, Pass, Settings};
+use narae_compiler::pipeline::{self, Module, Observer, Pass};
 use narae_isa::{Diagnostic, Diagnostics, codes};
 
 use super::{Voice, wrong_option};
@@ -17,19 +17,19 @@ use super::{Voice, wrong_option};
 #[derive(clap::Args, Clone, Default)]
 #[command(next_help_heading = "Looking between passes")]
 pub struct WatchOptions {
-    /// Print the graph before this pass; may be repeated
+    /// Print the module before this pass (`narae opt --list-passes`); may be repeated
     #[arg(long, value_name = "PASS")]
     print_ir_before: Vec<String>,
-    /// Print the graph after this pass; may be repeated
+    /// Print the module after this pass; may be repeated
     #[arg(long, value_name = "PASS")]
     print_ir_after: Vec<String>,
-    /// Print the graph before every pass
+    /// Print the module before every pass
     #[arg(long)]
     print_ir_before_all: bool,
-    /// Print the graph after every pass
+    /// Print the module after every pass
     #[arg(long)]
     print_ir_after_all: bool,
-    /// Verify after every pass; with `exec` also run the graph before and after it on --check-inputs
+    /// Verify after every pass; with `exec` also run the module before and after it on --check-inputs
     #[arg(long, value_name = "HOW", num_args = 0..=1, require_equals = true, default_missing_value = "verify")]
     verify_each: Option<String>,
     /// The inputs of --verify-each=exec (.npz)
@@ -41,27 +41,27 @@ pub struct WatchOptions {
 }
 
 impl WatchOptions {
-    /// What passes are told.
-    pub fn settings(&self) -> Settings {
-        Settings { verify_each: self.verify_each.is_some() }
+    /// Whether modules are verified after every pass.
+    pub fn verifies(&self) -> bool {
+        self.verify_each.is_some()
     }
 
-    /// The observer that these options ask for; pass names are checked.
-    pub fn watcher(&self, voice: Voice) -> Result<Watcher, Diagnostics> {
+    /// The observer that these options ask for; pass names are checked. `given` are the inputs where none are named.
+    pub fn watcher(&self, voice: Voice, given: Option<&Arrays>) -> Result<Watcher, Diagnostics> {
         for name in self.print_ir_before.iter().chain(&self.print_ir_after) {
             pipeline::find(name)?;
         }
         let inputs = match self.verify_each.as_deref() {
             None | Some("verify") => None,
-            Some("exec") => Some(self.inputs()?),
+            Some("exec") => Some(self.inputs(given)?),
             Some(other) => return Err(wrong_option("--verify-each", other, &"verify or exec")),
         };
         Ok(Watcher { options: self.clone(), voice, inputs, before: None })
     }
 
-    fn inputs(&self) -> Result<Arrays, Diagnostics> {
+    fn inputs(&self, given: Option<&Arrays>) -> Result<Arrays, Diagnostics> {
         let missing = || wrong_option("--verify-each", "exec", &"give inputs with --check-inputs in.npz");
-        let path = self.check_inputs.as_ref().ok_or_else(missing)?;
+        let Some(path) = &self.check_inputs else { return given.cloned().ok_or_else(missing) };
         let prefix = self.check_call.as_ref().map(|call| format!("{call}/in/")).unwrap_or_default();
         npz::read_selected(path, &prefix)
     }
@@ -77,53 +77,77 @@ pub struct Watcher {
 }
 
 impl Watcher {
-    fn show(&self, when: &str, pass: &Pass, graph: &Graph) {
-        let text = print(graph, TextOptions { locations: self.voice.is_verbose() });
-        self.voice.dump(&format!("// ----- {when} {} -----\n{text}", pass.name));
+    fn show(&self, when: &str, pass: &Pass, module: &Module) {
+        let text = module.print(self.voice.is_verbose());
+        self.voice.dump(&format!("// ===== {when} {} =====\n{text}", pass.name));
     }
 }
 
 impl Observer for Watcher {
-    fn before(&mut self, pass: &Pass, graph: &Graph) -> Result<(), Diagnostics> {
+    fn before(&mut self, pass: &Pass, module: &Module) -> Result<(), Diagnostics> {
         if self.options.print_ir_before_all || self.options.print_ir_before.iter().any(|name| name == pass.name) {
-            self.show("before", pass, graph);
+            self.show("before", pass, module);
         }
-        if let Some(inputs) = &self.inputs
-            && self.before.is_none()
-        {
-            self.before = Some(evaluate(graph, inputs)?);
+        if let (Some(inputs), None) = (&self.inputs, &self.before) {
+            self.before = execute(module, inputs)?;
         }
         Ok(())
     }
 
-    fn after(&mut self, pass: &Pass, graph: &Graph) -> Result<(), Diagnostics> {
+    fn after(&mut self, pass: &Pass, module: &Module) -> Result<(), Diagnostics> {
         if self.options.print_ir_after_all || self.options.print_ir_after.iter().any(|name| name == pass.name) {
-            self.show("after", pass, graph);
+            self.show("after", pass, module);
         }
         let (Some(inputs), Some(before)) = (&self.inputs, &self.before) else { return Ok(()) };
-        let after = evaluate(graph, inputs)?;
-        let worst = largest_difference(before, &after);
-        self.voice.say(format_args!("{}: largest change of an output relative to its range {worst:.1e}", pass.name));
-        if worst.is_nan() || worst > 1e-4 {
-            let what = format!("the pass `{}` changed the results by {worst:.1e} of their range", pass.name);
-            return Err(Diagnostic::new(&codes::E0999, what).help("please report the model and these inputs").into());
+        let Some(after) = execute(module, inputs)? else {
+            self.voice.say(format_args!("{}: not run, because its inputs are no longer those of the model", pass.name));
+            return Ok(());
+        };
+        let (name, worst) = worst(before, &after)?;
+        self.voice.say(format_args!(
+            "{}: output `{name}` changed most, by {:.1e} of its range ({:.2} of the tolerance)",
+            pass.name,
+            worst.relative,
+            excess(&worst),
+        ));
+        if excess(&worst) > 1.0 && !pass.rounds {
+            let what =
+                format!("the pass `{}` changed output `{name}` by {:.1e} of its range", pass.name, worst.relative);
+            let help = "please report the model and these inputs; `narae compare` names the first node";
+            return Err(Diagnostic::new(&codes::E0901, what).help(help).into());
         }
         self.before = Some(after);
         Ok(())
     }
 }
 
-/// The largest |Δ| over all outputs, each relative to its largest magnitude; infinite where shapes differ.
-fn largest_difference(before: &Arrays, after: &Arrays) -> f64 {
-    let mut worst = 0f64;
+/// The outputs of a module; nothing if its inputs are others than those that are given.
+fn execute(module: &Module, inputs: &Arrays) -> Result<Option<Arrays>, Diagnostics> {
+    match module {
+        Module::Graph(graph) if graph.inputs().iter().all(|port| inputs.contains_key(&port.name)) => {
+            Ok(Some(evaluate(graph, inputs)?))
+        }
+        Module::Tile(program, sources) if interpreter::runs(program) => {
+            Ok(Some(interpreter::run(program, sources, inputs, &mut Untaped)?))
+        }
+        Module::Graph(_) | Module::Tile(..) => Ok(None),
+    }
+}
+
+fn excess(difference: &Difference) -> f64 {
+    difference.excess(Tolerance::of(difference.elements))
+}
+
+/// The output that changed most, in units of its tolerance.
+fn worst(before: &Arrays, after: &Arrays) -> Result<(String, Difference), Diagnostics> {
+    let mut found: Option<(String, Difference)> = None;
     for (name, old) in before {
-        let Some(new) = after.get(name).filter(|new| new.dims == old.dims) else { return f64::INFINITY };
-        let (old, new) = (old.to_f64_vec(), new.to_f64_vec());
-        let range = old.iter().filter(|value| value.is_finite()).fold(1e-30, |top: f64, value| top.max(value.abs()));
-        for (a, b) in old.iter().zip(&new).filter(|(a, b)| a != b && !(a.is_nan() && b.is_nan())) {
-            let delta = (a - b).abs() / range;
-            worst = if delta.is_nan() { f64::INFINITY } else { worst.max(delta) };
+        let difference = after.get(name).and_then(|new| Difference::between(new, old)).ok_or_else(|| {
+            Diagnostic::new(&codes::E0901, format!("output `{name}` has another shape after the pass, or is gone"))
+        })?;
+        if found.as_ref().is_none_or(|(_, other)| excess(&difference) > excess(other)) {
+            found = Some((name.clone(), difference));
         }
     }
-    worst
+    found.ok_or_else(|| Diagnostic::new(&codes::E0901, "the model has no outputs").into())
 }

@@ -9,6 +9,7 @@
 pub mod carry;
 pub mod choose;
 pub mod decide;
+pub mod pack;
 pub mod policy;
 pub mod quantize;
 pub mod recipe;

@@ -15,6 +15,7 @@ pub mod attribute;
 pub mod contents;
 pub mod eval;
 pub mod infer;
+pub mod names;
 pub mod ops;
 pub(crate) mod rebuild;
 mod recipe_text;
@@ -191,6 +192,7 @@ pub struct Graph {
     outputs: Vec<Port>,
     /// Which inputs and outputs are kept between runs.
     pub states: Vec<State>,
+    names: names::Names,
 }
 
 impl Graph {

@@ -37,7 +37,7 @@ pub(crate) fn copy_node(old: &Graph, new: &mut Graph, node: &NodeData, map: &mut
     node.results.iter().zip(results).for_each(|(&value, copy)| map[value] = Some(copy));
 }
 
-/// Outputs and the definitions of symbols, in the values of the copy.
+/// Outputs, the definitions of symbols and names, in the values of the copy.
 pub(crate) fn finish(old: &Graph, new: &mut Graph, map: &ValueMap) {
     for port in old.outputs() {
         new.add_output(port.name.clone(), mapped(map, port.value));
@@ -54,4 +54,5 @@ pub(crate) fn finish(old: &Graph, new: &mut Graph, map: &ValueMap) {
         // A symbol whose tensor died is used nowhere.
         new.symbols.define(symbol, moved.unwrap_or(SymbolDefinition::Undefined));
     }
+    new.carry_names(old, |value| map[value]);
 }

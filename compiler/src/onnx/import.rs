@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use narae_isa::{Diagnostic, Diagnostics, codes};
 use onnx_protobuf::{FunctionProto, GraphProto, NodeProto, OperatorSetIdProto, TensorProto};
@@ -20,7 +21,8 @@ use super::model::Model;
 use super::ops;
 use super::order::{bodies, order};
 use super::tensor::{element, recipe};
-use crate::graph::{Graph, Provenance};
+use crate::graph::names::{Named, Tensor};
+use crate::graph::{Graph, Origin, Provenance};
 use crate::ir::Value;
 
 /// The newest opset of ONNX's own domain whose changes the rows know.
@@ -28,7 +30,17 @@ pub const NEWEST_OPSET: i64 = 28;
 
 /// Imports the model.
 pub fn import(model: &Model) -> Result<Graph, Diagnostics> {
+    finish(Importer::new(model))
+}
+
+/// Imports the model; the graph says which tensors of the file its values are.
+pub fn import_with_names(model: &Model) -> Result<Graph, Diagnostics> {
     let mut importer = Importer::new(model);
+    importer.builder.graph.keep_names();
+    finish(importer)
+}
+
+fn finish(mut importer: Importer<'_>) -> Result<Graph, Diagnostics> {
     importer.run();
     Diagnostics::check(importer.problems, importer.builder.graph)
 }
@@ -61,6 +73,8 @@ pub struct Importer<'m> {
     /// Names of the enclosing function calls, for provenance.
     calls: Vec<String>,
     pub(super) nesting: usize,
+    /// Tensors named so far.
+    named: u32,
 }
 
 impl<'m> Importer<'m> {
@@ -82,6 +96,7 @@ impl<'m> Importer<'m> {
             bindings: Rc::default(),
             calls: Vec::new(),
             nesting: 0,
+            named: 0,
         }
     }
 
@@ -272,6 +287,20 @@ impl<'m> Importer<'m> {
             }
         };
         self.outputs(node, results.as_deref());
+        if self.builder.graph.keeps_names() {
+            self.name_tensors(node, &name, results.as_deref().unwrap_or_default());
+        }
+    }
+
+    /// Says which tensors of the file the results of a node are.
+    fn name_tensors(&mut self, node: &NodeProto, name: &str, results: &[Value]) {
+        let origin = Origin { name: name.to_string(), op: op_name(node) };
+        let prefix = self.calls.last().map(|call| format!("{call}/")).unwrap_or_default();
+        for (output, &value) in node.output.iter().zip(results).filter(|(output, _)| !output.is_empty()) {
+            let tensor = Tensor { number: self.named, name: format!("{prefix}{output}"), node: origin.clone() };
+            self.named += 1;
+            self.builder.graph.name(value, Named { tensor: Arc::new(tensor), iteration: None });
+        }
     }
 
     /// Names the results; without any, the outputs are known to have failed.

@@ -20,5 +20,5 @@ pub mod tensor;
 pub mod wire;
 
 pub use census::{Need, needs};
-pub use import::{Importer, NEWEST_OPSET, import};
+pub use import::{Importer, NEWEST_OPSET, import, import_with_names};
 pub use model::{Limits, Model};

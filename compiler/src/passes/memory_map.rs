@@ -70,13 +70,8 @@ pub struct MemoryMap {
     pub end: u64,
 }
 
-/// Lays out LPDDR from `start` for these programs; `sram` are the SRAM offsets of each program's buffers.
-pub fn map(
-    programs: &[&Program],
-    sram: &[BTreeMap<Buffer, u64>],
-    start: u64,
-    capacity: u64,
-) -> Result<MemoryMap, Diagnostic> {
+/// Lays out LPDDR from `start` for these placed programs.
+pub fn map(programs: &[&Program], start: u64, capacity: u64) -> Result<MemoryMap, Diagnostic> {
     let mut map = MemoryMap { items_start: start.next_multiple_of(PAGE), ..MemoryMap::default() };
     let used: Vec<BTreeSet<Buffer>> = programs.iter().map(|program| used_buffers(program)).collect();
     let mut items = Items::default();
@@ -107,13 +102,13 @@ pub fn map(
         }
     }
     let shared = at;
-    for ((program, used), sram) in programs.iter().zip(&used).zip(sram) {
+    for (program, used) in programs.iter().zip(&used) {
         let mut at = shared;
         let mut addresses = Addresses { page_table: table.map_or(0, |table| table.address), ..Addresses::default() };
         for &buffer in used {
             let data = &program.buffers[buffer];
             let address = match &data.home {
-                Home::Sram => sram.get(&buffer).copied(),
+                Home::Sram => program.sram.get(&buffer).copied(),
                 Home::Constant(recipe) => {
                     items.found.get(&Key::Constant(recipe.clone())).map(|&at| map.items_start + at)
                 }

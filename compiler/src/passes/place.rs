@@ -22,9 +22,9 @@ use crate::tile::{Buffer, BufferData, Cause, Compute, Home, Op, Program, View};
 /// Alignment of buffers in SRAM and LPDDR, in bytes: one burst of a channel.
 pub const ALIGNMENT: u64 = 64;
 
-/// Places a program in `sram` bytes. The result's buffers are all `Sram`, `Dram` or at home in LPDDR; the plan gives the
-/// SRAM offset of each `Sram` buffer.
-pub fn place(program: &Program, sram: u64) -> Result<(Program, BTreeMap<Buffer, u64>), Diagnostic> {
+/// Places a program in `sram` bytes. The result's buffers are all `Sram`, `Dram` or at home in LPDDR; those in SRAM have
+/// their offsets.
+pub fn place(program: &Program, sram: u64) -> Result<Program, Diagnostic> {
     let mut choice = Choice::default();
     loop {
         let (placed, twins) = Placer::run(program, sram, &choice)?;
@@ -35,7 +35,7 @@ pub fn place(program: &Program, sram: u64) -> Result<(Program, BTreeMap<Buffer, 
         let plan = arena::plan(&requests, ALIGNMENT, sram);
         if plan.bytes <= sram {
             let offsets = in_sram.iter().map(|(buffer, _)| *buffer).zip(plan.offsets).collect();
-            return Ok((placed, offsets));
+            return Ok(Program { sram: offsets, ..placed });
         }
         // Give up the buffer that takes the most room for the longest time, and try again.
         let worst = in_sram.iter().filter(|(buffer, _)| choice.can_give_up(*buffer, program, &twins)).max_by_key(
@@ -151,7 +151,7 @@ impl Placer<'_> {
                 out.push(Op::If { condition: condition.clone(), then_body, else_body });
                 Ok(())
             }
-            Op::Copy { .. } | Op::Read { .. } | Op::Write { .. } | Op::Let { .. } => {
+            Op::Copy { .. } | Op::Read { .. } | Op::Write { .. } | Op::Let { .. } | Op::Holds { .. } => {
                 out.push(op.clone());
                 Ok(())
             }
@@ -377,7 +377,7 @@ fn written_buffers(program: &Program) -> BTreeSet<Buffer> {
                 Op::Copy { to, .. } | Op::Write { to, .. } => {
                     written.insert(to.buffer);
                 }
-                Op::For { .. } | Op::If { .. } | Op::Read { .. } | Op::Let { .. } => {}
+                Op::For { .. } | Op::If { .. } | Op::Read { .. } | Op::Let { .. } | Op::Holds { .. } => {}
             }
             op.bodies().into_iter().for_each(|body| visit(body, written));
         }

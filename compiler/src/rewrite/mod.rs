@@ -28,6 +28,7 @@ use egg::{Runner, SimpleScheduler, StopReason};
 use narae_isa::Diagnostic;
 
 pub use self::explain::{RegionReport, Report};
+use self::law::Law;
 use self::node::Term;
 use self::region::Cut;
 use crate::compress::policy::{Policy, Role, Storage};
@@ -35,10 +36,14 @@ use crate::graph::{Graph, NodeData, Op};
 use crate::ir::Value;
 
 /// What recovery may do.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Options {
     /// Whether laws run at all (`-O0` runs none).
     pub laws: bool,
+    /// The laws; [`rules::laws`] are all there are.
+    pub rules: fn() -> Vec<Law>,
+    /// Laws that are left out.
+    pub without: BTreeSet<String>,
     /// Whether linear layers of one operand merge.
     pub merge: bool,
     /// What `--quant` asks for: layers that it stores differently stay apart.
@@ -51,7 +56,15 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Options {
-        Options { laws: true, merge: true, policy: Policy::None, iterations: 40, nodes: 400_000 }
+        Options {
+            laws: true,
+            rules: rules::laws,
+            without: BTreeSet::new(),
+            merge: true,
+            policy: Policy::None,
+            iterations: 40,
+            nodes: 400_000,
+        }
     }
 }
 
@@ -104,6 +117,8 @@ fn saturate(
     report: &mut RegionReport,
 ) -> Result<(), Diagnostic> {
     let mut cut = Cut::new(graph, constants);
+    let laws = (options.rules)().into_iter().filter(|law| !options.without.contains(law.name));
+    let laws: Vec<_> = laws.map(Law::rewrite).collect();
     let runner = Runner::<Term, analysis::Region>::new(analysis::Region::default())
         .with_egraph(std::mem::take(&mut cut.space))
         .with_scheduler(SimpleScheduler)
@@ -111,7 +126,7 @@ fn saturate(
         .with_node_limit(options.nodes)
         // Results must not depend on the machine's speed: the clock never stops a run.
         .with_time_limit(Duration::MAX)
-        .run(&rules::rewrites());
+        .run(&laws);
     report.iterations = runner.iterations.len();
     for iteration in &runner.iterations {
         for (law, count) in &iteration.applied {

@@ -162,6 +162,7 @@ impl<'a> Builder<'a> {
                 self.new.symbols.define(symbol, definition);
             }
         }
+        self.new.carry_names(self.old, |value| self.done.get(&self.cut.class(value)).copied());
         Ok(self.new)
     }
 

@@ -13,6 +13,7 @@ pub mod text;
 pub mod verify;
 pub mod view;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use cranelift_entity::{PrimaryMap, entity_impl};
@@ -23,6 +24,7 @@ use narae_isa::instructions::Inst;
 pub use self::view::View;
 use crate::compress::Recipe;
 use crate::graph::Provenance;
+use crate::graph::names::Named;
 use crate::ir::{Dim, Symbol, Symbols};
 
 /// Why an op is there: the graph op that it implements, and the ONNX nodes behind that. Cheap to clone.
@@ -151,6 +153,13 @@ pub enum Op {
         /// One per element.
         values: Vec<Dim>,
     },
+    /// Does nothing: says which tensors of the model a view holds once the op before has run. Only there if the graph had names.
+    Holds {
+        /// The view; that it is named here is no use of it.
+        view: View,
+        /// The tensors.
+        tensors: Vec<Named>,
+    },
 }
 
 /// An instruction as a template.
@@ -186,6 +195,8 @@ pub struct Program {
     pub symbols: Symbols,
     /// The buffers.
     pub buffers: PrimaryMap<Buffer, BufferData>,
+    /// Byte offset in SRAM of each buffer there; empty until the program is placed.
+    pub sram: BTreeMap<Buffer, u64>,
     /// The operations in order.
     pub body: Vec<Op>,
 }
@@ -197,6 +208,7 @@ impl PartialEq for Program {
             && self.symbols.iter().eq(other.symbols.iter())
             && self.symbols.assumptions().eq(other.symbols.assumptions())
             && self.buffers.iter().eq(other.buffers.iter())
+            && self.sram == other.sram
             && self.body == other.body
     }
 }
@@ -217,11 +229,16 @@ impl Op {
         match self {
             Op::For { body, .. } => vec![body],
             Op::If { then_body, else_body, .. } => vec![then_body, else_body],
-            Op::Compute(_) | Op::Copy { .. } | Op::Read { .. } | Op::Write { .. } | Op::Let { .. } => vec![],
+            Op::Compute(_)
+            | Op::Copy { .. }
+            | Op::Read { .. }
+            | Op::Write { .. }
+            | Op::Let { .. }
+            | Op::Holds { .. } => vec![],
         }
     }
 
-    /// The views of this op itself, bodies not included.
+    /// The views that this op itself uses, bodies not included.
     pub fn views(&self) -> Vec<&View> {
         match self {
             Op::Compute(compute) => compute.views.iter().collect(),
@@ -230,7 +247,7 @@ impl Op {
             Op::Read { from, .. } => vec![from],
             Op::Write { to, .. } => vec![to],
             Op::For { condition, .. } => condition.iter().collect(),
-            Op::Let { .. } => vec![],
+            Op::Let { .. } | Op::Holds { .. } => vec![],
         }
     }
 }

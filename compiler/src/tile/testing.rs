@@ -2,6 +2,8 @@
 //!
 //! In: a seed. Out: a program. The same seed gives the same program on any machine.
 
+use std::sync::Arc;
+
 use narae_isa::descriptor::{CoordinateMode, NearestMode, ResizeMode, ResizeParameters, WindowParameters};
 use narae_isa::format::WeightFormat;
 use narae_isa::instructions::Inst;
@@ -10,6 +12,7 @@ use narae_isa::{Element, HostTensor};
 
 use super::{Buffer, BufferData, Cause, Compute, Home, Op, Parameters, Program, View, Weight};
 use crate::compress::Recipe;
+use crate::graph::names::{Named, Tensor};
 use crate::graph::testing::Random;
 use crate::graph::{Origin, Provenance};
 use crate::ir::{Dim, Symbol, SymbolDefinition, Value};
@@ -157,7 +160,7 @@ impl Maker {
     fn op(&mut self, depth: usize) -> Op {
         let symbol = self.symbols[self.random.below(self.symbols.len())];
         let bodies = depth < 3;
-        match self.random.below(if bodies { 10 } else { 8 }) {
+        match self.random.below(if bodies { 11 } else { 9 }) {
             0..=2 => {
                 let inst = self.inst();
                 let views = (0..self.random.below(5)).map(|_| self.view()).collect();
@@ -168,7 +171,8 @@ impl Maker {
             5 => Op::Read { symbol, from: self.view() },
             6 => Op::Let { symbol, value: self.dim() },
             7 => Op::Write { to: self.view(), values: self.dims() },
-            8 => {
+            8 => Op::Holds { view: self.view(), tensors: self.tensors() },
+            9 => {
                 let condition = (self.random.below(2) == 0).then(|| self.view());
                 let (trip, layers) = (self.dim(), self.random.below(2) == 0);
                 Op::For { index: symbol, trip, condition, body: self.body(depth), layers }
@@ -178,6 +182,16 @@ impl Maker {
                 Op::If { condition, then_body: self.body(depth), else_body: self.body(depth) }
             }
         }
+    }
+
+    fn tensors(&mut self) -> Vec<Named> {
+        let named = |number: usize| {
+            let node = Origin { name: format!("/n{number}"), op: "Op".into() };
+            let number = u32::try_from(number).expect("few tensors");
+            let tensor = Arc::new(Tensor { number, name: format!("t\"{number}"), node });
+            Named { tensor, iteration: (number % 2 == 0).then_some(number) }
+        };
+        (0..self.random.below(3)).map(named).collect()
     }
 
     fn body(&mut self, depth: usize) -> Vec<Op> {

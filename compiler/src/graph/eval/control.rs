@@ -2,7 +2,7 @@
 
 use narae_isa::{Diagnostic, HostTensor};
 
-use super::{Failure, Point, layout, run_body};
+use super::{Failure, Point, Watch, Watching, layout, run_body};
 use crate::graph::Graph;
 use crate::ir::Dim;
 
@@ -11,6 +11,7 @@ pub(super) fn repeat(
     passed: &[i64],
     body: &Graph,
     operands: &[&HostTensor],
+    mut watch: Option<&mut dyn Watch>,
 ) -> Result<Vec<HostTensor>, Diagnostic> {
     let fixed = carried + invariant;
     let slots = body.inputs().len() - fixed;
@@ -20,7 +21,8 @@ pub(super) fn repeat(
         let mut inputs = std::mem::take(&mut state);
         inputs.extend(operands[carried..fixed].iter().map(|&tensor| tensor.clone()));
         inputs.extend((0..slots).map(|slot| operands[fixed + slot * trip + iteration].clone()));
-        let mut results = run_body(body, inputs, passed)?.into_iter();
+        let watching = watch.as_deref_mut().map(|watch| Watching { watch, iteration: u32::try_from(iteration).ok() });
+        let mut results = run_body(body, inputs, passed, watching)?.into_iter();
         state = results.by_ref().take(carried).collect();
         collected.iter_mut().zip(results).for_each(|(list, result)| list.push(result));
     }
@@ -51,7 +53,7 @@ pub(super) fn while_loop(
         let mut inputs = vec![HostTensor::scalar_i64(iteration)];
         inputs.append(&mut state);
         inputs.extend(operands[skip + rule.carried..].iter().map(|&tensor| tensor.clone()));
-        let mut results = run_body(body, inputs, passed)?.into_iter();
+        let mut results = run_body(body, inputs, passed, None)?.into_iter();
         if rule.conditional {
             go_on = results.next().is_some_and(|condition| holds(&condition));
         }

@@ -18,11 +18,13 @@ mod windows;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use cranelift_entity::SecondaryMap;
 use narae_isa::{Diagnostic, Element, HostTensor, Overflow, codes};
 
 pub use self::point::Point;
+use super::names::Tensor;
 use super::{Graph, NodeData, Op};
 use crate::compress::{Sources, recipe};
 use crate::ir::{Dim, Symbol, SymbolDefinition, Value};
@@ -59,13 +61,38 @@ pub fn evaluate(
     Ok(graph.outputs().iter().map(|port| port.name.clone()).zip(outputs).collect())
 }
 
+/// Sees the values of a graph that are tensors of the ONNX file, as they are computed. An error ends the evaluation.
+pub trait Watch {
+    /// The tensor has this value.
+    fn tensor(&mut self, tensor: &Arc<Tensor>, value: &HostTensor) -> Result<(), Diagnostic>;
+}
+
+/// Evaluates a graph while somebody watches: outputs by name from inputs by name.
+pub fn evaluate_watched(
+    graph: &Graph,
+    inputs: &BTreeMap<String, HostTensor>,
+    watch: &mut dyn Watch,
+) -> Result<BTreeMap<String, HostTensor>, Diagnostic> {
+    let inputs = inputs_in_order(graph, inputs)?;
+    let mut run = Run::new(graph, inputs, &[], None, Some(Watching { watch, iteration: None }))?;
+    run.nodes()?;
+    let outputs = run.outputs()?;
+    Ok(graph.outputs().iter().map(|port| port.name.clone()).zip(outputs).collect())
+}
+
+/// Somebody who watches, and the iteration of the loop of alike layers that is evaluated.
+struct Watching<'w> {
+    watch: &'w mut dyn Watch,
+    iteration: Option<u32>,
+}
+
 /// Evaluates a graph and keeps every value, for comparisons.
 pub fn evaluate_all(
     graph: &Graph,
     inputs: &BTreeMap<String, HostTensor>,
 ) -> Result<SecondaryMap<Value, Option<HostTensor>>, Diagnostic> {
     let inputs = inputs_in_order(graph, inputs)?;
-    let mut run = Run::new(graph, inputs, &[], None)?;
+    let mut run = Run::new(graph, inputs, &[], None, None)?;
     run.keep = true;
     run.nodes()?;
     Ok(run.tensors)
@@ -95,15 +122,20 @@ impl<'a> Evaluator<'a> {
 
     /// The outputs in the graph's order, from the inputs in the graph's order.
     pub fn run(&mut self, inputs: Vec<HostTensor>) -> Result<Vec<HostTensor>, Diagnostic> {
-        let mut run = Run::new(self.graph, inputs, &[], Some(&mut self.constants))?;
+        let mut run = Run::new(self.graph, inputs, &[], Some(&mut self.constants), None)?;
         run.nodes()?;
         run.outputs()
     }
 }
 
 /// Evaluates the body of a loop or conditional.
-fn run_body(body: &Graph, inputs: Vec<HostTensor>, passed: &[i64]) -> Result<Vec<HostTensor>, Diagnostic> {
-    let mut run = Run::new(body, inputs, passed, None)?;
+fn run_body(
+    body: &Graph,
+    inputs: Vec<HostTensor>,
+    passed: &[i64],
+    watching: Option<Watching<'_>>,
+) -> Result<Vec<HostTensor>, Diagnostic> {
+    let mut run = Run::new(body, inputs, passed, None, watching)?;
     run.nodes()?;
     run.outputs()
 }
@@ -119,6 +151,7 @@ struct Run<'a, 'c> {
     /// Symbols that a value defines.
     defines: BTreeMap<Value, Vec<Symbol>>,
     keep: bool,
+    watching: Option<Watching<'c>>,
 }
 
 impl<'a, 'c> Run<'a, 'c> {
@@ -127,6 +160,7 @@ impl<'a, 'c> Run<'a, 'c> {
         inputs: Vec<HostTensor>,
         passed: &[i64],
         constants: Option<&'c mut SecondaryMap<Value, Option<HostTensor>>>,
+        watching: Option<Watching<'c>>,
     ) -> Result<Run<'a, 'c>, Diagnostic> {
         check_inputs(graph, &inputs)?;
         let mut point = Point::new(&graph.symbols);
@@ -139,11 +173,13 @@ impl<'a, 'c> Run<'a, 'c> {
             }
         }
         let pending = graph.use_counts();
-        let mut run = Run { graph, point, tensors: SecondaryMap::new(), constants, pending, defines, keep: false };
+        let tensors = SecondaryMap::new();
+        let mut run = Run { graph, point, tensors, constants, pending, defines, keep: false, watching };
         for (port, tensor) in graph.inputs().iter().zip(inputs) {
             run.define(port.value, tensor)?;
         }
         run.point.check_assumptions()?;
+        run.show(&graph.inputs().iter().map(|port| port.value).collect::<Vec<_>>())?;
         Ok(run)
     }
 
@@ -167,10 +203,19 @@ impl<'a, 'c> Run<'a, 'c> {
             }
             return Ok(());
         }
+        let mut watching = self.watching.take();
         let results = {
             let operands: Vec<&HostTensor> = node.operands.iter().map(|&value| self.tensor(value)).collect();
-            evaluate_node(node, &operands, &self.point, self.graph)?
+            match (&node.op, &mut watching) {
+                (Op::Loop { trip, carried, invariant, symbols, body }, Some(watching)) => {
+                    let passed = control::passed(symbols, &self.point)?;
+                    let watch = &mut *watching.watch;
+                    control::repeat((*trip, *carried, *invariant), &passed, body, &operands, Some(watch))?
+                }
+                _ => evaluate_node(node, &operands, &self.point, self.graph)?,
+            }
         };
+        self.watching = watching;
         assert!(results.len() == node.results.len(), "`{}` yields as many tensors as results", node.op.name());
         for (&value, tensor) in node.results.iter().zip(results) {
             self.define(value, tensor)?;
@@ -178,8 +223,22 @@ impl<'a, 'c> Run<'a, 'c> {
         for (&value, tensor) in node.results.iter().map(|value| (value, self.tensor(*value))) {
             self.check_shape(node, value, tensor)?;
         }
+        self.show(&node.results)?;
         if !self.keep {
             self.release(&node.operands);
+        }
+        Ok(())
+    }
+
+    /// Shows values that have names to who watches.
+    fn show(&mut self, values: &[Value]) -> Result<(), Diagnostic> {
+        let Some(watching) = &mut self.watching else { return Ok(()) };
+        for &value in values {
+            let Some(tensor) = &self.tensors[value] else { continue };
+            let here = self.graph.names(value).iter().filter(|named| named.iteration == watching.iteration);
+            for named in here {
+                watching.watch.tensor(&named.tensor, tensor)?;
+            }
         }
         Ok(())
     }
@@ -275,7 +334,7 @@ fn evaluate_node(
     match &node.op {
         Op::Loop { trip, carried, invariant, symbols, body } => {
             let passed = control::passed(symbols, point)?;
-            control::repeat((*trip, *carried, *invariant), &passed, body, operands)
+            control::repeat((*trip, *carried, *invariant), &passed, body, operands, None)
         }
         Op::While { trip, conditional, carried, symbols, body } => {
             let rule = control::WhileRule { trip: point.value(trip)?, conditional: *conditional, carried: *carried };
@@ -296,7 +355,7 @@ fn evaluate_node(
             let passed = control::passed(symbols, point)?;
             let holds = operands[0].bytes.first().is_some_and(|&byte| byte != 0);
             let inputs = operands[1..].iter().map(|&tensor| tensor.clone()).collect();
-            run_body(if holds { then_body } else { else_body }, inputs, &passed)
+            run_body(if holds { then_body } else { else_body }, inputs, &passed, None)
         }
         op => evaluate_op(op, operands, point, &graph.sources),
     }

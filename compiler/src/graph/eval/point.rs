@@ -67,13 +67,26 @@ impl<'a> Point<'a> {
         Ok(())
     }
 
+    /// Gives a symbol a new value, whatever it was: what programs do.
+    pub fn assign(&mut self, symbol: Symbol, value: i64) {
+        self.values[symbol.as_u32() as usize] = Some(value);
+    }
+
     /// Learns what the shapes of the inputs say. Every dim is checked; symbols that stand in an expression are solved for.
     pub fn bind_inputs(&mut self, graph: &Graph, inputs: &[HostTensor]) -> Result<(), Diagnostic> {
+        let ports = graph.inputs().iter().zip(inputs);
+        self.bind_extents(ports.map(|(port, tensor)| (port.name.as_str(), graph.dims(port.value), tensor)))
+    }
+
+    /// The same for inputs that are given by name and dims.
+    pub fn bind_extents<'t>(
+        &mut self,
+        inputs: impl Iterator<Item = (&'t str, &'t [Dim], &'t HostTensor)>,
+    ) -> Result<(), Diagnostic> {
         let mut open: Vec<(&str, Dim, i64)> = Vec::new();
-        for (port, tensor) in graph.inputs().iter().zip(inputs) {
-            for (dim, &extent) in graph.dims(port.value).iter().zip(&tensor.dims) {
-                let extent = i64::try_from(extent).unwrap_or(i64::MAX);
-                open.push((&port.name, self.symbols.resolve(dim), extent));
+        for (name, dims, tensor) in inputs {
+            for (dim, &extent) in dims.iter().zip(&tensor.dims) {
+                open.push((name, self.symbols.resolve(dim), i64::try_from(extent).unwrap_or(i64::MAX)));
             }
         }
         loop {

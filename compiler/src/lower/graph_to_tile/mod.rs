@@ -127,11 +127,22 @@ impl Lowering {
             let graph_op = format!("{result} = {}", node.op.name()).into();
             self.cause = Cause { provenance: node.provenance.clone(), graph_op };
             match self.node(scope, node) {
-                Ok(()) => node.results.iter().for_each(|&value| self.read_symbols(scope, value)),
+                Ok(()) => node.results.iter().for_each(|&value| {
+                    self.read_symbols(scope, value);
+                    self.holds(scope, value);
+                }),
                 Err(problem) => problems.push(node.provenance.locate(problem)),
             }
         }
         problems
+    }
+
+    /// Says which tensors of the model the view of a value holds from here on.
+    fn holds(&mut self, scope: &Scope<'_>, value: Value) {
+        let tensors = scope.graph.names(value);
+        if !tensors.is_empty() {
+            self.block.push(Op::Holds { view: scope.view(value), tensors: tensors.to_vec() });
+        }
     }
 
     /// The pages of a KV cache.

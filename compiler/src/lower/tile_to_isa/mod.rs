@@ -61,6 +61,15 @@ pub struct Code {
     pub uses: BTreeMap<Buffer, (u32, u32)>,
 }
 
+/// The instruction that copies: the vector engine inside of SRAM, the engine that moves data everywhere else.
+pub fn copy_instruction(program: &Program, to: &View, from: &View, cause: &Cause) -> Compute {
+    let views = View::simplify_together(&[to, from]);
+    let in_sram = views.iter().all(|view| program.buffers[view.buffer].home == Home::Sram);
+    let (out, a) = (crate::lower::graph_to_tile::d(0), crate::lower::graph_to_tile::d(1));
+    let inst: Inst = if in_sram { isa::Copy { out, a }.into() } else { isa::Transfer { out, a }.into() };
+    Compute { inst, views, scalars: vec![], parameters: None, cause: cause.clone() }
+}
+
 /// SRAM addresses are told apart from LPDDR addresses in hazard ranges by this bit.
 const SRAM_RANGE: u64 = 1 << 60;
 
@@ -183,15 +192,12 @@ impl Emitter<'_> {
             Op::Read { symbol, from } => self.read(*symbol, from),
             Op::Let { symbol, value } => self.set(*symbol, value),
             Op::Write { to, values } => self.write(to, values),
+            Op::Holds { .. } => Ok(()),
         }
     }
 
     fn copy(&mut self, to: &View, from: &View, cause: &Cause) -> Emitted {
-        let views = View::simplify_together(&[to, from]);
-        let in_sram = views.iter().all(|view| self.memory(view.buffer) == Memory::Sram);
-        let (out, a) = (crate::lower::graph_to_tile::d(0), crate::lower::graph_to_tile::d(1));
-        let inst: Inst = if in_sram { isa::Copy { out, a }.into() } else { isa::Transfer { out, a }.into() };
-        self.compute(&Compute { inst, views, scalars: vec![], parameters: None, cause: cause.clone() })
+        self.compute(&copy_instruction(self.program, to, from, cause))
     }
 
     /// Loads the operands of a template and emits the instruction.

@@ -7,6 +7,7 @@ use narae_isa::Diagnostic;
 
 use super::order::Order;
 use super::relate::{Roles, Source, Spot};
+use crate::graph::names::Named;
 use crate::graph::rebuild::{ValueMap, copy_node, finish, mapped};
 use crate::graph::{Graph, Op, Origin, Provenance, TensorType};
 use crate::ir::{Dim, Node, Symbol, SymbolDefinition, Value};
@@ -136,6 +137,7 @@ fn write_body(graph: &Graph, inside: &[Node], roles: &Roles) -> (Graph, Vec<Dim>
             .flat_map(|at| graph.node(inside[at]).provenance.origins().to_vec())
             .collect();
         inner.push(body.push(op, operands, types, Provenance::from_origins(origins)));
+        name_layers(graph, inside, (position, period), &mut body, &inner[position]);
     }
     let of = |(position, index): Spot| inner[position][index as usize];
     for (slot, &(spot, _)) in roles.carried.iter().enumerate() {
@@ -145,4 +147,22 @@ fn write_body(graph: &Graph, inside: &[Node], roles: &Roles) -> (Graph, Vec<Dim>
         body.add_output(format!("result{slot}"), of(spot));
     }
     (body, passing.symbols)
+}
+
+/// The results of one body node are the tensors of all layers.
+fn name_layers(
+    graph: &Graph,
+    inside: &[Node],
+    (position, period): (usize, usize),
+    body: &mut Graph,
+    results: &[Value],
+) {
+    for (iteration, at) in (0u32..).zip((position..inside.len()).step_by(period)) {
+        for (&old, &new) in graph.node(inside[at]).results.iter().zip(results) {
+            for named in graph.names(old) {
+                body.keep_names();
+                body.name(new, Named { tensor: named.tensor.clone(), iteration: Some(iteration) });
+            }
+        }
+    }
 }

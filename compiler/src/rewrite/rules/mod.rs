@@ -14,11 +14,7 @@ mod linear;
 mod norm;
 mod rope;
 
-use egg::Rewrite;
-
-use super::analysis::Region;
 use super::law::Law;
-use super::node::Term;
 
 /// All laws, in a fixed order.
 pub fn laws() -> Vec<Law> {
@@ -26,9 +22,4 @@ pub fn laws() -> Vec<Law> {
         .into_iter()
         .flatten()
         .collect()
-}
-
-/// All laws as rewrites.
-pub fn rewrites() -> Vec<Rewrite<Term, Region>> {
-    laws().into_iter().map(Law::rewrite).collect()
 }

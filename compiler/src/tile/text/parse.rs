@@ -10,6 +10,7 @@ use narae_isa::descriptor::{CoordinateMode, NearestMode, ResizeMode, ResizeParam
 use narae_isa::format::WeightFormat;
 use narae_isa::table::Word;
 
+use super::tensors;
 use crate::compress::Sources;
 use crate::graph::attribute::{Attribute, Field, Names};
 use crate::graph::{Graph, Origin, Provenance};
@@ -22,6 +23,12 @@ use crate::tile::{Buffer, BufferData, Cause, Compute, Home, Op, Parameters, Prog
 
 type Map = Dictionary<Arc<Graph>>;
 type RawOp = Operation<Arc<Graph>>;
+
+/// Whether a text is a program, rather than another form.
+pub fn is_program(text: &str) -> bool {
+    let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+    code.take(4).any(|line| line.trim_start().starts_with("\"narae.tile\""))
+}
 
 /// The program of a text. Files that constants name are opened in `sources`.
 pub fn parse(text: &str, sources: &Sources) -> Result<Program, Diagnostic> {
@@ -110,6 +117,9 @@ impl Reader {
         };
         let (element, dims) = (data.element, data.dims.clone());
         let buffer = self.program.buffers.push(data);
+        if map.contains_key("sram") {
+            self.program.sram.insert(buffer, self.get::<usize>(map, "sram")? as u64);
+        }
         self.define(operation, View::dense(buffer, element, &dims))
     }
 
@@ -195,6 +205,7 @@ impl Reader {
             "let" if views.is_empty() => {
                 Ok(Op::Let { symbol: self.symbol(map, "symbol")?, value: self.get(map, "value")? })
             }
+            "holds" => Ok(Op::Holds { view: one(views)?, tensors: tensors::parse(map.get("tensors"))? }),
             "write" => Ok(Op::Write { to: one(views)?, values: self.get(map, "values")? }),
             mnemonic => self.compute(operation, mnemonic, views).map(Op::Compute),
         }

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use narae_isa::descriptor::ResizeParameters;
 use narae_isa::table::Word;
 
+use super::tensors;
 use crate::compress::Sources;
 use crate::graph::attribute::{Attribute, Field, Names};
 use crate::ir::attribute::Dictionary;
@@ -71,6 +72,9 @@ impl Printer<'_> {
         let mut map = Map::from([("name".to_string(), Attribute::Text(data.name.clone()))]);
         let mut put = |key: &str, value: Attribute| map.insert(key.to_string(), value);
         put("capacity", Attribute::Integer(i64::try_from(data.capacity).unwrap_or(i64::MAX)));
+        if let Some(&offset) = self.program.sram.get(&buffer) {
+            put("sram", Attribute::Integer(i64::try_from(offset).unwrap_or(i64::MAX)));
+        }
         let mut members = Vec::new();
         let home = match &data.home {
             Home::Sram => "sram",
@@ -179,7 +183,10 @@ impl Printer<'_> {
     }
 
     fn op(&mut self, op: &Op, indent: usize) {
-        let views = op.views();
+        let views = match op {
+            Op::Holds { view, .. } => vec![view],
+            other => other.views(),
+        };
         let operands: Vec<(String, String)> = views.into_iter().map(|view| self.view(view, indent)).collect();
         let mut map = Map::new();
         let mut put = |key: &str, value: Attribute| map.insert(key.to_string(), value);
@@ -227,6 +234,10 @@ impl Printer<'_> {
             Op::Write { to: _, values } => {
                 put("values", values.to_attribute(&self.names));
                 self.line(indent, "", "write", &operands, map, "()", "");
+            }
+            Op::Holds { view: _, tensors } => {
+                put("tensors", tensors::print(tensors));
+                self.line(indent, "", "holds", &operands, map, "()", "");
             }
         }
     }

@@ -33,7 +33,7 @@ fn lowered(seed: u64) -> Option<(Program, Program)> {
         graph.symbols.bound(symbol, Some(0), Some(8));
     }
     let program = graph_to_tile::lower(&graph, "main").ok()?;
-    let placed = place::place(&program, 1 << 20).ok()?.0;
+    let placed = place::place(&program, 1 << 20).ok()?;
     Some((program, placed))
 }
 

@@ -5,7 +5,7 @@
 //!   the loop of its index.
 //! - Scratch, outputs and working memory are written before they are read; every output is written.
 //! - Inputs, constants and weights are never written.
-//! - After placement no buffer in use is `scratch`.
+//! - After placement no buffer in use is `scratch`, and those in SRAM have an offset.
 //!
 //! Views
 //! - Dims and strides have one length; an operand has at most 8 axes (a copy after neighbouring axes were merged).
@@ -42,6 +42,12 @@ use super::text::summary;
 use super::{Buffer, Cause, Compute, Home, Op, Parameters, Program, View};
 use crate::ir::{Dim, Symbol, SymbolDefinition};
 use crate::lower::graph_to_tile::MAXIMUM_RANK;
+
+/// Checks what must hold of a program, which is placed if no buffer is scratch any more.
+pub fn verify(program: &Program) -> Result<(), Diagnostics> {
+    let scratch = program.buffers.values().any(|data| data.home == Home::Scratch);
+    if scratch { lowered(program) } else { placed(program) }
+}
 
 /// Checks what must hold after lowering.
 pub fn lowered(program: &Program) -> Result<(), Diagnostics> {
@@ -210,6 +216,12 @@ impl<'a> Verifier<'a> {
                 }
                 self.write(op, to);
             }
+            Op::Holds { view, tensors: _ } => {
+                self.view(op, view);
+                if self.program.buffers.is_valid(view.buffer) {
+                    self.read(op, view);
+                }
+            }
         }
     }
 
@@ -232,7 +244,7 @@ impl<'a> Verifier<'a> {
             Op::Read { symbol, .. } | Op::For { index: symbol, .. } => {
                 self.defined.insert(*symbol);
             }
-            Op::Copy { .. } | Op::If { .. } | Op::Let { .. } | Op::Write { .. } => {}
+            Op::Copy { .. } | Op::If { .. } | Op::Let { .. } | Op::Write { .. } | Op::Holds { .. } => {}
         }
         op.bodies().into_iter().for_each(|body| self.block(body));
     }
@@ -299,6 +311,9 @@ impl<'a> Verifier<'a> {
         }
         if self.placed && data.home == Home::Scratch {
             self.report(Some(op), format!("{} has no memory", view.buffer));
+        }
+        if self.placed && data.home == Home::Sram && !self.program.sram.contains_key(&view.buffer) {
+            self.report(Some(op), format!("{} is in SRAM, but has no offset there", view.buffer));
         }
         if view.element.bytes() != data.element.bytes() {
             self.report(Some(op), format!("{} is viewed with elements of another width", view.buffer));
@@ -448,6 +463,6 @@ fn cause(op: &Op) -> Option<&Cause> {
     match op {
         Op::Compute(compute) => Some(&compute.cause),
         Op::Copy { cause, .. } => Some(cause),
-        Op::For { .. } | Op::If { .. } | Op::Read { .. } | Op::Let { .. } | Op::Write { .. } => None,
+        Op::For { .. } | Op::If { .. } | Op::Read { .. } | Op::Let { .. } | Op::Write { .. } | Op::Holds { .. } => None,
     }
 }

@@ -48,7 +48,7 @@ fn what_lowering_and_placement_make_is_right() {
     let program = program();
     lowered(&program).expect("lowered");
     for bytes in [1 << 25, 1 << 16] {
-        placed(&place::place(&program, bytes).expect("it fits").0).expect("placed");
+        placed(&place::place(&program, bytes).expect("it fits")).expect("placed");
     }
 }
 
