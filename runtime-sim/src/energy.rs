@@ -147,11 +147,7 @@ pub fn energy(chip: &Chip, timing: &Timing) -> EnergyReport {
     let class = |(name, joules)| NamedJoules { name, events: None, joules: Joules::banded(joules, band) };
     let dram_classes: Vec<NamedJoules> = timing.dram.energy.named().into_iter().map(class).collect();
     let dram = dram_classes.iter().fold(Joules::default(), |sum, class| sum.plus(class.joules));
-    let parts = EnergyParts {
-        dram,
-        static_power: static_power(chip, timing),
-        ..events(&chip.energy, &timing.counts)
-    };
+    let parts = EnergyParts { dram, static_power: static_power(chip, timing), ..events(&chip.energy, &timing.counts) };
     let event = |(name, joules, events)| NamedJoules { name, events: Some(events), joules };
     let engine_events = engine_events(&chip.energy, &timing.counts).into_iter().map(event).collect();
     EnergyReport { parts: parts.summed(), dram_classes, engine_events }

@@ -26,6 +26,8 @@ pub(crate) struct Lane {
     /// The next clock to visit.
     pub(crate) next: u64,
     bytes: u64,
+    /// Bursts of writes that the controller has taken: request and clock.
+    taken: Vec<(u32, u64)>,
 }
 
 /// A request that is under way.
@@ -89,6 +91,8 @@ impl ExactDram {
         let burst = self.sheet.timing.burst_min;
         let bound = |o: &Open| match o.overlaps {
             true => self.clock + 1,
+            // The controller may take them at any clock.
+            false if o.write => self.clock + 1,
             false => self.clock + self.done_after + (o.bursts_left.div_ceil(o.channels) - 1) * burst,
         };
         self.open.values().map(bound).min().unwrap_or(u64::MAX)
@@ -102,10 +106,11 @@ impl ExactDram {
             self.lanes.iter_mut().for_each(|lane| lane.advance(sheet, target));
         }
         for lane in &mut self.lanes {
-            for done in lane.channel.done.drain(..) {
-                let Some(open) = self.open.get_mut(&done.id) else { continue };
+            let reads = lane.channel.done.drain(..).filter(|done| !done.write).map(|done| (done.id, done.at));
+            for (id, at) in reads.chain(lane.taken.drain(..)) {
+                let Some(open) = self.open.get_mut(&id) else { continue };
                 open.bursts_left -= 1;
-                open.last = open.last.max(done.at);
+                open.last = open.last.max(at);
             }
         }
         self.clock = target;
@@ -125,7 +130,7 @@ impl ExactDram {
 
 impl Lane {
     pub(crate) fn new(sheet: &Sheet, queues: usize) -> Lane {
-        Lane { channel: Channel::new(sheet), ports: Ports::new(queues), next: 1, bytes: 0 }
+        Lane { channel: Channel::new(sheet), ports: Ports::new(queues), next: 1, bytes: 0, taken: Vec::new() }
     }
 
     /// Visits every clock up to and including `target` at which something can happen.
@@ -136,6 +141,12 @@ impl Lane {
             let tick = self.channel.tick(clock);
             self.next = tick.next.min(self.ports.next_entry(clock, |write| self.channel.has_room(write)));
         }
+    }
+
+    /// Drops what is complete, for those who only count.
+    pub(crate) fn forget(&mut self) {
+        self.channel.done.clear();
+        self.taken.clear();
     }
 
     fn fill(&mut self, sheet: &Sheet, clock: u64) {
@@ -149,6 +160,9 @@ impl Lane {
                 return;
             }
             self.ports.sent(queue);
+            if write {
+                self.taken.push((id, clock));
+            }
         }
     }
 }
@@ -226,7 +240,13 @@ impl Dram for ExactDram {
             clocks.add(&k);
         }
         let energy = EnergyReport::new(&self.sheet, &counts);
-        DramReport { channel_bytes: self.lanes.iter().map(|l| l.bytes).collect(), counts, clocks, energy, energy_band: self.sheet.energy.band() }
+        DramReport {
+            channel_bytes: self.lanes.iter().map(|l| l.bytes).collect(),
+            counts,
+            clocks,
+            energy,
+            energy_band: self.sheet.energy.band(),
+        }
     }
 
     fn peak_bytes_per_second(&self) -> f64 {

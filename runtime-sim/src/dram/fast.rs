@@ -3,7 +3,7 @@
 //! In a channel, each DMA queue with work has a *head*, the piece of its oldest request. Heads share the channel's rate
 //! equally; the rate belongs to the mixture of heads (how many read, how many write, how long their contiguous runs are)
 //! and is measured once per sheet and mixture by running that mixture through the exact channel ([`rates`](super::rates)).
-//! A piece is complete one access latency after its last burst; a piece that comes to a busy channel first waits for the
+//! A read is complete one access latency after its last burst; one that comes to a busy channel first waits for the
 //! controller's queue. So time only advances from event to event: a stream of any length costs as much as one burst.
 //!
 //! Always holds: rates never exceed the peak; every byte is served once; results are the same on every machine.
@@ -281,6 +281,8 @@ impl Server {
         // A newcomer stands behind what the other queues already have in the controller.
         let others = if alone { self.backlog.min(rates.queue_depth()) } else { 0.0 };
         let wait = others / self.rate;
+        // A write is complete when the controller has taken its last burst.
+        let latency = if request.write { 0.0 } else { rates.access_latency() + wait };
         self.backlog += length as f64;
         self.queues[request.queue].push_back(Piece {
             request: key,
@@ -289,7 +291,7 @@ impl Server {
             left: length as f64,
             started: false,
             start: clock,
-            latency: rates.access_latency(request.write) + wait,
+            latency,
         });
         self.bursts += length;
     }

@@ -45,7 +45,8 @@ pub struct Request {
     pub bytes: u64,
 }
 
-/// A request that is done: the last data has arrived, or has been written.
+/// A request that is done: the last data has arrived, or the controller has taken it. (Real controllers answer writes early: later reads are
+/// answered from the write queue, so nobody can see that the data is not in its row yet.)
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Completion {
     /// Which request.

@@ -100,9 +100,9 @@ impl Rates {
     }
 
     /// From the last burst's turn to its data: opening a row, and the access.
-    pub(crate) fn access_latency(&self, write: bool) -> f64 {
+    pub(crate) fn access_latency(&self) -> f64 {
         let t = &self.sheet.timing;
-        (if write { t.rcd_write + t.wl } else { t.rcd_read + t.rl } + t.burst_min) as f64
+        (t.rcd_read + t.rl + t.burst_min) as f64
     }
 
     /// Entries of the read queue.
@@ -170,7 +170,7 @@ fn run_until(sheet: &Sheet, lane: &mut Lane, feeders: &mut [Feeder], bursts: u64
         }
         let clock = lane.next;
         lane.advance(sheet, clock);
-        lane.channel.done.clear();
+        lane.forget();
         let counts = &lane.channel.counts;
         if counts.read + counts.write + counts.read_auto + counts.write_auto >= bursts && clock >= least {
             let mut counts = counts.clone();

@@ -8,7 +8,7 @@ use narae_isa::operand::DescriptorRegister;
 /// The weight itself is read where it lies, by the `linear` that consumes it.
 pub(super) fn ldw(c: &mut Context<'_>, row: &LoadWeight) -> Result<Flow, Fault> {
     let weight = c.weight(row.weight)?;
-    c.memory.bytes(crate::state::Space::Dram, weight.base, weight.packed_bytes())?;
+    c.memory.check(crate::state::Space::Dram, weight.base, weight.packed_bytes())?;
     c.weights.push_back(weight);
     Ok(Flow::Next)
 }

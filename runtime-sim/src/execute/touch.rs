@@ -68,11 +68,7 @@ pub fn touch<E: From<Fault>>(
                     if matches!(operand.access, Access::Read | Access::ReadWrite) {
                         f(touched(false))?;
                     }
-                    if matches!(operand.access, Access::Write | Access::ReadWrite) {
-                        f(touched(true))
-                    } else {
-                        Ok(())
-                    }
+                    if matches!(operand.access, Access::Write | Access::ReadWrite) { f(touched(true)) } else { Ok(()) }
                 };
                 let view = View::of(row);
                 let attention = match inst {

@@ -126,6 +126,16 @@ impl Memory {
         region.bytes(range(region, start, len).ok_or_else(|| outside(space, start, len))?)
     }
 
+    /// Whether `len` bytes at `start` lie in one region; they are not looked at.
+    pub fn check(&self, space: Space, start: u64, len: u64) -> Result<(), Fault> {
+        let region = match space {
+            Space::Sram => Some(&self.sram),
+            Space::Dram => self.dram_region(start),
+        };
+        let inside = region.is_some_and(|region| range(region, start, len).is_some());
+        if inside { Ok(()) } else { Err(outside(space, start, len)) }
+    }
+
     /// `len` bytes at `start`, to write.
     #[inline]
     pub fn bytes_mut(&mut self, space: Space, start: u64, len: u64) -> Result<&mut [u8], Fault> {

@@ -21,7 +21,7 @@ pub enum Cause {
     QueueFull,
     /// Code is being fetched (control unit).
     Fetch,
-    /// A descriptor or a scalar is being loaded (control unit).
+    /// A descriptor or (control unit) a scalar is being loaded.
     Load,
     /// A fence waits for the engines (control unit).
     Fence,

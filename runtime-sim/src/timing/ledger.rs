@@ -3,10 +3,10 @@
 //! In: what the simulation does, as it happens. Out: the tables of [`Timing`](super::Timing), and what the critical path needs beside them.
 //! Always: spans are numbered in the order in which they start; every byte and every count is booked on exactly one usage.
 
+use super::Picoseconds;
 use super::account::{Account, Cause};
 use super::counts::Counts;
 use super::result::{Obstacle, Part, Span, Usage};
-use super::Picoseconds;
 use crate::dram::Spent;
 use narae_isa::operand::MarkKind;
 
@@ -20,7 +20,6 @@ pub(super) struct UsageId(pub u32);
 /// What an instruction waited for while it ran.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Waits {
-    pub operand: Picoseconds,
     pub conflict: Picoseconds,
     pub memory: Spent,
 }
@@ -55,8 +54,26 @@ pub(super) struct SpanDetail {
     pub usage: u32,
     /// It was complete, and waited for the retirement of this span of its engine.
     pub held_by: Option<u32>,
-    /// For a product with streamed weights: the span of the stream.
-    pub stream: Option<u32>,
+    /// For weight streams and products with streamed weights: the last chunk.
+    pub last_chunk: Option<u32>,
+}
+
+/// A piece of a weight on its way through the FIFO. Chunks are numbered in the order in which they are requested, which is the order in
+/// which they are worked on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Chunk {
+    /// The span of its stream.
+    pub stream: u32,
+    /// The span of its product.
+    pub product: u32,
+    pub requested: Picoseconds,
+    /// The chunk whose consumption made the room that it needed; none if it was requested as soon as its stream began.
+    pub room_of: Option<u32>,
+    pub arrived: Picoseconds,
+    pub spent: Spent,
+    /// When the matrix engine began and ended to work on it.
+    pub begun: Picoseconds,
+    pub ended: Picoseconds,
 }
 
 /// What ended a stall of the control unit.
@@ -90,6 +107,7 @@ pub(super) struct Ledger {
     current: Vec<u32>,
     pub spans: Vec<Span>,
     pub details: Vec<SpanDetail>,
+    pub chunks: Vec<Chunk>,
     pub control: Vec<ControlStall>,
     pub marks: Vec<(MarkKind, i64, Picoseconds)>,
     pub traffic: Vec<[u64; 2]>,
@@ -107,6 +125,7 @@ impl Ledger {
             current: Vec::new(),
             spans: Vec::new(),
             details: Vec::new(),
+            chunks: Vec::new(),
             control: Vec::new(),
             marks: Vec::new(),
             traffic: Vec::new(),
@@ -202,14 +221,13 @@ impl Ledger {
         self.usages[detail.usage as usize].busy += busy;
     }
 
-    /// The account of a span without what lies before `from` (its start, or the start of its stream).
-    pub fn account(&self, span: u32, from: Picoseconds, until: Picoseconds) -> Account {
+    /// The account of a span up to some time.
+    pub fn account(&self, span: u32, until: Picoseconds) -> Account {
         let (row, waits) = (&self.spans[span as usize], &self.details[span as usize].waits);
         let mut account = Account { busy: row.busy, ..Account::default() };
-        account.stall(Cause::Operand, waits.operand.saturating_sub(from - row.start));
         account.stall(Cause::SramConflict, waits.conflict);
         memory_causes(&waits.memory).into_iter().for_each(|(cause, time)| account.stall(cause, time));
-        fit(account, until - from)
+        fit(account, until - row.start)
     }
 }
 

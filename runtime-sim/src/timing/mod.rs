@@ -6,7 +6,8 @@
 //! occupancy of an instruction is the written formula of [`occupancy`]; the parts of each agent add up to the total time.
 //!
 //! What is modelled: one instruction a clock in the control unit, taken branches, fetch of code in blocks through the same LPDDR, descriptor
-//! loads that run in the background, bounded queues, in-order engines, several moves at a time in DMAA (those that touch the same bytes
+//! loads that run in the background (a register has one at a time; an instruction is dispatched before its descriptors have arrived and
+//! waits for them in its queue), bounded queues, in-order engines, several moves at a time in DMAA (those that touch the same bytes
 //! keep their order), the weight FIFO with flow control, SRAM banks and the crossbar ([`sram`]), LPDDR with its channels (the fast or the
 //! exact model of [`crate::dram`]), the latency of its controller. What is not: where hot SRAM banks of different engines meet (averages
 //! are used), retries, clock domain crossings, thermal limits.
@@ -49,8 +50,13 @@ pub enum Action {
     Load(Option<u64>),
     /// Writes a scalar and waits for it; the DRAM address, if it is not in SRAM.
     Store(Option<u64>),
-    /// Loads a descriptor in the background, from this row.
-    Descriptor(u32),
+    /// Loads a descriptor register in the background, from a row.
+    Descriptor {
+        /// Which row.
+        row: u32,
+        /// Number of the register.
+        register: u8,
+    },
     /// Waits until all engines are idle.
     Fence,
     /// Names what follows.
@@ -68,6 +74,8 @@ pub struct Step {
     pub agent: u8,
     /// Waiting and signalling.
     pub sync: Synchronization,
+    /// The descriptor registers that it reads, as bits.
+    pub needs: u64,
     /// What is done.
     pub action: Action,
 }

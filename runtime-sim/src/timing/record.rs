@@ -9,6 +9,7 @@ use crate::execute::{Context, touch};
 use crate::machine::Recorder;
 use crate::state::{Fault, Space};
 use narae_isa::chip::Chip;
+use narae_isa::table::Access;
 use narae_isa::{Inst, Word};
 
 /// Makes steps.
@@ -33,9 +34,20 @@ impl<S: FnMut(Step)> Recorder for StepRecorder<'_, S> {
         } else {
             Action::Dispatch(Box::new(work(self.chip, &word.inst, context)?))
         };
-        (self.sink)(Step { pc, agent, sync: word.sync, action });
+        (self.sink)(Step { pc, agent, sync: word.sync, needs: needs(&word.inst), action });
         Ok(())
     }
+}
+
+/// The descriptor registers that an instruction reads, as bits.
+fn needs(inst: &Inst) -> u64 {
+    let mut needs = 0;
+    inst.visit_operands(&mut |operand| {
+        if operand.access != Access::Define {
+            needs |= 1 << operand.register.index();
+        }
+    });
+    needs
 }
 
 fn scalar_action(inst: &Inst, c: &Context<'_>) -> Action {
@@ -45,7 +57,8 @@ fn scalar_action(inst: &Inst, c: &Context<'_>) -> Action {
         Inst::Branch(_) | Inst::BranchImmediate(_) => Action::Branch,
         Inst::LoadDescriptor(row) => {
             let offset = row.ri.map_or(0, |register| c.scalars[register.index()]);
-            Action::Descriptor((i64::from(row.row.0).wrapping_add(offset)) as u32)
+            let register = row.dd.number();
+            Action::Descriptor { row: (i64::from(row.row.0).wrapping_add(offset)) as u32, register }
         }
         Inst::LoadScalar(_) | Inst::StoreScalar(_) => {
             let mut address = None;

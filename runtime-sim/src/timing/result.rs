@@ -7,9 +7,9 @@
 //!
 //! So whoever groups usages (by layer, by ONNX node through the `pc`, by engine) has tables that add up.
 
+use super::Picoseconds;
 use super::account::Account;
 use super::counts::Counts;
-use super::Picoseconds;
 use crate::checker::AGENTS;
 use crate::dram::DramReport;
 use narae_isa::operand::MarkKind;
@@ -77,6 +77,10 @@ pub struct Span {
 pub enum Obstacle {
     /// Its dispatch by the control unit.
     Dispatch,
+    /// One of its descriptors, whose load began at this time.
+    Load(Picoseconds),
+    /// The start of the instruction before it in its queue: an index into [`Timing::spans`].
+    Order(u32),
     /// The retirement of an earlier instruction of its engine: an index into [`Timing::spans`].
     Predecessor(u32),
     /// A signal that this span gave when it retired.

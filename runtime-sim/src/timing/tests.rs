@@ -15,7 +15,7 @@ fn dram(chip: &Chip) -> FastDram {
 }
 
 fn dispatch(pc: u32, agent: u8, work: Work) -> Step {
-    Step { pc, agent, sync: Synchronization::default(), action: Action::Dispatch(Box::new(work)) }
+    Step { pc, agent, sync: Synchronization::default(), needs: 0, action: Action::Dispatch(Box::new(work)) }
 }
 
 fn compute(clocks: u64) -> Work {
@@ -23,7 +23,7 @@ fn compute(clocks: u64) -> Work {
 }
 
 fn end(pc: u32) -> Step {
-    Step { pc, agent: 0, sync: Synchronization::default(), action: Action::Fence }
+    Step { pc, agent: 0, sync: Synchronization::default(), needs: 0, action: Action::Fence }
 }
 
 fn run(steps: &[Step]) -> Timing {
@@ -165,9 +165,21 @@ fn times_are_the_same_every_time() {
 
 #[test]
 fn loads_and_moves_wait_for_the_memory() {
-    let mut steps = vec![Step { pc: 0, agent: 0, sync: Synchronization::default(), action: Action::Descriptor(3) }];
+    let mut steps = vec![Step {
+        pc: 0,
+        agent: 0,
+        sync: Synchronization::default(),
+        needs: 0,
+        action: Action::Descriptor { row: 3, register: 7 },
+    }];
     steps.push(dispatch(1, 2, Work { clocks: 20, reads: vec![(0x1000, 4096)], ..Work::default() }));
-    steps.push(Step { pc: 2, agent: 0, sync: Synchronization::default(), action: Action::Load(Some(0x2000)) });
+    steps.push(Step {
+        pc: 2,
+        agent: 0,
+        sync: Synchronization::default(),
+        needs: 0,
+        action: Action::Load(Some(0x2000)),
+    });
     steps.push(end(3));
     let timing = run(&steps);
     assert_eq!(timing.dram_bytes_read, 4096 + 128 + 8 + 2 * 1024);

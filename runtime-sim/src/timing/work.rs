@@ -51,9 +51,7 @@ pub struct Hull {
 impl Work {
     /// Whether the order of two moves matters: one writes what the other touches.
     pub fn conflicts(&self, other: &Work) -> bool {
-        let meet = |a: &Hull, b: &Hull| {
-            (a.write || b.write) && a.sram == b.sram && a.start < b.end && b.start < a.end
-        };
+        let meet = |a: &Hull, b: &Hull| (a.write || b.write) && a.sram == b.sram && a.start < b.end && b.start < a.end;
         self.hulls.iter().any(|a| other.hulls.iter().any(|b| meet(a, b)))
     }
 }

@@ -59,16 +59,18 @@ impl Simulation<'_> {
                 }
                 None => self.scalar = Some(self.now + self.chip.scu.load_clocks * self.clock),
             },
-            Action::Descriptor(row) => {
-                self.descriptor_loads += 1;
+            Action::Descriptor { row, register } => {
+                self.loading |= 1 << register;
+                self.load_began[usize::from(register)] = self.now;
                 let address = self.places.rows + u64::from(row) * ROW_BYTES;
-                self.control_request(usage, false, address, ROW_BYTES, Purpose::Descriptor);
+                self.control_request(usage, false, address, ROW_BYTES, Purpose::Descriptor(register));
             }
             Action::Dispatch(work) => {
                 let ready = self.now + self.chip.scu.dispatch_clocks * self.clock;
                 self.ledger.count(usage, &work.counts);
                 let Step { pc, sync, .. } = step;
-                let instruction = Dispatched { pc, usage, sync, work, dispatched: self.now, ready };
+                let (dispatched, missing) = (self.now, step.needs & self.loading);
+                let instruction = Dispatched { pc, usage, sync, work, dispatched, ready, missing, loaded: None };
                 self.queues[usize::from(step.agent)].push_back(instruction);
             }
         }
@@ -85,7 +87,9 @@ impl Simulation<'_> {
             return Some(Cause::Fetch);
         }
         match &step.action {
-            Action::Dispatch(_) | Action::Load(_) | Action::Store(_) if self.descriptor_loads > 0 => Some(Cause::Load),
+            Action::Load(_) | Action::Store(_) if step.needs & self.loading != 0 => Some(Cause::Load),
+            // A register has one load at a time.
+            Action::Descriptor { register, .. } if self.loading >> register & 1 == 1 => Some(Cause::Load),
             Action::Dispatch(_) if self.queues[usize::from(step.agent)].len() as u64 >= self.chip.scu.queue_depth => {
                 Some(Cause::QueueFull)
             }
@@ -113,6 +117,16 @@ impl Simulation<'_> {
         found
     }
 
+    /// A descriptor is there: instructions that wait for it in their queues have it.
+    pub(super) fn descriptor_arrived(&mut self, register: u8) {
+        self.loading &= !(1 << register);
+        let arrival = (self.now, self.load_began[usize::from(register)]);
+        for instruction in self.queues.iter_mut().flatten().filter(|i| i.missing >> register & 1 == 1) {
+            instruction.missing &= !(1 << register);
+            instruction.loaded = Some(arrival);
+        }
+    }
+
     fn all_idle(&self) -> bool {
         self.queues.iter().all(VecDeque::is_empty) && self.lanes.iter().all(VecDeque::is_empty)
     }
@@ -131,13 +145,13 @@ impl Simulation<'_> {
         if from == self.now {
             return;
         }
-        let release = match (cause, step.sync.wait) {
-            (Cause::QueueFull, _) => Release::Start(self.started[usize::from(step.agent)]),
-            (Cause::Fence, _) => Release::End(self.last_retired),
-            (Cause::Semaphore, Some((semaphore, _))) => match self.signals[semaphore.index()].map(|signal| signal.by) {
-                Some(Obstacle::Signal(span)) => Release::End(span),
-                _ => Release::Memory,
-            },
+        let started = self.started[usize::from(step.agent)].map(|started| started.by);
+        let signalled =
+            step.sync.wait.and_then(|(semaphore, _)| self.signals[semaphore.index()]).map(|signal| signal.by);
+        let release = match (cause, started, signalled) {
+            (Cause::QueueFull, Some(Obstacle::Order(span)), _) => Release::Start(span),
+            (Cause::Semaphore, _, Some(Obstacle::Signal(span))) => Release::End(span),
+            (Cause::Fence, ..) if !self.ledger.spans.is_empty() => Release::End(self.last_retired),
             _ => Release::Memory,
         };
         let usage = self.ledger.peek(step.pc, step.agent).0;

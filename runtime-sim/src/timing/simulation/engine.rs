@@ -4,7 +4,7 @@
 //! several under way, and among those no two of which one writes what the other touches.
 
 use super::memory::{Asker, Purpose};
-use super::{AGENTS, Cause, DMAA, DMAW, Dispatched, Happened, Lane, MXE, NEVER, Obstacle, Picoseconds, Simulation, State};
+use super::{AGENTS, Cause, DMAA, DMAW, Dispatched, Lane, MXE, NEVER, Obstacle, Picoseconds, Simulation, State};
 use crate::timing::sram::{Load, ONE, slowdown};
 
 impl Simulation<'_> {
@@ -111,7 +111,7 @@ impl Simulation<'_> {
             self.signal(&lane.instruction.sync, Obstacle::Signal(lane.span));
             self.last_retired = lane.span;
             if agent != DMAW {
-                self.freed[agent] = Some(Happened { at: now, by: Obstacle::Predecessor(lane.span) });
+                self.freed[agent] = self.happens(Obstacle::Predecessor(lane.span));
             }
             moved = true;
             // Whoever is complete behind it was held by it.
@@ -130,6 +130,9 @@ impl Simulation<'_> {
         }
         if !self.has_room(agent) {
             return Some(Some(Cause::Idle)); // the state follows from what is under way
+        }
+        if head.missing != 0 {
+            return Some(Some(Cause::Load));
         }
         if !self.satisfied(&head.sync) {
             return Some(Some(Cause::Semaphore));
@@ -156,7 +159,7 @@ impl Simulation<'_> {
         let obstacle = self.last_obstacle(agent, &instruction);
         self.take_signals(&instruction.sync);
         let span = self.ledger.open(instruction.usage, instruction.dispatched, self.now, obstacle);
-        self.started[agent] = span;
+        self.started[agent] = self.happens(Obstacle::Order(span));
         // All lanes book their time up to now before the set of lanes changes.
         self.book(agent);
         let (clocks, weight_bytes) = (instruction.work.clocks, instruction.work.weight_bytes);
@@ -177,7 +180,7 @@ impl Simulation<'_> {
         });
         let index = self.lanes[agent].len() - 1;
         if streamed {
-            self.begin_product(span, weight_bytes);
+            self.begin_product(weight_bytes);
             return;
         }
         if clocks > 0 {
@@ -193,9 +196,14 @@ impl Simulation<'_> {
     /// What an instruction that starts now has waited for last.
     fn last_obstacle(&self, agent: usize, instruction: &Dispatched) -> Obstacle {
         let signal = instruction.sync.wait.and_then(|(semaphore, _)| self.signals[semaphore.index()]);
-        let candidates = [signal, self.freed[agent]];
+        let candidates = [signal, self.freed[agent], self.started[agent]];
         let now = candidates.into_iter().flatten().find(|happened| happened.at == self.now);
-        now.map_or(Obstacle::Dispatch, |happened| happened.by)
+        let load = instruction.loaded.filter(|(arrived, _)| *arrived >= instruction.ready);
+        match (now, load) {
+            (Some(happened), _) => happened.by,
+            (None, Some((_, began))) => Obstacle::Load(began),
+            (None, None) => Obstacle::Dispatch,
+        }
     }
 
     /// The queue in front of LPDDR of the next lane: that of the engine, or one of DMAA's further ones.
@@ -209,10 +217,8 @@ impl Simulation<'_> {
     fn transfer(&mut self, agent: usize, index: usize) {
         let lane = &mut self.lanes[agent][index];
         let (span, queue, usage) = (lane.span, lane.queue, lane.instruction.usage);
-        let (reads, writes) = (
-            std::mem::take(&mut lane.instruction.work.reads),
-            std::mem::take(&mut lane.instruction.work.writes),
-        );
+        let (reads, writes) =
+            (std::mem::take(&mut lane.instruction.work.reads), std::mem::take(&mut lane.instruction.work.writes));
         let asker = Asker { queue, usage, span: Some(span), purpose: Purpose::Engine { agent, span } };
         for (write, ranges) in [(false, reads), (true, writes)] {
             for (address, bytes) in ranges {

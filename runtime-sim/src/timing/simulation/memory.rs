@@ -13,12 +13,12 @@ use std::collections::VecDeque;
 pub(super) enum Purpose {
     /// A range of an instruction of an engine, by its span.
     Engine { agent: usize, span: u32 },
-    /// A chunk of a weight stream, counted from the first stream.
-    Chunk { stream: u64, bytes: u64 },
+    /// A chunk of a weight stream, by its number and that of the stream.
+    Chunk { stream: u64, chunk: u32, bytes: u64 },
     /// A block of code.
     Code(u64),
-    /// A descriptor row.
-    Descriptor,
+    /// A row for this descriptor register.
+    Descriptor(u8),
     /// A scalar of the control unit.
     Scalar,
     /// Done.
@@ -113,9 +113,9 @@ impl Simulation<'_> {
                     self.code_blocks.pop_front();
                 }
             }
-            Purpose::Descriptor => self.descriptor_loads -= 1,
+            Purpose::Descriptor(register) => self.descriptor_arrived(register),
             Purpose::Scalar => self.scalar = Some(self.now + self.chip.scu.load_clocks * self.clock),
-            Purpose::Chunk { stream, bytes } => self.chunk_arrived(stream, bytes, &spent),
+            Purpose::Chunk { stream, chunk, bytes } => self.chunk_arrived(stream, chunk, bytes, &spent),
             Purpose::Engine { agent, span } => self.range_arrived(agent, span, &spent),
         }
     }
@@ -142,7 +142,7 @@ impl Simulation<'_> {
     pub(super) fn signal(&mut self, sync: &narae_isa::Synchronization, by: Obstacle) {
         if let Some((semaphore, count)) = sync.signal {
             self.semaphores[semaphore.index()] += u64::from(count);
-            self.signals[semaphore.index()] = Some(super::Happened { at: self.now, by });
+            self.signals[semaphore.index()] = self.happens(by);
         }
     }
 

@@ -83,6 +83,10 @@ struct Dispatched {
     work: Box<Work>,
     dispatched: Picoseconds,
     ready: Picoseconds,
+    /// Descriptor registers whose loads have not arrived, as bits.
+    missing: u64,
+    /// When the last descriptor arrived that it had to wait for, and when the load of that began.
+    loaded: Option<(Picoseconds, Picoseconds)>,
 }
 
 /// An instruction in an engine.
@@ -147,8 +151,8 @@ struct Simulation<'a> {
     lanes: [VecDeque<Lane>; AGENTS],
     /// The last retirement of each engine; for DMAW, the last stream that was completely requested.
     freed: [Option<Happened>; AGENTS],
-    /// The last span that started in each engine.
-    started: [u32; AGENTS],
+    /// The last start in each engine.
+    started: [Option<Happened>; AGENTS],
     last_retired: u32,
     semaphores: [u64; 32],
     signals: [Option<Happened>; 32],
@@ -157,7 +161,9 @@ struct Simulation<'a> {
     // Control unit.
     free_at: Picoseconds,
     scalar: Option<Picoseconds>,
-    descriptor_loads: usize,
+    /// Descriptor registers whose loads are under way, as bits, and when those began.
+    loading: u64,
+    load_began: [Picoseconds; 64],
     code_blocks: VecDeque<u64>,
     code_pending: Vec<u64>,
     fifo: Fifo,
@@ -187,14 +193,15 @@ impl<'a> Simulation<'a> {
             queues: Default::default(),
             lanes: Default::default(),
             freed: [None; AGENTS],
-            started: [0; AGENTS],
+            started: [None; AGENTS],
             last_retired: 0,
             semaphores: [0; 32],
             signals: [None; 32],
             contention: false,
             free_at: 0,
             scalar: None,
-            descriptor_loads: 0,
+            loading: 0,
+            load_began: [0; 64],
             code_blocks: VecDeque::new(),
             code_pending: Vec::new(),
             fifo: Fifo::new(chip),
@@ -289,6 +296,11 @@ impl<'a> Simulation<'a> {
             }
         }
         (!found.is_empty()).then_some(Stuck(found))
+    }
+
+    /// Something that happens now.
+    fn happens(&self, by: Obstacle) -> Option<Happened> {
+        Some(Happened { at: self.now, by })
     }
 
     fn finish(mut self) -> Timing {

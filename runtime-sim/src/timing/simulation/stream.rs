@@ -4,7 +4,8 @@
 //! requested and given back when the matrix engine has worked on it; one stream is requested completely before the next one begins.
 
 use super::memory::{Asker, Purpose};
-use super::{Cause, Chip, DMAW, Happened, MXE, Obstacle, Simulation, Spent, State, VecDeque};
+use super::{Cause, Chip, DMAW, MXE, Obstacle, Picoseconds, Simulation, Spent, State, VecDeque};
+use crate::timing::ledger::Chunk;
 
 /// A weight on its way.
 #[derive(Debug)]
@@ -14,9 +15,8 @@ struct Stream {
     total: u64,
     requested: u64,
     arrived: u64,
-    consumed: u64,
-    /// Chunks that lie in the FIFO.
-    chunks: VecDeque<(u64, Spent)>,
+    /// Chunks that lie in the FIFO: number and bytes.
+    chunks: VecDeque<(u32, u64)>,
 }
 
 /// The FIFO and the streams through it.
@@ -32,6 +32,10 @@ pub(super) struct Fifo {
     consuming: u64,
     /// Chunks that were requested and have not arrived.
     in_flight: usize,
+    /// The last chunk that made room: when, which, how much.
+    released: Option<(Picoseconds, u32, u64)>,
+    /// The chunk that the matrix engine works on.
+    working: u32,
 }
 
 impl Fifo {
@@ -39,7 +43,8 @@ impl Fifo {
         let capacity = chip.dmaw.fifo_bytes_per_tile * chip.tiles.count;
         // Small enough that the matrix engine starts early, large enough to cost little.
         let chunk = (capacity / 16).clamp(4096, 65536);
-        Fifo { capacity, used: 0, chunk, streams: VecDeque::new(), first: 0, consuming: 0, in_flight: 0 }
+        let streams = VecDeque::new();
+        Fifo { capacity, used: 0, chunk, streams, first: 0, consuming: 0, in_flight: 0, released: None, working: 0 }
     }
 
     /// Whether every stream that has begun was requested completely.
@@ -56,6 +61,12 @@ impl Fifo {
         let index = (self.consuming - self.first) as usize;
         self.streams.get_mut(index)
     }
+
+    /// The chunk without whose consumption there would be no room now for so many bytes.
+    fn room_of(&self, bytes: u64, now: Picoseconds) -> Option<u32> {
+        let (_, chunk, released) = self.released.filter(|(at, ..)| *at == now)?;
+        (self.used + bytes + released > self.capacity).then_some(chunk)
+    }
 }
 
 impl Simulation<'_> {
@@ -67,35 +78,7 @@ impl Simulation<'_> {
             lane.outstanding = 1;
             lane.instruction.work.reads.first().map_or(0, |range| range.0)
         });
-        self.fifo.streams.push_back(Stream {
-            span,
-            base,
-            total,
-            requested: 0,
-            arrived: 0,
-            consumed: 0,
-            chunks: VecDeque::new(),
-        });
-        let waiting = self.lanes[MXE].front().and_then(|lane| lane.weights.map(|_| lane.span));
-        if let Some(product) = waiting {
-            self.note_stream(product);
-        }
-    }
-
-    /// The product at work learns which span streams its weight, and since when.
-    fn note_stream(&mut self, product: u32) {
-        let Some(stream) = self.fifo.current().map(|stream| stream.span) else { return };
-        let detail = &mut self.ledger.details[product as usize];
-        if detail.stream.is_some() {
-            return;
-        }
-        detail.stream = Some(stream);
-        if let Some(lane) = self.lanes[MXE].front_mut()
-            && let Some(since) = lane.waiting
-        {
-            detail.waits.operand += self.now - since;
-            lane.waiting = Some(self.now);
-        }
+        self.fifo.streams.push_back(Stream { span, base, total, requested: 0, arrived: 0, chunks: VecDeque::new() });
     }
 
     /// Requests what there is room for; true if something was requested.
@@ -105,30 +88,36 @@ impl Simulation<'_> {
             let bytes = (stream.total - stream.requested).min(self.fifo.chunk);
             let lane = self.lanes[DMAW].back().filter(|lane| lane.span == stream.span && !lane.is_active());
             let (Some(lane), true) = (lane, bytes > 0 && self.fifo.used + bytes <= self.fifo.capacity) else { break };
-            let number = self.fifo.first + self.fifo.streams.len() as u64 - 1;
-            let purpose = Purpose::Chunk { stream: number, bytes };
-            let asker = Asker { queue: DMAW, usage: lane.instruction.usage, span: Some(stream.span), purpose };
             let (span, address) = (stream.span, stream.base + stream.requested);
+            let number = self.fifo.first + self.fifo.streams.len() as u64 - 1;
+            let chunk = self.ledger.chunks.len() as u32;
+            let purpose = Purpose::Chunk { stream: number, chunk, bytes };
+            let asker = Asker { queue: DMAW, usage: lane.instruction.usage, span: Some(span), purpose };
             self.request(&asker, false, address, bytes);
+            let room_of = self.fifo.room_of(bytes, self.now);
+            self.ledger.chunks.push(Chunk { stream: span, requested: self.now, room_of, ..Chunk::default() });
+            self.ledger.details[span as usize].last_chunk = Some(chunk);
             self.fifo.used += bytes;
             self.fifo.in_flight += 1;
             if let Some(stream) = self.fifo.streams.back_mut() {
                 stream.requested += bytes;
-                if stream.requested == stream.total {
-                    self.freed[DMAW] = Some(Happened { at: self.now, by: Obstacle::Predecessor(span) });
-                }
+            }
+            if self.fifo.is_requested() {
+                self.freed[DMAW] = self.happens(Obstacle::Predecessor(span));
             }
             moved = true;
         }
         moved
     }
 
-    pub(super) fn chunk_arrived(&mut self, number: u64, bytes: u64, spent: &Spent) {
+    pub(super) fn chunk_arrived(&mut self, number: u64, chunk: u32, bytes: u64, spent: &Spent) {
         self.fifo.in_flight -= 1;
         self.arrived(DMAW, spent);
+        let row = &mut self.ledger.chunks[chunk as usize];
+        (row.arrived, row.spent) = (self.now, *spent);
         let stream = &mut self.fifo.streams[(number - self.fifo.first) as usize];
         stream.arrived += bytes;
-        stream.chunks.push_back((bytes, *spent));
+        stream.chunks.push_back((chunk, bytes));
         if stream.arrived == stream.total {
             let span = stream.span;
             if let Some(lane) = self.lanes[DMAW].iter_mut().find(|lane| lane.span == span) {
@@ -138,7 +127,7 @@ impl Simulation<'_> {
                 }
             }
         }
-        self.feed(Some(spent));
+        self.feed();
     }
 
     /// What DMAW does now.
@@ -155,36 +144,34 @@ impl Simulation<'_> {
     }
 
     /// A product with streamed weights has started.
-    pub(super) fn begin_product(&mut self, span: u32, weight_bytes: u64) {
+    pub(super) fn begin_product(&mut self, weight_bytes: u64) {
         if let Some(lane) = self.lanes[MXE].front_mut() {
             lane.weights = Some((weight_bytes, 0));
-            lane.waiting = Some(self.now);
         }
-        self.note_stream(span);
-        self.feed(None);
+        self.feed();
     }
 
-    /// Starts work on the next chunk that has arrived, if the matrix engine waits for one; `spent` is what a chunk that arrives now took.
-    pub(super) fn feed(&mut self, spent: Option<&Spent>) {
+    /// Starts work on the next chunk that has arrived, if the matrix engine waits for one.
+    fn feed(&mut self) {
         let Some(lane) = self.lanes[MXE].front() else { return };
         let (Some((left, 0)), span) = (lane.weights, lane.span) else { return };
         let Some(stream) = self.fifo.current() else { return };
         let total = stream.total;
-        let Some((bytes, own)) = stream.chunks.pop_front() else { return };
+        let Some((chunk, bytes)) = stream.chunks.pop_front() else { return };
         let work = self.chunk_work(total - left, bytes, total);
-        if self.state(MXE) == State::Memory || spent.is_some() {
-            self.arrived(MXE, spent.unwrap_or(&own));
-        }
-        let Some(lane) = self.lanes[MXE].front_mut() else { return };
-        lane.weights = Some((left, bytes));
-        lane.remaining = work;
-        if let Some(since) = lane.waiting.take()
-            && self.now > since
-        {
-            self.ledger.details[span as usize].waits.add_memory(self.now - since, spent.unwrap_or(&own));
-        }
+        let row = &mut self.ledger.chunks[chunk as usize];
+        (row.product, row.begun) = (span, self.now);
+        let spent = row.spent;
+        self.fifo.working = chunk;
+        let detail = &mut self.ledger.details[span as usize];
+        detail.last_chunk = Some(chunk);
         // The time before this moment belongs to the state that ends here.
+        self.arrived(MXE, &spent);
         self.enter(MXE, State::Busy);
+        if let Some(lane) = self.lanes[MXE].front_mut() {
+            lane.weights = Some((left, bytes));
+            lane.remaining = work;
+        }
         self.schedule(MXE, 0);
         self.contention = true;
     }
@@ -201,16 +188,15 @@ impl Simulation<'_> {
     /// The chunk in work is done: room in the FIFO, the next chunk, or the end of the product.
     pub(super) fn consume(&mut self) {
         let Some(lane) = self.lanes[MXE].front_mut() else { return };
-        let Some((left, chunk)) = lane.weights.filter(|(_, chunk)| *chunk > 0) else { return };
-        let left = left - chunk;
+        let Some((left, bytes)) = lane.weights.filter(|(_, chunk)| *chunk > 0) else { return };
+        let left = left - bytes;
         lane.weights = (left > 0).then_some((left, 0));
-        lane.waiting = (left > 0).then_some(self.now);
-        self.fifo.used -= chunk;
-        if let Some(stream) = self.fifo.current() {
-            stream.consumed += chunk;
-        }
+        let chunk = self.fifo.working;
+        self.ledger.chunks[chunk as usize].ended = self.now;
+        self.fifo.used -= bytes;
+        self.fifo.released = Some((self.now, chunk, bytes));
         if left > 0 {
-            self.feed(None);
+            self.feed();
             return;
         }
         self.fifo.consuming += 1;

@@ -3,8 +3,10 @@
 //! In: an instruction at dispatch. Out: the parts of [`Work`] that follow from addresses. Always: how an operand is read (once or often, by
 //! one tile or by all) is decided in [`reading`], in one place.
 
-use super::{Collector, Context, DescriptorRegister, Fault, Hull, Inst, Space, Touched, Work, add_range, dims, occupancy};
 use super::{Chip, Element, product, touch};
+use super::{
+    Collector, Context, DescriptorRegister, Fault, Hull, Inst, Space, Touched, Work, add_range, dims, occupancy,
+};
 use crate::timing::sram::{Reading, Tiles};
 use narae_isa::format::SLICE;
 use narae_isa::table::Access;
@@ -24,7 +26,9 @@ pub(super) fn collect(chip: &Chip, inst: &Inst, c: &Context<'_>, work: &mut Work
         }
         moved += end - start;
         let reading = match current {
-            Some((name, was_written, in_space, reading)) if (name, was_written, in_space) == (operand, write, space) => {
+            Some((name, was_written, in_space, reading))
+                if (name, was_written, in_space) == (operand, write, space) =>
+            {
                 let hull = work.hulls.last_mut();
                 if let Some(hull) = hull {
                     (hull.start, hull.end) = (hull.start.min(start), hull.end.max(end));
