@@ -43,10 +43,9 @@ use super::{Buffer, Cause, Compute, Home, Op, Parameters, Program, View};
 use crate::ir::{Dim, Symbol, SymbolDefinition};
 use crate::lower::graph_to_tile::MAXIMUM_RANK;
 
-/// Checks what must hold of a program, which is placed if no buffer is scratch any more.
+/// Checks what must hold of a program, placed or not.
 pub fn verify(program: &Program) -> Result<(), Diagnostics> {
-    let scratch = program.buffers.values().any(|data| data.home == Home::Scratch);
-    if scratch { lowered(program) } else { placed(program) }
+    if program.placed { placed(program) } else { lowered(program) }
 }
 
 /// Checks what must hold after lowering.
