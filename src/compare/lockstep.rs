@@ -134,8 +134,7 @@ impl Tape for Recording {
 impl Recording {
     /// Of a placed program also the instructions, for the machine to follow.
     pub(super) fn of(program: &Program) -> Recording {
-        let placed = program.buffers.values().all(|data| data.home != Home::Scratch);
-        Recording { instructions: placed, ..Recording::default() }
+        Recording { instructions: program.placed, ..Recording::default() }
     }
 
     /// A recorder that follows a machine along this recording.

@@ -40,6 +40,14 @@ pub fn import_with_names(model: &Model) -> Result<Graph, Diagnostics> {
     finish(importer)
 }
 
+/// The graph as far as it goes, with names, and all problems: for reports on a model that cannot be imported.
+pub(super) fn attempt(model: &Model) -> (Graph, Vec<Diagnostic>) {
+    let mut importer = Importer::new(model);
+    importer.builder.graph.keep_names();
+    importer.run();
+    (importer.builder.graph, importer.problems)
+}
+
 fn finish(mut importer: Importer<'_>) -> Result<Graph, Diagnostics> {
     importer.run();
     Diagnostics::check(importer.problems, importer.builder.graph)

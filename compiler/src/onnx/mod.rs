@@ -19,6 +19,6 @@ mod schema;
 pub mod tensor;
 pub mod wire;
 
-pub use census::{Need, needs};
+pub use census::{Need, Survey, needs, survey};
 pub use import::{Importer, NEWEST_OPSET, import, import_with_names};
 pub use model::{Limits, Model};

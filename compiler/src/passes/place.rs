@@ -35,7 +35,7 @@ pub fn place(program: &Program, sram: u64) -> Result<Program, Diagnostic> {
         let plan = arena::plan(&requests, ALIGNMENT, sram);
         if plan.bytes <= sram {
             let offsets = in_sram.iter().map(|(buffer, _)| *buffer).zip(plan.offsets).collect();
-            return Ok(Program { sram: offsets, ..placed });
+            return Ok(Program { placed: true, sram: offsets, ..placed });
         }
         // Give up the buffer that takes the most room for the longest time, and try again.
         let worst = in_sram.iter().filter(|(buffer, _)| choice.can_give_up(*buffer, program, &twins)).max_by_key(

@@ -195,6 +195,8 @@ pub struct Program {
     pub symbols: Symbols,
     /// The buffers.
     pub buffers: PrimaryMap<Buffer, BufferData>,
+    /// Whether every operand has its memory.
+    pub placed: bool,
     /// Byte offset in SRAM of each buffer there; empty until the program is placed.
     pub sram: BTreeMap<Buffer, u64>,
     /// The operations in order.
@@ -208,7 +210,7 @@ impl PartialEq for Program {
             && self.symbols.iter().eq(other.symbols.iter())
             && self.symbols.assumptions().eq(other.symbols.assumptions())
             && self.buffers.iter().eq(other.buffers.iter())
-            && self.sram == other.sram
+            && (self.placed, &self.sram) == (other.placed, &other.sram)
             && self.body == other.body
     }
 }

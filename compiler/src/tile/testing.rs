@@ -25,7 +25,8 @@ struct Maker {
 
 /// A random program of about `size` operations.
 pub(super) fn random_program(seed: u64, size: usize) -> Program {
-    let mut program = Program { name: format!("entry \"{seed}\"\n"), ..Program::default() };
+    let name = format!("entry \"{seed}\"\n");
+    let mut program = Program { name, placed: seed % 2 == 0, ..Program::default() };
     let definitions = [
         SymbolDefinition::Input { input: 1, axis: 2 },
         SymbolDefinition::Data { value: Value::from_u32(7), index: 3 },

@@ -175,7 +175,7 @@ impl Emitter<'_> {
     }
 
     fn op(&mut self, op: &Op) -> Emitted {
-        self.tile_op += 1;
+        self.tile_op += u32::from(!matches!(op, Op::Holds { .. }));
         match op {
             Op::Compute(compute) => {
                 self.comes_from(&compute.cause);

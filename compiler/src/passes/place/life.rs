@@ -41,7 +41,8 @@ pub fn lives(program: &Program) -> BTreeMap<Buffer, Life> {
 
 impl Walk {
     fn block(&mut self, program: &Program, ops: &[Op]) {
-        for op in ops {
+        // Names are not points of the program: with or without them, everything lies in the same places.
+        for op in ops.iter().filter(|op| !matches!(op, Op::Holds { .. })) {
             let here = self.position;
             self.position += 1;
             for view in op.views() {

@@ -1,7 +1,7 @@
 //! The text form of programs: MLIR's generic form, which parses back to the same program and which a stock `mlir-opt
 //! --allow-unregistered-dialect` accepts.
 //!
-//! One `"narae.tile"` operation holds the program; its attributes say the entry's name and what the symbols are. First stand the
+//! One `"narae.tile"` operation holds the program; its attributes say the entry's name, whether it is placed, and what the symbols are. First stand the
 //! buffers, `"tile.buffer"`, with their home, capacity and name; the type of a buffer is that of its contents. An operand is a buffer as
 //! a whole, dense, or a `"tile.view"` of one, which stands before the operation that uses it. An instruction is an operation
 //! `"tile.<mnemonic>"`: `inst` is its text, in which descriptor register `d1` means operand number 1 and scalar register `r0` the first

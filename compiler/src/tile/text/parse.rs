@@ -42,7 +42,8 @@ pub fn parse(text: &str, sources: &Sources) -> Result<Program, Diagnostic> {
 }
 
 fn header(signature: &Map) -> Result<Program, String> {
-    let mut program = Program { name: text(signature, "name")?.into(), ..Program::default() };
+    let placed = signature.get("placed") == Some(&Attribute::Bool(true));
+    let mut program = Program { name: text(signature, "name")?.into(), placed, ..Program::default() };
     let rows = symbols::declare(&mut program.symbols, signature)?;
     symbols::define(&mut program.symbols, &rows, None, signature)?;
     Ok(program)

@@ -34,6 +34,9 @@ pub fn print(program: &Program, sources: &Sources, options: Options) -> String {
     }
     printer.block(&program.body, 4);
     let mut signature = Map::from([("name".to_string(), Attribute::Text(program.name.clone()))]);
+    if program.placed {
+        signature.insert("placed".to_string(), Attribute::Bool(true));
+    }
     symbols::print(&program.symbols, &mut signature);
     let signature = attribute(&Attribute::Dictionary(signature));
     writeln!(printer.out, "  }}) {signature} : () -> ()\n}}) : () -> ()").expect("writing to a string succeeds");

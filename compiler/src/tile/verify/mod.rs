@@ -43,10 +43,9 @@ use super::{Buffer, Cause, Compute, Home, Op, Parameters, Program, View};
 use crate::ir::{Dim, Symbol, SymbolDefinition};
 use crate::lower::graph_to_tile::MAXIMUM_RANK;
 
-/// Checks what must hold of a program. It is taken for placed if something has its place in SRAM; one that needs no SRAM
-/// at all is judged as lowered, which asks less.
+/// Checks what must hold of a program, placed or not.
 pub fn verify(program: &Program) -> Result<(), Diagnostics> {
-    if program.sram.is_empty() { lowered(program) } else { placed(program) }
+    if program.placed { placed(program) } else { lowered(program) }
 }
 
 /// Checks what must hold after lowering.
