@@ -4,7 +4,7 @@ use super::Picoseconds;
 use std::collections::BTreeMap;
 
 /// Why an agent does not work.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Cause {
     /// Nothing has been dispatched to it, or the program has ended for it.

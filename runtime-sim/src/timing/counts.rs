@@ -23,6 +23,8 @@ counts! {
     crossbar_bytes,
     /// Weights × planes × tokens of look-up products.
     lut_planes,
+    /// Weights × tokens of look-up products: multiply-adds, whatever the number of planes. Costs nothing beside its planes.
+    lut_macs,
     /// Multiply-adds of f16 and bf16.
     f16_macs,
     /// Multiply-adds of f32.

@@ -6,12 +6,9 @@
 use super::Picoseconds;
 use super::account::{Account, Cause};
 use super::counts::Counts;
-use super::result::{Obstacle, Part, Span, Usage};
+use super::result::{Obstacle, Part, Span, TRAFFIC_SAMPLE, Usage};
 use crate::dram::Spent;
 use narae_isa::operand::MarkKind;
-
-/// Picoseconds of a sample of the traffic: a microsecond.
-const SAMPLE: Picoseconds = 1_000_000;
 
 /// Names an instruction in a part: an index into the usages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -188,7 +185,7 @@ impl Ledger {
 
     /// Data that arrived or was written.
     pub fn moved(&mut self, write: bool, bytes: u64, at: Picoseconds) {
-        let sample = (at / SAMPLE) as usize;
+        let sample = (at / TRAFFIC_SAMPLE) as usize;
         if sample >= self.traffic.len() {
             self.traffic.resize(sample + 1, [0; 2]);
         }

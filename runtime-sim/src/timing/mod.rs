@@ -29,7 +29,7 @@ mod work;
 pub use account::{Account, Cause};
 pub use counts::Counts;
 pub use record::StepRecorder;
-pub use result::{Obstacle, Part, Segment, Span, Timing, Usage};
+pub use result::{Obstacle, Part, Segment, Span, TRAFFIC_SAMPLE, Timing, Usage};
 pub use simulation::{Places, Stuck, dram_queues, simulate};
 pub use work::{Hull, Work};
 

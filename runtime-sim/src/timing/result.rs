@@ -14,6 +14,9 @@ use crate::checker::AGENTS;
 use crate::dram::DramReport;
 use narae_isa::operand::MarkKind;
 
+/// Picoseconds of a sample of the traffic: a microsecond.
+pub const TRAFFIC_SAMPLE: Picoseconds = 1_000_000;
+
 /// What the timing of a run gave.
 #[derive(Clone, Debug)]
 pub struct Timing {

@@ -19,6 +19,7 @@ pub(super) fn linear(chip: &Chip, c: &Context<'_>, row: &Linear, work: &mut Work
             let planes = u64::from(kind.bits());
             work.clocks = occupancy::lut_product(chip, n, k, planes, tokens);
             work.counts.lut_planes = n * k * planes * tokens;
+            work.counts.lut_macs = n * k * tokens;
         }
         WeightFormat::Float(kind) => {
             // A product is as wide as its wider operand.
