@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use narae_isa::{DimExpr, Engine, HostTensor, Image};
+use narae_sim::report::Report;
 use narae_sim::session::{DramModel, TimingOptions};
 use narae_sim::timing::{Account, Timing};
 use narae_sim::{Limits, Machine, Tensors};
@@ -40,7 +41,8 @@ fn main() {
     let mut machine = Machine::new(image.clone(), Limits::default()).expect("a machine");
     for dram in [DramModel::Fast, DramModel::Exact] {
         let before = cpu();
-        let timed = machine.run_timing_only(&name, &inputs, &TimingOptions { dram, requests: false }).expect("it runs");
+        let options = TimingOptions { dram, ..TimingOptions::default() };
+        let timed = machine.run_timing_only(&name, &inputs, &options).expect("it runs");
         let t = &timed.timing;
         println!(
             "{dram:?}: {:.3} CPU s, {} cycles, {} instructions, {} spans",
@@ -50,7 +52,8 @@ fn main() {
             t.spans.len()
         );
         show(t);
-        println!("{}", machine.report(t, 1).to_text());
+        let run = machine.observation(&timed, Some(1)).expect("it ran here");
+        println!("{}", Report::new(&run).to_text());
     }
 }
 

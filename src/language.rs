@@ -10,10 +10,9 @@ use std::path::Path;
 use narae_compiler::compile::Options;
 use narae_isa::image::{Entry, TensorInfo};
 use narae_isa::{Diagnostic, Diagnostics, DimExpr, HostTensor, codes};
-use narae_sim::report::Report;
 
 use crate::npz::Arrays;
-use crate::session::Session;
+use crate::session::{Session, Timed};
 
 /// What an input of a decoder is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,12 +81,14 @@ impl LanguageModel {
     pub fn feed(&mut self, ids: &[i64]) -> Result<Vec<f32>, Diagnostics> {
         let mut last = Vec::new();
         for chunk in ids.chunks(self.chunk) {
-            let rows = self.call(chunk)?;
-            let width = rows.dims.last().copied().unwrap_or(0);
-            let first = rows.len().saturating_sub(width);
-            last = (first..rows.len()).map(|index| rows.get_f32(index)).collect();
+            last = last_row(&self.call(chunk)?);
         }
         Ok(last)
+    }
+
+    /// Ids of one call at most.
+    pub fn chunk(&self) -> usize {
+        self.chunk
     }
 
     /// Feeds ids; the logits that follow each of them, row after row. An image that keeps its caches must be compiled with `--logits all`.
@@ -104,14 +105,24 @@ impl LanguageModel {
         Ok(all)
     }
 
-    /// Feeds one id and times the call on the chip.
-    pub fn feed_timed(&mut self, id: i64) -> Result<(Vec<f32>, Report), Diagnostics> {
-        let entry = self.entry_for(1)?;
-        self.check_room(&entry, 1)?;
-        let inputs = self.inputs(&entry, &[id])?;
-        let timed = self.session.run_timed(Some(&entry.name), &inputs, 1)?;
-        let rows = self.take_logits(&entry, timed.outputs, 1)?;
-        Ok((rows.to_f32_vec(), timed.report))
+    /// Feeds ids and times every call on the chip; `see` is shown each with the number of tokens before it. The logits that follow
+    /// the last id.
+    pub fn feed_timed(
+        &mut self,
+        ids: &[i64],
+        see: &mut dyn FnMut(&Session, usize, Timed) -> Result<(), Diagnostics>,
+    ) -> Result<Vec<f32>, Diagnostics> {
+        let mut last = Vec::new();
+        for chunk in ids.chunks(self.chunk) {
+            let entry = self.entry_for(chunk.len())?;
+            self.check_room(&entry, chunk.len())?;
+            let inputs = self.inputs(&entry, chunk)?;
+            let mut timed = self.session.run_timed(Some(&entry.name), &inputs, Some(chunk.len() as u64))?;
+            let (past, outputs) = (self.past, std::mem::take(&mut timed.outputs));
+            last = last_row(&self.take_logits(&entry, outputs, chunk.len())?);
+            see(&self.session, past, timed)?;
+        }
+        Ok(last)
     }
 
     /// One call of the machine.
@@ -177,6 +188,12 @@ impl LanguageModel {
         }
         Ok(inputs)
     }
+}
+
+/// The last row of logits.
+fn last_row(rows: &HostTensor) -> Vec<f32> {
+    let width = rows.dims.last().copied().unwrap_or(0);
+    (rows.len().saturating_sub(width)..rows.len()).map(|index| rows.get_f32(index)).collect()
 }
 
 fn first_entry(session: &Session) -> Result<Entry, Diagnostics> {

@@ -12,9 +12,9 @@ use narae_compiler::graph::eval::evaluate;
 use narae_compiler::onnx::{Limits as ModelLimits, Model, import as import_model};
 use narae_compiler::pipeline::{Observer, Unobserved};
 use narae_isa::{Diagnostic, Diagnostics, Element, HostTensor, Image, codes};
-use narae_sim::report::Report;
+use narae_sim::report::{Observation, Report};
 use narae_sim::session::TimingOptions;
-use narae_sim::timing::Timing;
+use narae_sim::trace::trace;
 use narae_sim::{Limits, Machine};
 
 use crate::npz::{Arrays, reinterpret};
@@ -58,16 +58,18 @@ pub fn checked(graph: &Graph, inputs: &Arrays) -> Result<Arrays, Diagnostics> {
 
 /// What a timed run gives.
 pub struct Timed {
-    /// The outputs.
+    /// The outputs; none of a run that only timed.
     pub outputs: Arrays,
-    /// Cycles, bytes, joules.
-    pub report: Report,
-    timing: Timing,
+    /// The tokens that it produced; none if what it computes has no tokens.
+    pub tokens: Option<u64>,
+    /// Cycles and bytes.
+    pub timed: narae_sim::session::Timed,
 }
 
 /// A machine with an image in it.
 pub struct Session {
     machine: Machine,
+    timing: TimingOptions,
 }
 
 impl Session {
@@ -78,7 +80,8 @@ impl Session {
 
     /// A session of a verified image.
     pub fn new(image: Image) -> Result<Self, Diagnostics> {
-        Ok(Session { machine: Machine::new(Arc::new(image), Limits::default())? })
+        let timing = TimingOptions { moves: true, ..TimingOptions::default() };
+        Ok(Session { machine: Machine::new(Arc::new(image), Limits::default())?, timing })
     }
 
     /// Compiles an ONNX file on the fly.
@@ -96,6 +99,11 @@ impl Session {
         let (compiled, findings) = compile(&model, options, observer)?;
         let image = Image::from_bytes(&path.display().to_string(), compiled.to_bytes()?)?;
         Ok((Session::new(image)?, findings))
+    }
+
+    /// How runs are timed from here on.
+    pub fn set_timing(&mut self, options: TimingOptions) {
+        self.timing = options;
     }
 
     /// The image.
@@ -129,19 +137,39 @@ impl Session {
         Ok(self.machine.run(&name, &inputs)?.outputs)
     }
 
-    /// Runs an entry and times it; `tokens` is the number of tokens that the call produces.
-    pub fn run_timed(&mut self, entry: Option<&str>, inputs: &Arrays, tokens: u64) -> Result<Timed, Diagnostics> {
+    /// Runs an entry and times it; `tokens` is the number of tokens that the call produces, if it has any.
+    pub fn run_timed(
+        &mut self,
+        entry: Option<&str>,
+        inputs: &Arrays,
+        tokens: Option<u64>,
+    ) -> Result<Timed, Diagnostics> {
         let name = self.entry_name(entry)?;
         let inputs = self.carried(&name, inputs)?;
-        let (outcome, timed) = self.machine.run_timed(&name, &inputs, &TimingOptions::default())?;
-        let timing = timed.timing;
-        let report = self.machine.report(&timing, tokens);
-        Ok(Timed { outputs: outcome.outputs, report, timing })
+        let (outcome, timed) = self.machine.run_timed(&name, &inputs, &self.timing)?;
+        Ok(Timed { outputs: outcome.outputs, tokens, timed })
     }
 
-    /// A Perfetto trace of a timed run.
-    pub fn trace(&self, timed: &Timed) -> serde_json::Value {
-        self.machine.trace(&timed.timing)
+    /// Times an entry without computing anything; of the inputs only dims and lengths matter.
+    pub fn time(&mut self, entry: Option<&str>, inputs: &Arrays, tokens: Option<u64>) -> Result<Timed, Diagnostics> {
+        let name = self.entry_name(entry)?;
+        let inputs = self.carried(&name, inputs)?;
+        let timed = self.machine.run_timing_only(&name, &inputs, &self.timing)?;
+        Ok(Timed { outputs: Arrays::new(), tokens, timed })
+    }
+
+    /// The report of a timed run of this session.
+    pub fn report(&self, timed: &Timed) -> Result<Report, Diagnostics> {
+        Ok(Report::new(&self.observation(timed)?))
+    }
+
+    /// A Perfetto trace of a timed run of this session.
+    pub fn trace(&self, timed: &Timed) -> Result<String, Diagnostics> {
+        Ok(trace(&self.observation(timed)?))
+    }
+
+    fn observation<'a>(&'a self, timed: &'a Timed) -> Result<Observation<'a>, Diagnostics> {
+        self.machine.observation(&timed.timed, timed.tokens)
     }
 
     /// The inputs with the element types that the entry declares, where numpy lacks them.

@@ -37,8 +37,13 @@ fn measure(model: &Path, windows: &[&[i64]], budget: f64) -> Point {
     for window in windows {
         quality.add_window(&mut language, None, window).expect("the window runs");
     }
-    let (_, report) = language.feed_timed(windows[0][0]).expect("a timed token");
-    Point { perplexity: quality.perplexity(), weight_bytes: compiled.weight_bytes(), cycles: report.cycles }
+    let mut cycles = 0;
+    let timed = language.feed_timed(&windows[0][..1], &mut |session, _, timed| {
+        cycles = session.report(&timed)?.cycles;
+        Ok(())
+    });
+    timed.expect("a timed token");
+    Point { perplexity: quality.perplexity(), weight_bytes: compiled.weight_bytes(), cycles }
 }
 
 #[test]

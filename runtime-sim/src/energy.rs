@@ -13,10 +13,11 @@
 
 use crate::timing::{Counts, Timing, Usage};
 use narae_isa::chip::{Chip, Energy, EnergyTable};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// An energy in joules with its band.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, JsonSchema)]
 pub struct Joules {
     /// The value to use.
     pub typical: f64,
@@ -50,7 +51,7 @@ impl Joules {
 }
 
 /// Energy by part of the chip.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, JsonSchema)]
 pub struct EnergyParts {
     /// Everything.
     pub total: Joules,
@@ -88,7 +89,7 @@ impl EnergyParts {
 }
 
 /// A named part of a part.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct NamedJoules {
     /// Command class or state (LPDDR), or kind of event (engines).
     pub name: &'static str,
@@ -100,7 +101,7 @@ pub struct NamedJoules {
 }
 
 /// The energy of a run.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct EnergyReport {
     /// By part of the chip.
     #[serde(flatten)]

@@ -5,7 +5,7 @@
 //!
 //! Reading order: [`session`] (the door), [`machine`] (control unit, queues, semaphores), [`execute`] (the meaning of each instruction),
 //! [`kernels`] (the arithmetic), [`state`] (memories and views), [`checker`] (happens-before), [`timing`] (when),
-//! [`dram`] (the LPDDR model).
+//! [`dram`] (the LPDDR model), [`report`] (what people see).
 
 pub mod checker;
 pub mod dram;

@@ -5,9 +5,8 @@
 //! the start and changes only by running entries or by [`Machine::write_state`].
 
 use crate::machine::{Core, Limits, NoRecorder, Program, Recorder, Statistics};
-use crate::report::{Facts, Report};
+use crate::report::Observation;
 use crate::state::{Memory, Region, Space};
-use crate::timing::Timing;
 use narae_isa::chip::Chip;
 use narae_isa::image::{Entry, Image, RegionKind, StateBuffer, TensorInfo};
 use narae_isa::{Diagnostic, Diagnostics, DimExpr, HostTensor, codes};
@@ -102,16 +101,11 @@ impl Machine {
         Ok(Outcome { outputs, slots, statistics })
     }
 
-    /// The report of a timing. `tokens` is the number of tokens that the run produced.
-    pub fn report(&self, timing: &Timing, tokens: u64) -> Report {
-        let weights = self.image.weights_range();
-        let code_bytes = 16 * self.program.words.len() as u64;
-        Report::new(self.chip(), timing, Facts { code_bytes, weight_bytes: weights.end - weights.start, tokens })
-    }
-
-    /// A trace for Perfetto, with the place in the model of each instruction.
-    pub fn trace(&self, timing: &Timing) -> serde_json::Value {
-        crate::trace::trace(timing, &self.program, &|pc| self.origin_of(pc))
+    /// A timed run of this machine, as reports and traces look at it. `tokens` is the number of tokens that it produced, if it has any.
+    pub fn observation<'a>(&'a self, timed: &'a Timed, tokens: Option<u64>) -> Result<Observation<'a>, Diagnostics> {
+        let entry = self.image.entry(&timed.entry)?;
+        let Timed { lengths, timing, moves, .. } = timed;
+        Ok(Observation { image: &self.image, entry, lengths, timing, moves, tokens })
     }
 
     fn address_of(&self, kind: RegionKind) -> u64 {

@@ -8,6 +8,7 @@ use super::{Machine, Outcome, Tensors};
 use crate::dram::sheet::Sheet;
 use crate::dram::trace::Trace;
 use crate::dram::{Dram, ExactDram, FastDram, Recorder as RequestRecorder};
+use crate::report::Moves;
 use crate::timing::{self, Places, Step, StepRecorder, Stuck, Timing};
 use narae_isa::chip::Chip;
 use narae_isa::image::RegionKind;
@@ -35,15 +36,23 @@ pub struct TimingOptions {
     pub dram: DramModel,
     /// Keep every request to LPDDR.
     pub requests: bool,
+    /// Keep which bytes of LPDDR each instruction moves, for the report.
+    pub moves: bool,
 }
 
 /// A timing, and what was asked for beside it.
 #[derive(Clone, Debug)]
 pub struct Timed {
+    /// The entry that ran.
+    pub entry: String,
+    /// Its lengths by slot, those that the program computed included.
+    pub lengths: Vec<i64>,
     /// The timing.
     pub timing: Timing,
     /// The requests to LPDDR, if they were to be kept.
     pub requests: Option<Trace>,
+    /// Which bytes of LPDDR each instruction moved; empty unless they were to be kept.
+    pub moves: Moves,
 }
 
 /// Hands steps over in batches; what is left goes when it is dropped.
@@ -84,17 +93,25 @@ impl Machine {
         let sheet = memory_sheet(self.chip())?;
         let (image, places) = (self.image.clone(), self.places());
         let (sender, receiver) = sync_channel(BATCHES);
-        let (outcome, timed) = std::thread::scope(|scope| {
+        let (outcome, timed, moves) = std::thread::scope(|scope| {
             let timing = scope.spawn(|| time(image.chip(), &sheet, options, places, receiver));
             let mut hand = Hand { sender, batch: Vec::with_capacity(BATCH) };
-            let mut recorder = StepRecorder::new(image.chip(), |step| hand.push(step));
+            let mut moves = Moves::default();
+            let mut recorder = StepRecorder::new(image.chip(), |step| {
+                if options.moves {
+                    moves.see(&step);
+                }
+                hand.push(step);
+            });
             let outcome = self.run_recorded(entry, inputs, &mut recorder);
             drop(hand);
-            (outcome, timing.join())
+            (outcome, timing.join(), moves)
         });
         let timed = timed.unwrap_or_else(|payload| std::panic::resume_unwind(payload));
         let outcome = outcome?;
-        Ok((outcome, timed.map_err(|stuck| self.diagnose_stuck(entry, &stuck))?))
+        let (timing, requests) = timed.map_err(|stuck| self.diagnose_stuck(entry, &stuck))?;
+        let lengths = outcome.slots.clone();
+        Ok((outcome, Timed { entry: entry.to_string(), lengths, timing, requests, moves }))
     }
 
     /// Times an entry without computing anything: only the control unit runs. Of the inputs only dims and lengths matter; what the program
@@ -134,7 +151,7 @@ fn time(
     options: &TimingOptions,
     places: Places,
     steps: Receiver<Vec<Step>>,
-) -> Result<Timed, Stuck> {
+) -> Result<(Timing, Option<Trace>), Stuck> {
     let queues = timing::dram_queues(chip);
     let steps = steps.into_iter().flatten();
     let mut memory: Box<dyn Dram> = match options.dram {
@@ -143,11 +160,11 @@ fn time(
     };
     if !options.requests {
         let timing = timing::simulate(chip, memory.as_mut(), steps, places)?;
-        return Ok(Timed { timing, requests: None });
+        return Ok((timing, None));
     }
     let mut recorder = RequestRecorder::new(memory, sheet);
     let timing = timing::simulate(chip, &mut recorder, steps, places)?;
-    Ok(Timed { timing, requests: Some(recorder.into_trace()) })
+    Ok((timing, Some(recorder.into_trace())))
 }
 
 /// The LPDDR sheet of a chip.

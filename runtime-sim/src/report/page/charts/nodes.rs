@@ -1,0 +1,72 @@
+//! Costs by node of the model: the dearest ones.
+
+use super::super::markup::Element;
+use super::super::section::Section;
+use super::super::table::{Cell, Column, table};
+use crate::report::units::{bytes, percent, si};
+use crate::report::{Cost, Report};
+
+/// Nodes that the table shows; the JSON has all.
+const SHOWN: usize = 20;
+
+/// The section.
+pub fn section(report: &Report) -> Section {
+    let lead = format!(
+        "The nodes of the model that the run spends its time on, {} in all. Time is a node's share of the critical path; \
+         what is hidden behind other work costs nothing.",
+        report.nodes.len(),
+    );
+    Section::new("nodes", "The dearest nodes", lead).with(numbers(report))
+}
+
+fn numbers(report: &Report) -> Element {
+    let columns = [
+        (Column::Text, "node"),
+        (Column::ExtraText, "operator"),
+        (Column::Bar, ""),
+        (Column::Number, "time"),
+        (Column::Number, "read"),
+        (Column::Extra, "written"),
+        (Column::Extra, "rate"),
+        (Column::Extra, "arithmetic"),
+        (Column::Number, "energy"),
+    ];
+    let most = report.nodes.first().map_or(1.0, |node| node.share).max(1e-12);
+    let shown = report.nodes.iter().take(SHOWN).map(|node| row(report, node, most));
+    let rest = &report.nodes[report.nodes.len().min(SHOWN)..];
+    let others = (!rest.is_empty()).then(|| row(report, &sum(rest), most));
+    table(&columns, shown.chain(others))
+}
+
+fn sum(costs: &[Cost]) -> Cost {
+    let first = Cost { name: format!("{} others", costs.len()), ..Cost::default() };
+    costs.iter().fold(first, |sum, cost| Cost {
+        cycles: sum.cycles + cost.cycles,
+        share: sum.share + cost.share,
+        bytes_read: sum.bytes_read + cost.bytes_read,
+        bytes_written: sum.bytes_written + cost.bytes_written,
+        joules: sum.joules + cost.joules,
+        ..sum
+    })
+}
+
+fn row(report: &Report, node: &Cost, most: f64) -> Vec<Cell> {
+    let fused = node.fused.filter(|fused| *fused > 0).map(|fused| format!(" +{fused} fused")).unwrap_or_default();
+    let seconds = node.occupied_cycles * report.seconds / report.cycles.max(1) as f64;
+    let per_second = |amount: f64, unit: &str| match seconds > 0.0 && amount > 0.0 {
+        true => si(amount / seconds, unit),
+        false => "·".to_string(),
+    };
+    let size = |value: u64| if value > 0 { bytes(value) } else { "·".to_string() };
+    vec![
+        Cell::Small(node.name.clone(), fused),
+        node.operator.as_deref().unwrap_or_default().into(),
+        Cell::Bar(node.share / most, "k-time".to_string()),
+        percent(node.share).into(),
+        size(node.bytes_read).into(),
+        size(node.bytes_written).into(),
+        per_second((node.bytes_read + node.bytes_written) as f64, "B/s").into(),
+        per_second(node.operations as f64, "op/s").into(),
+        si(node.joules, "J").into(),
+    ]
+}
