@@ -14,6 +14,7 @@ use narae_compiler::compile::{KvCache, Logits};
 use narae_isa::Diagnostics;
 
 use super::options::CompileOptions;
+use super::progress::Progress;
 use super::run::is_model;
 use super::{Outcome, Voice, output};
 
@@ -48,10 +49,13 @@ pub fn run(arguments: Arguments, voice: Voice) -> Outcome {
     let mut model = open(&arguments, &arguments.model, voice)?;
     let mut reference = arguments.against.as_deref().map(|path| open(&arguments, path, voice)).transpose()?;
     let mut quality = Quality::default();
+    let progress = Progress::new(voice, "windows", windows.len() as u64);
     for (number, window) in windows.iter().enumerate() {
         quality.add_window(&mut model, reference.as_mut(), window)?;
+        progress.advance(1);
         voice.detail(format_args!("window {} of {}: perplexity {:.4}", number + 1, windows.len(), quality.perplexity()));
     }
+    drop(progress);
     let text = if arguments.json { json(&quality) } else { human(&quality) };
     output::to_stdout(text.as_bytes())
 }

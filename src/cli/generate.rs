@@ -1,8 +1,9 @@
 //! `narae generate`: text or ids that follow a prompt. In: an image, an ONNX decoder (compiled on the fly) or a folder with `model.onnx`
 //! and `tokenizer.json`. Out: the text as it comes, on standard output; speed, on standard error.
 
+use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use narae::language::LanguageModel;
 use narae::npz;
@@ -13,7 +14,10 @@ use narae_compiler::compile::KvCache;
 use narae_isa::{Diagnostic, Diagnostics, codes};
 
 use super::options::CompileOptions;
+use super::progress::Progress;
+use super::report::{ReportOptions, Reporter};
 use super::run::is_model;
+use super::timed::TimedCalls;
 use super::{Outcome, Voice, output};
 
 /// Ids of one call of `prefill` when a model is compiled on the fly.
@@ -48,6 +52,11 @@ pub struct Arguments {
     /// Do not stop at the end-of-text token
     #[arg(long)]
     ignore_end: bool,
+    /// For the report, time K tokens and check the curve through them with K - 1 more, instead of timing all [K: 5 if not given]
+    #[arg(long, value_name = "K", num_args = 0..=1, require_equals = true, default_missing_value = "5")]
+    sample: Option<usize>,
+    #[command(flatten)]
+    report: ReportOptions,
     #[command(flatten)]
     compile: CompileOptions,
 }
@@ -57,13 +66,21 @@ pub fn run(arguments: Arguments, voice: Voice) -> Outcome {
     if !(arguments.temperature >= 0.0 && arguments.temperature.is_finite()) {
         return Err(super::wrong_option("--temperature", &arguments.temperature.to_string(), &"a number of 0 or more"));
     }
+    if arguments.sample.is_some() && !arguments.report.wants_report() {
+        return Err(super::wrong_option("--sample", "", &"it is for reports: give --report FILE or --baseline GPU, too"));
+    }
+    if arguments.sample.is_some_and(|knots| knots < 2) {
+        return Err(super::wrong_option("--sample", "", &"a curve goes through 2 tokens or more"));
+    }
+    let reporter = arguments.report.prepare()?;
     let model = if arguments.model.is_dir() { arguments.model.join("model.onnx") } else { arguments.model.clone() };
     let tokenizer = tokenizer(&arguments, &model)?;
     let prompt = prompt(&arguments, tokenizer.as_ref())?;
     let start = Instant::now();
     let mut language = LanguageModel::new(session(&arguments, &model, prompt.len(), voice)?)?;
+    language.session().set_timing(arguments.report.timing());
     voice.detail(format_args!("ready after {:.2} s", start.elapsed().as_secs_f64()));
-    write_on(&arguments, &mut language, &prompt, tokenizer.as_ref(), voice)
+    write_on(&arguments, &mut language, &prompt, tokenizer.as_ref(), reporter, voice)
 }
 
 /// The tokenizer, where text is read or written.
@@ -110,61 +127,85 @@ fn write_on(
     language: &mut LanguageModel,
     prompt: &[i64],
     tokenizer: Option<&Tokenizer>,
+    reporter: Reporter,
     voice: Voice,
 ) -> Outcome {
-    let text = tokenizer.filter(|_| !arguments.emit_ids);
-    let mut stream = text.map(|tokenizer| TextStream::after(tokenizer, prompt));
-    let end_ids = tokenizer.filter(|_| !arguments.ignore_end).map(Tokenizer::end_ids).unwrap_or_default();
-    let mut sampler = Sampler::new(arguments.temperature, arguments.seed);
-    if let (Some(_), Some(prompt)) = (text, &arguments.prompt) {
-        output::to_stdout(prompt.as_bytes())?;
-    }
+    let mut calls = match arguments.report.wants_report() {
+        true => TimedCalls::whole(prompt.len(), arguments.n, arguments.sample),
+        false => TimedCalls::last_only(prompt.len(), arguments.n),
+    };
+    let mut text = Text::new(arguments, tokenizer, prompt)?;
     let start = Instant::now();
-    let mut logits = language.feed(prompt)?;
-    let (prefill, mut written) = (start.elapsed(), 0);
-    let (start, mut timing, mut timed) = (Instant::now(), Duration::ZERO, None);
+    let mut logits = calls.feed_prompt(language, prompt, &Progress::new(voice, "prompt", prompt.len() as u64))?;
+    let prefill = start.elapsed();
+    let mut sampler = Sampler::new(arguments.temperature, arguments.seed);
+    let bar = bar(arguments, voice);
+    let (start, mut written) = (Instant::now(), 0);
     while written < arguments.n {
         let Some(next) = sampler.next(&logits).map(|index| index as i64) else { break };
-        if end_ids.contains(&next) {
+        if text.ends_with(next) {
+            calls.end_early(language, next)?;
             break;
         }
         written += 1;
-        match (&mut stream, text) {
-            (Some(stream), Some(tokenizer)) => output::to_stdout(stream.push(tokenizer, next).as_bytes())?,
-            _ => output::to_stdout(format!("{next}\n").as_bytes())?,
-        }
-        // The last token is timed on the chip: the one with the longest past.
-        match arguments.n - written {
-            0 => {}
-            1 => {
-                let before = Instant::now();
-                let (row, report) = language.feed_timed(next)?;
-                timing += before.elapsed();
-                (logits, timed) = (row, Some(report));
-            }
-            _ => logits = language.feed(&[next])?,
+        text.write(next)?;
+        bar.iter().for_each(|bar| bar.advance(1));
+        if written < arguments.n {
+            logits = calls.feed(language, next)?;
         }
     }
-    if stream.is_some() {
-        output::to_stdout(b"\n")?;
-    }
-    let calls = written.saturating_sub(1 + usize::from(timed.is_some()));
-    if let Some(report) = timed {
-        voice.say(format_args!(
-            "simulated {}: {:.1} tokens/s at position {} ({} cycles, {:.1} % of LPDDR bandwidth, {:.3} mJ per token)",
-            report.chip,
-            report.tokens_per_s,
-            language.position(),
-            report.cycles,
-            100.0 * report.dram_utilization,
-            1e3 * report.joules_per_token,
-        ));
+    drop(bar);
+    text.finish()?;
+    let speed = written.saturating_sub(1) as f64 / start.elapsed().as_secs_f64().max(1e-9);
+    let (generation, last) = calls.finish(written);
+    if let Some((past, timed)) = last {
+        let report = reporter.write(language.session(), &timed, Some(past), generation)?;
+        voice.say(report.to_text().trim_end());
     }
     voice.say(format_args!(
-        "host: {} prompt tokens in {:.3} s, then {:.1} tokens/s",
+        "host: {} prompt tokens in {:.3} s, then {speed:.1} tokens/s",
         prompt.len(),
-        prefill.as_secs_f64(),
-        calls as f64 / (start.elapsed() - timing).as_secs_f64().max(1e-9),
+        prefill.as_secs_f64()
     ));
     Ok(())
+}
+
+/// A bar for the tokens, where the text itself does not show how far it is.
+fn bar(arguments: &Arguments, voice: Voice) -> Option<Progress> {
+    let visible = std::io::stdout().is_terminal();
+    (!visible).then(|| Progress::new(voice, "tokens", arguments.n as u64))
+}
+
+/// Where the tokens go: text as it becomes complete, or ids.
+struct Text<'a> {
+    stream: Option<(TextStream, &'a Tokenizer)>,
+    ends: Vec<i64>,
+}
+
+impl<'a> Text<'a> {
+    /// Begins with the prompt, if it is text.
+    fn new(arguments: &Arguments, tokenizer: Option<&'a Tokenizer>, prompt: &[i64]) -> Result<Text<'a>, Diagnostics> {
+        let text = tokenizer.filter(|_| !arguments.emit_ids);
+        let stream = text.map(|tokenizer| (TextStream::after(tokenizer, prompt), tokenizer));
+        let ends = tokenizer.filter(|_| !arguments.ignore_end).map(Tokenizer::end_ids).unwrap_or_default();
+        if let (Some(_), Some(prompt)) = (&stream, &arguments.prompt) {
+            output::to_stdout(prompt.as_bytes())?;
+        }
+        Ok(Text { stream, ends })
+    }
+
+    fn ends_with(&self, id: i64) -> bool {
+        self.ends.contains(&id)
+    }
+
+    fn write(&mut self, id: i64) -> Outcome {
+        match &mut self.stream {
+            Some((stream, tokenizer)) => output::to_stdout(stream.push(tokenizer, id).as_bytes()),
+            None => output::to_stdout(format!("{id}\n").as_bytes()),
+        }
+    }
+
+    fn finish(&self) -> Outcome {
+        if self.stream.is_some() { output::to_stdout(b"\n") } else { Ok(()) }
+    }
 }

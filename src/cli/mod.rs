@@ -6,7 +6,10 @@
 
 mod options;
 mod output;
+mod progress;
 mod render;
+mod report;
+mod timed;
 mod watch;
 
 use std::panic;

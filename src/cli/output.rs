@@ -1,10 +1,12 @@
 //! Where results go: a path, or `-` for standard output. Always holds: a file either appears complete or not at all (temporary
 //! file in the same folder, written, synced, renamed).
 
+use std::fs::File;
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use narae_isa::{Diagnostic, Diagnostics, codes};
+use tempfile::NamedTempFile;
 
 /// Whether the path means standard input or output.
 pub fn is_stream(path: &Path) -> bool {
@@ -13,10 +15,38 @@ pub fn is_stream(path: &Path) -> bool {
 
 /// Writes `bytes` to `path` at once, or to standard output for `-`.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<(), Diagnostics> {
-    if is_stream(path) {
-        return to_stdout(bytes);
+    Place::reserve(path)?.write(bytes)
+}
+
+/// A place that can be written, found out before the work whose result goes there.
+pub struct Place {
+    path: PathBuf,
+    target: Target,
+}
+
+enum Target {
+    Stream,
+    /// A device or pipe is written into; renaming a file over it would replace it.
+    Device(File),
+    Temporary(NamedTempFile),
+}
+
+impl Place {
+    /// Reserves a path (`-`: standard output). Dropped without a write it leaves nothing behind.
+    pub fn reserve(path: &Path) -> Result<Place, Diagnostics> {
+        let target = reserve(path).map_err(|error| cannot_write(path, &error))?;
+        Ok(Place { path: path.to_path_buf(), target })
     }
-    write_atomic(path, bytes).map_err(|error| cannot_write(path, &error))
+
+    /// Writes the result: the file appears complete, or not at all.
+    pub fn write(self, bytes: &[u8]) -> Result<(), Diagnostics> {
+        let written = match self.target {
+            Target::Stream => return to_stdout(bytes),
+            Target::Device(mut file) => file.write_all(bytes),
+            Target::Temporary(file) => replace(file, &self.path, bytes),
+        };
+        written.map_err(|error| cannot_write(&self.path, &error))
+    }
 }
 
 /// Writes to standard output; a reader that went away (`narae … | head`) is not an error.
@@ -28,10 +58,14 @@ pub fn to_stdout(bytes: &[u8]) -> Result<(), Diagnostics> {
     }
 }
 
-fn write_atomic(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    // A device or pipe is written into; renaming a file over it would replace it.
-    if std::fs::metadata(path).is_ok_and(|target| !target.is_file() && !target.is_dir()) {
-        return std::fs::File::options().write(true).open(path)?.write_all(bytes);
+fn reserve(path: &Path) -> io::Result<Target> {
+    if is_stream(path) {
+        return Ok(Target::Stream);
+    }
+    match std::fs::metadata(path) {
+        Ok(found) if found.is_dir() => return Err(io::ErrorKind::IsADirectory.into()),
+        Ok(found) if !found.is_file() => return Ok(Target::Device(File::options().write(true).open(path)?)),
+        _ => {}
     }
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut builder = tempfile::Builder::new();
@@ -41,7 +75,10 @@ fn write_atomic(path: &Path, bytes: &[u8]) -> io::Result<()> {
         // What a plain new file would get; temporary files are private otherwise.
         builder.permissions(std::fs::Permissions::from_mode(0o666));
     }
-    let mut file = builder.prefix(".narae-").tempfile_in(folder)?;
+    Ok(Target::Temporary(builder.prefix(".narae-").tempfile_in(folder)?))
+}
+
+fn replace(mut file: NamedTempFile, path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.write_all(bytes)?;
     file.as_file().sync_all()?;
     file.persist(path).map_err(|error| error.error)?;

@@ -56,6 +56,11 @@ impl Voice {
         self.level >= 1
     }
 
+    /// Whether progress bars have a place: a terminal, and somebody who reads.
+    pub fn shows_progress(self) -> bool {
+        self.level >= 0 && self.format == MessageFormat::Human && std::io::stderr().is_terminal()
+    }
+
     /// A dump that the user asked for; quiet or not.
     pub fn dump(self, text: &str) {
         to_stderr(text);

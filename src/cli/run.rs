@@ -9,7 +9,9 @@ use narae_compiler::compile::KvCache;
 use narae_isa::{Diagnostics, HostTensor};
 
 use super::options::CompileOptions;
-use super::{Outcome, Voice, output};
+use super::output::{self, Place};
+use super::report::{ReportOptions, Reporter};
+use super::{Outcome, Voice};
 
 /// What the simulator answers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -17,6 +19,8 @@ enum Mode {
     /// What is computed.
     #[default]
     Functional,
+    /// When, without computing: of the inputs only dims and lengths matter, and there are no outputs.
+    Timing,
     /// What is computed, and when.
     Both,
 }
@@ -39,69 +43,56 @@ pub struct Arguments {
     #[arg(long, value_name = "NAME")]
     entry: Option<String>,
     /// Run the reference evaluator on the graph instead of the chip
-    #[arg(long, conflicts_with_all = ["entry", "mode", "report", "trace"])]
+    #[arg(long, conflicts_with_all = ["entry", "mode", "report", "trace", "dram_trace", "baseline"])]
     evaluator: bool,
-    /// functional (values) or both (values and cycles)
+    /// functional (values), timing (cycles) or both; what reports implies both
     #[arg(long, value_enum, default_value_t, value_name = "MODE", hide_possible_values = true)]
     mode: Mode,
-    /// Write the report of a timed run (.json; see docs/report.md); implies --mode both
-    #[arg(long, value_name = "JSON")]
-    report: Option<PathBuf>,
-    /// Write a trace that Perfetto opens (.json); implies --mode both
-    #[arg(long, value_name = "JSON")]
-    trace: Option<PathBuf>,
+    #[command(flatten)]
+    report: ReportOptions,
     #[command(flatten)]
     compile: CompileOptions,
 }
 
 /// Runs one call.
 pub fn run(arguments: Arguments, voice: Voice) -> Outcome {
+    if arguments.mode == Mode::Timing && arguments.output.is_some() {
+        return Err(super::wrong_option("--mode", "timing", &"it computes no outputs; leave -o out, or use --mode both"));
+    }
+    let reporter = arguments.report.prepare()?;
+    let place = arguments.output.as_deref().map(Place::reserve).transpose()?;
     let inputs = inputs(&arguments)?;
     let outputs = match arguments.evaluator {
         true => Reference::open(&arguments.file)?.run(&inputs)?,
-        false => execute(&arguments, &inputs, voice)?,
+        false => execute(&arguments, &inputs, reporter, voice)?,
     };
-    match &arguments.output {
-        Some(path) => {
-            let bytes = npz::to_bytes(&outputs).map_err(|error| output::cannot_write(path, &error))?;
-            output::write(path, &bytes)
+    match (place, &arguments.output) {
+        (Some(place), Some(path)) => {
+            place.write(&npz::to_bytes(&outputs).map_err(|error| output::cannot_write(path, &error))?)
         }
-        None => output::to_stdout(summary(&outputs).as_bytes()),
+        _ => output::to_stdout(summary(&outputs).as_bytes()),
     }
 }
 
 /// Runs on the chip, with timing if anything asks for it.
-fn execute(arguments: &Arguments, inputs: &Arrays, voice: Voice) -> Result<Arrays, Diagnostics> {
+fn execute(arguments: &Arguments, inputs: &Arrays, reporter: Reporter, voice: Voice) -> Result<Arrays, Diagnostics> {
     let mut session = session(arguments, inputs, voice)?;
+    session.set_timing(arguments.report.timing());
     let entry = arguments.entry.as_deref();
-    if arguments.mode == Mode::Functional && arguments.report.is_none() && arguments.trace.is_none() {
-        return session.run(entry, inputs);
-    }
-    let timed = session.run_timed(entry, inputs, tokens(inputs))?;
-    if let Some(path) = &arguments.report {
-        let json = serde_json::to_value(&timed.report).unwrap_or_default();
-        output::write(path, format!("{json:#}\n").as_bytes())?;
-    }
-    if let Some(path) = &arguments.trace {
-        output::write(path, session.trace(&timed).to_string().as_bytes())?;
-    }
-    let report = &timed.report;
-    voice.say(format_args!(
-        "{}: {} cycles, {:.3e} s, {:.1} % of LPDDR bandwidth, {} read, {} written",
-        report.chip,
-        report.cycles,
-        report.seconds,
-        100.0 * report.dram_utilization,
-        output::bytes(report.dram_bytes_read),
-        output::bytes(report.dram_bytes_written),
-    ));
+    let timed = match arguments.mode {
+        Mode::Functional if !arguments.report.wants_timing() => return session.run(entry, inputs),
+        Mode::Timing => session.time(entry, inputs, tokens(inputs))?,
+        Mode::Functional | Mode::Both => session.run_timed(entry, inputs, tokens(inputs))?,
+    };
+    let report = reporter.write(&session, &timed, None, None)?;
+    voice.say(report.to_text().trim_end());
     Ok(timed.outputs)
 }
 
-/// The tokens of a call: those of its ids, or one.
-fn tokens(inputs: &Arrays) -> u64 {
+/// The tokens of a call: those of its ids, if it has any.
+fn tokens(inputs: &Arrays) -> Option<u64> {
     let ids = inputs.iter().find(|(name, tensor)| name.contains("ids") && !name.contains("position") && tensor.rank() == 2);
-    ids.map_or(1, |(_, tensor)| tensor.len() as u64)
+    ids.map(|(_, tensor)| tensor.len() as u64)
 }
 
 fn inputs(arguments: &Arguments) -> Result<Arrays, Diagnostics> {
