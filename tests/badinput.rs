@@ -296,3 +296,53 @@ fn empty_messages_are_not_a_bomb() {
     let run = Case::new().compile(&model, &[]);
     fails(&run, run.code, &["error[E01", "byte "]);
 }
+
+/// What a report asks for is checked before anything runs, and leaves nothing behind.
+#[test]
+fn reports_that_cannot_be_made() {
+    let case = Case::new();
+    let model = data("llama1_layer.onnx").display().to_string();
+    let small = ["compile", &model, "-o", "m.narae", "--max-batch", "1", "--max-seq", "4", "--max-past", "8"];
+    case.run(&small).ok();
+    fs::create_dir(case.path().join("folder.html")).expect("a folder");
+    let before = case.listing();
+    let reports: [(&[&str], i32, &[&str]); 8] = [
+        (&["--report", "absent/r.html"], 1, &["error[E0803]", "absent/r.html"]),
+        (&["--report", "folder.html"], 1, &["error[E0803]", "folder.html"]),
+        (&["--trace", "absent/t.json"], 1, &["error[E0803]", "absent/t.json"]),
+        (&["--report", "r.pdf"], 2, &["error[E0401]", "r.pdf", ".html or .json"]),
+        (&["--baseline", "voodoo2"], 2, &["error[E0401]", "voodoo2", "a100-fp16", "h100-fp16"]),
+        (&["--report", "r.json", "--baseline", "voodoo2"], 2, &["error[E0401]"]),
+        (&["--report", "r.json", "--report", "absent/r.json", "-o", "out.npz"], 1, &["error[E0803]"]),
+        (&["--mode", "timing", "-o", "out.npz"], 2, &["error[E0401]", "timing"]),
+    ];
+    for (arguments, exit, parts) in reports {
+        let run = case.run(&[&["run", "m.narae", "--inputs", "in.npz"], arguments].concat());
+        fails(&run, exit, parts);
+        assert_eq!(case.listing(), before, "{arguments:?} left something behind");
+    }
+    let samples: [(&[&str], &[&str]); 3] = [
+        (&["--sample"], &["error[E0401]", "--report"]),
+        (&["--sample=1", "--report", "r.json"], &["error[E0401]", "2 tokens"]),
+        (&["--sample=3", "--baseline", "voodoo2"], &["error[E0401]", "voodoo2"]),
+    ];
+    for (arguments, parts) in samples {
+        let run = case.run(&[&["generate", "m.narae", "--prompt", "x"], arguments].concat());
+        fails(&run, 2, parts);
+        assert_eq!(case.listing(), before, "{arguments:?} left something behind");
+    }
+}
+
+/// A run that fails after its report's place was reserved leaves nothing there.
+#[test]
+fn a_failed_run_writes_no_report() {
+    let case = Case::new();
+    let model = data("llama1_layer.onnx").display().to_string();
+    case.write("in.npz", &two_by_three());
+    let before = case.listing();
+    let small = ["--max-batch", "1", "--max-seq", "4", "--max-past", "8"];
+    let run =
+        case.run(&[&["run", &model, "--inputs", "in.npz", "--report", "r.html", "-o", "o.npz"][..], &small].concat());
+    fails(&run, 1, &["error[E0601]"]);
+    assert_eq!(case.listing(), before);
+}
