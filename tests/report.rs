@@ -291,8 +291,8 @@ fn sampling_states_its_error() {
     let error = &sample["error"];
     assert_eq!((error["checks"].as_u64(), &sample["interpolated"]), (Some(2), &true.into()));
     let off = number(&sample["decode_seconds"]) / number(&all["decode_seconds"]) - 1.0;
-    // The stated error is the greatest at two tokens; a sum over all of them is less far off than a few times that.
-    assert!(off.abs() <= 3.0 * number(&error["max_seconds"]) + 1e-3, "off by {off}, stated {error}");
+    // The sum over all tokens is closer than the greatest error at those that were left out.
+    assert!(off.abs() <= number(&error["max_seconds"]) + 1e-3, "off by {off}, stated {error}");
     assert!(number(&error["max_seconds"]) < 0.05);
 }
 

@@ -52,7 +52,7 @@ pub struct Arguments {
     /// Do not stop at the end-of-text token
     #[arg(long)]
     ignore_end: bool,
-    /// For the report, time K tokens and check the curve through them with K - 1 more, instead of timing all [K: 5 if not given]
+    /// For the report, time K tokens, and K - 1 more that measure the error of interpolation, instead of all [K: 5 if not given]
     #[arg(long, value_name = "K", num_args = 0..=1, require_equals = true, default_missing_value = "5")]
     sample: Option<usize>,
     #[command(flatten)]

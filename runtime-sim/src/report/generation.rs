@@ -1,10 +1,13 @@
 //! A whole generation: the prompt, then token after token, timed exactly or interpolated over the past.
 //!
-//! In: the calls that were timed, in order. Out: a [`Generation`]. Always: what was interpolated says so, with the error that held-out
-//! tokens show: these were timed too, but the curve does not know them.
+//! In: the calls that were timed, in order. Out: a [`Generation`]. Always: what was interpolated says so, with the error at tokens that were
+//! left out: how far off a curve is there that does not know them.
 //!
 //! The time of a token depends on how many tokens lie before it, and on nothing else that differs between the tokens of a text. So
-//! it is enough to time tokens at some pasts (*knots*) and to take a straight line between neighbours.
+//! it is enough to time tokens at some pasts and to take a straight line between neighbours. Every second of them is a *check*: the
+//! stated error is that of the line through the others (the *knots*) at the checks. The line that the totals follow goes through all, so it
+//! is closer than stated. Time goes up in steps (blocks of keys, pages): pasts at equal distances could all fall on the same side of a
+//! step, so they are shifted a little, each by another part.
 
 use narae_isa::chip::Chip;
 use schemars::JsonSchema;
@@ -28,7 +31,7 @@ pub struct TimedCall {
     pub joules: Joules,
     /// Bytes moved over LPDDR.
     pub dram_bytes: u64,
-    /// Whether it only checks the interpolation.
+    /// Whether the error of the interpolation is measured at it.
     pub check: bool,
 }
 
@@ -47,14 +50,14 @@ impl TimedCall {
     }
 }
 
-/// How far held-out tokens lie from the curve, as parts of their own values.
+/// How far off a curve is at tokens that it does not know, as parts of their own values.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct InterpolationError {
-    /// How many tokens were held out.
+    /// How many tokens were left out.
     pub checks: u64,
     /// Greatest error of the time.
     pub max_seconds: f64,
-    /// Mean error of the time, with its sign: what the total is off by.
+    /// Mean error of the time, with its sign.
     pub mean_seconds: f64,
     /// Greatest error of the energy.
     pub max_joules: f64,
@@ -89,15 +92,21 @@ pub struct Generation {
     pub calls: Vec<TimedCall>,
 }
 
-/// The pasts at which tokens are timed, for calls at `first` … `last` (inclusive): knots that include both ends, and a held-out
-/// check between any two of them. All of them, if these are no fewer.
+/// The pasts at which tokens are timed, for calls at `first` … `last` (inclusive): knots that include both ends, and a check (true)
+/// between any two of them. All of them, if these are no fewer.
 pub fn plan(first: u64, last: u64, knots: usize) -> Vec<(u64, bool)> {
     let calls = last.saturating_sub(first) + 1;
     let intervals = 2 * (knots.max(2) as u64 - 1);
     if calls <= intervals + 1 {
         return (first..=last).map(|past| (past, false)).collect();
     }
-    (0..=intervals).map(|index| (first + index * (calls - 1) / intervals, index % 2 == 1)).collect()
+    let at = |index: u64| {
+        // The fractions of multiples of the golden ratio are spread evenly, however many there are.
+        let inside = index > 0 && index < intervals;
+        let shift = if inside { ((index as f64 * 0.618_033_988_75).fract() - 0.5) / 2.0 } else { 0.0 };
+        first + ((index as f64 + shift) * (calls - 1) as f64 / intervals as f64).round() as u64
+    };
+    (0..=intervals).map(|index| (at(index), index % 2 == 1)).collect()
 }
 
 impl Generation {
@@ -111,8 +120,8 @@ impl Generation {
     ) -> Generation {
         calls.sort_by_key(|call| call.past);
         let interpolated = (calls.len() as u64) < decode_calls;
-        let knots: Vec<&TimedCall> = calls.iter().filter(|call| !interpolated || !call.check).collect();
-        let sum = |value: &dyn Fn(&TimedCall) -> f64| total(&knots, decode_calls, value);
+        let all: Vec<&TimedCall> = calls.iter().collect();
+        let sum = |value: &dyn Fn(&TimedCall) -> f64| total(&all, decode_calls, value);
         let decode_seconds = sum(&|call| call.seconds);
         let decode = Joules {
             typical: sum(&|call| call.joules.typical),
@@ -121,7 +130,7 @@ impl Generation {
         };
         let prompt = prompt_calls.iter().fold(Joules::default(), |sum, call| sum.plus(call.joules));
         let count = decode_calls.max(1) as f64;
-        let error = interpolated.then(|| held_out(&knots, &calls)).flatten();
+        let error = interpolated.then(|| left_out(&calls)).flatten();
         Generation {
             prompt_tokens: prompt_calls.iter().map(|call| call.tokens).sum(),
             written_tokens,
@@ -143,13 +152,13 @@ impl Generation {
     }
 }
 
-/// The sum over all calls, knots and those between them.
-fn total(knots: &[&TimedCall], calls: u64, value: &dyn Fn(&TimedCall) -> f64) -> f64 {
-    let Some(first) = knots.first() else { return 0.0 };
-    (first.past..first.past + calls).map(|past| at(knots, past, value)).sum()
+/// The sum over all calls, those that are known and those between them.
+fn total(known: &[&TimedCall], calls: u64, value: &dyn Fn(&TimedCall) -> f64) -> f64 {
+    let Some(first) = known.first() else { return 0.0 };
+    (first.past..first.past + calls).map(|past| at(known, past, value)).sum()
 }
 
-/// The curve at a past: a straight line between the neighbouring knots, flat beyond the ends.
+/// The curve at a past: a straight line between neighbours, flat beyond the ends.
 fn at(knots: &[&TimedCall], past: u64, value: &dyn Fn(&TimedCall) -> f64) -> f64 {
     let next = knots.partition_point(|knot| knot.past < past);
     match (next.checked_sub(1).and_then(|before| knots.get(before)), knots.get(next)) {
@@ -163,9 +172,10 @@ fn at(knots: &[&TimedCall], past: u64, value: &dyn Fn(&TimedCall) -> f64) -> f64
     }
 }
 
-fn held_out(knots: &[&TimedCall], calls: &[TimedCall]) -> Option<InterpolationError> {
-    let checks: Vec<&TimedCall> = calls.iter().filter(|call| call.check).collect();
-    let error = |call: &TimedCall, value: &dyn Fn(&TimedCall) -> f64| at(knots, call.past, value) / value(call) - 1.0;
+/// The error of the curve through the knots at the checks.
+fn left_out(calls: &[TimedCall]) -> Option<InterpolationError> {
+    let (checks, knots): (Vec<&TimedCall>, Vec<&TimedCall>) = calls.iter().partition(|call| call.check);
+    let error = |call: &TimedCall, value: &dyn Fn(&TimedCall) -> f64| at(&knots, call.past, value) / value(call) - 1.0;
     let seconds: Vec<f64> = checks.iter().map(|call| error(call, &|call| call.seconds)).collect();
     let joules = checks.iter().map(|call| error(call, &|call| call.joules.typical).abs());
     (!checks.is_empty()).then(|| InterpolationError {
@@ -199,13 +209,16 @@ mod tests {
         assert!((generation.joules.typical - 2.0 * (expected + 5e-3)).abs() < 1e-9);
     }
 
-    /// A step that the knots miss shows in the stated error.
+    /// A step shows in the stated error.
     #[test]
     fn steps_show_in_the_error() {
         let seconds = |past: u64| if past < 300 { 1e-3 } else { 2e-3 };
         let calls: Vec<TimedCall> = plan(0, 1000, 3).into_iter().map(|(p, check)| call(p, seconds(p), check)).collect();
         let generation = Generation::new(Vec::new(), calls, 1001, 1002);
-        assert!((generation.error.unwrap().max_seconds - 0.5).abs() < 1e-9);
+        let error = generation.error.unwrap().max_seconds;
+        assert!(error > 0.1, "the curve through the knots misses the step, stated {error}");
+        let exact: f64 = (0..=1000).map(seconds).sum();
+        assert!((generation.decode_seconds / exact - 1.0).abs() < error, "the totals are closer than stated");
     }
 
     #[test]

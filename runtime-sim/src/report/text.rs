@@ -81,11 +81,11 @@ impl Report {
         );
         if let Some(error) = &generation.error {
             line += &format!(
-                "; {} of them timed, the others interpolated: off by at most {} ({} on average) at {}",
+                "; {} of them timed, the others interpolated: off by at most {} ({} on average) at {} left out",
                 generation.calls.len(),
                 percent(error.max_seconds),
                 percent(error.mean_seconds),
-                plural(error.checks, "held-out token"),
+                plural(error.checks, "token"),
             );
         }
         vec![line]

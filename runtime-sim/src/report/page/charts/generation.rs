@@ -21,8 +21,8 @@ pub fn section(report: &Report) -> Option<Section> {
         found = found.with(figure("Time of a token over the tokens before it.", draw(generation)));
         if generation.interpolated {
             found = found.with(legend([
-                ("k-run".to_string(), "timed, on the curve".to_string()),
-                ("k-check".to_string(), "timed, held out".to_string()),
+                ("k-run".to_string(), "timed".to_string()),
+                ("k-check".to_string(), "timed, left out to measure the error".to_string()),
             ]));
         }
     }
@@ -43,12 +43,12 @@ fn lead(generation: &Generation) -> String {
     let how = match &generation.error {
         None => " Every call was timed.".to_string(),
         Some(error) => format!(
-            " {} of these tokens were timed, the others interpolated; the curve is off by at most {} of the time ({} of the \
-             energy) at {}, by {} on average.",
+            " {} of these tokens were timed, the others interpolated; a curve that does not know {} of them is off by at most {} \
+             of the time ({} of the energy) there, by {} on average, and the one through all is closer.",
             generation.calls.len(),
+            count(error.checks as i64),
             percent(error.max_seconds),
             percent(error.max_joules),
-            plural(error.checks, "held-out token"),
             percent(error.mean_seconds),
         ),
     };
@@ -61,8 +61,7 @@ fn draw(generation: &Generation) -> Element {
     let x = Scale::Linear(ends.0 as f64, if ends.1 > ends.0 { ends.1 as f64 } else { ends.0 as f64 + 1.0 });
     let y = Scale::from_zero(1.15 * calls.iter().map(|call| call.seconds).fold(0.0, f64::max));
     let at = |call: &TimedCall| (x.position(call.past as f64), BOTTOM - (BOTTOM - TOP) * y.position(call.seconds));
-    let knots: Vec<&TimedCall> = calls.iter().filter(|call| !generation.interpolated || !call.check).collect();
-    let curve = knots.windows(2).map(|pair| line(at(pair[0]), at(pair[1])).class("curve"));
+    let curve = calls.windows(2).map(|pair| line(at(&pair[0]), at(&pair[1])).class("curve"));
     let dots = calls.iter().map(|call| {
         let (cx, cy) = at(call);
         let tip = format!(
@@ -102,7 +101,7 @@ fn numbers(generation: &Generation) -> Element {
             si(call.seconds, "s").into(),
             si(call.joules.typical, "J").into(),
             si(call.dram_bytes as f64, "B").into(),
-            if call.check && generation.interpolated { "held out".into() } else { "".into() },
+            if call.check && generation.interpolated { "left out for the error".into() } else { "".into() },
         ]
     });
     table(&columns, rows)
