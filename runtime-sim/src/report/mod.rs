@@ -1,7 +1,7 @@
 //! The report of a run: what a person or a script asks first.
 //!
 //! In: an [`Observation`] (timing, image, lengths). Out: [`Report`], which is the whole truth: it serialises to JSON (`docs/report.md`
-//! documents every key, [`schema`] is its form), [`text`] prints some of it, [`page`] draws it. Always: what the page or the text says
+//! documents every key, [`schema`] is its form), [`Report::to_text`] prints some of it, [`page`] draws it. Always: what the page or the text says
 //! stands in the JSON; for every engine busy and stalls add up to `cycles`; numbers are counts or SI units; keys are only ever added.
 //!
 //! One file per subject: its data, and how it follows from the run.
