@@ -163,12 +163,23 @@ fn everything_unsupported_in_one_report() {
         ],
         ..Graph::default()
     };
-    let run = Case::new().compile(&graph.model(), &[]);
-    fails(
-        &run,
-        3,
-        &["n/one", "Frobnicate", "com.example", "n/two", "StringNormalizer", "n/three", "NoSuchOperator", "17"],
+    let model = graph.model();
+    let all = ["n/one", "Frobnicate", "com.example", "n/two", "StringNormalizer", "n/three", "NoSuchOperator", "17"];
+    fails(&Case::new().compile(&model, &[]), 3, &all);
+    // `narae ops` says the same, beside the table of what is needed.
+    let case = Case::new();
+    case.write("model.onnx", &model);
+    let run = case.run(&["ops", "model.onnx"]);
+    fails(&run, 3, &all);
+    assert!(run.stdout.contains("3 nodes of 3 operators, 3 of them not supported"), "{}", run.stdout);
+    let json: serde_json::Value =
+        serde_json::from_str(&case.run(&["ops", "model.onnx", "--json"]).stdout).expect("JSON");
+    let row = &json["operators"][2];
+    assert_eq!(
+        (&row["operator"], &row["domain"], &row["nodes"]),
+        (&"Frobnicate".into(), &"com.example".into(), &1.into())
     );
+    assert!(row["supported"] == false && row["types"] == serde_json::json!(["f32"]), "{row}");
 }
 
 #[test]

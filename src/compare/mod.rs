@@ -8,7 +8,7 @@
 //! the placed program ([`lockstep`]). The compiler keeps the names of ONNX tensors on the way, so that what a stage still computes
 //! is found in it, layer by layer inside of loops; a tensor that was fused away is not compared. Names decide nothing: the program is the
 //! one that `narae compile` writes. The same weight formats stand in all stages behind `decide`, so that what quantization costs is
-//! seen there and nowhere else.
+//! seen there and nowhere else. Positions that an attention mask leaves out are arbitrary, so they are not compared.
 
 mod laws;
 mod lockstep;
