@@ -179,7 +179,7 @@ fn a_wrong_instruction() {
     assert_eq!(wrong.pc as usize, pc.get());
     assert!(wrong.text.starts_with("binary sub"), "{}", wrong.text);
     let place = format!("instruction {} is the first", pc.get());
-    says(&found(&comparison), &[&place, "the program says `binary add", "layers.0", "layer 0 of 2"]);
+    says(&found(&comparison), &[&place, "is not what the program says, `binary add", "layers.0", "layer 0 of 2"]);
 }
 
 #[test]

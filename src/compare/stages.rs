@@ -12,7 +12,7 @@ use narae_compiler::graph::{Graph, Op};
 use narae_compiler::pipeline::{Module, Observer, Pass};
 use narae_isa::{Diagnostic, Diagnostics, Element, HostTensor, codes};
 
-use super::lockstep::Recording;
+use super::recording::Recording;
 use super::{Cell, Settings, Stage, Values};
 use crate::difference::{Difference, Tolerance};
 use crate::interpreter;
