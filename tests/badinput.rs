@@ -183,6 +183,49 @@ fn everything_unsupported_in_one_report() {
 }
 
 #[test]
+fn types_that_do_not_exist_here() {
+    let graph = Graph {
+        nodes: vec![wire::node("sum", "Add", &["x", "x"], &["y"])],
+        inputs: vec![wire::value("x", 14, &[Dim::Is(2)]), wire::value("s", 8, &[Dim::Is(2)])],
+        outputs: vec![wire::value("y", 14, &[Dim::Is(2)])],
+        ..Graph::default()
+    };
+    let run = Case::new().compile(&graph.model(), &[]);
+    fails(&run, 3, &["error[E0203]", "`x`", "complex64", "`s`", "string", "= help: "]);
+}
+
+#[test]
+fn every_error_says_what_to_do() {
+    // Advice that follows from the code alone is given once, below the last error of that code.
+    let graph = Graph {
+        nodes: ["one", "two"].map(|name| wire::node(name, "NoSuchOperator", &["x"], &[name])).to_vec(),
+        inputs: vec![wire::value("x", 1, &[Dim::Is(2)])],
+        outputs: vec![wire::value("one", 1, &[Dim::Is(2)])],
+        ..Graph::default()
+    };
+    let run = Case::new().compile(&graph.model(), &[]);
+    assert_eq!(
+        (run.stderr.matches("error[E0201]").count(), run.stderr.matches("= help: ").count()),
+        (2, 1),
+        "{}",
+        run.stderr
+    );
+}
+
+#[test]
+fn a_call_that_is_not_in_the_file() {
+    let case = compiled();
+    case.write(
+        "in.npz",
+        &npz::to_bytes(&Arrays::from([("set0/call0/in/x".to_string(), HostTensor::from_f32(&[2, 3], &[1.0; 6]))]))
+            .expect("an archive"),
+    );
+    let run = |call: &str| case.run(&["run", "out.narae", "--inputs", "in.npz", "--call", call]);
+    run("set0/call0").ok();
+    fails(&run("set1/call0"), 1, &["error[E0601]", "set1/call0/in/", "the calls are set0/call0"]);
+}
+
+#[test]
 fn a_shape_that_contradicts_itself() {
     let graph = Graph {
         nodes: vec![wire::node("sum", "Add", &["x", "z"], &["y"])],
