@@ -31,7 +31,7 @@ fn compared(model: &str, call: &str, mut options: Options, tamper: Option<&dyn F
     let side = |side: &str| npz::read_selected(&answers, &format!("{call}/{side}/")).expect("the call is there");
     let (inputs, expected) = (side("in"), side("out"));
     options.maxima.shapes.push(inputs.iter().map(|(name, tensor)| (name.clone(), tensor.dims.clone())).collect());
-    let model = Model::open(&data(&format!("{model}.onnx")), &Limits::default()).expect("our own model");
+    let model = Model::open(data(&format!("{model}.onnx")), &Limits::default()).expect("our own model");
     let settings = Settings { options: &options, relative: None, tamper };
     compare(&model, &inputs, Some(&expected), &settings).unwrap_or_else(|found| panic!("{found}"))
 }
@@ -77,7 +77,7 @@ fn right_models_agree_at_every_stage() {
 
 #[test]
 fn nothing_depends_on_names() {
-    let model = Model::open(&data("llama2_primitive.onnx"), &Limits::default()).expect("our own model");
+    let model = Model::open(data("llama2_primitive.onnx"), &Limits::default()).expect("our own model");
     let mut options = options();
     (options.maxima.batch, options.maxima.sequence, options.maxima.past) = (Some(2), Some(8), Some(16));
     let compiled = |graph: Graph| {
@@ -235,7 +235,7 @@ fn a_wrong_weight_in_one_layer_of_twelve() {
     };
     let mut options = options();
     options.quant = Policy::None;
-    let model = Model::open(&data("llama12_primitive.onnx"), &Limits::default()).expect("our own model");
+    let model = Model::open(data("llama12_primitive.onnx"), &Limits::default()).expect("our own model");
     let inputs = twelve_layers();
     options.maxima.shapes.push(inputs.iter().map(|(name, tensor)| (name.clone(), tensor.dims.clone())).collect());
     let settings = Settings { options: &options, relative: None, tamper: Some(&tamper) };
@@ -338,7 +338,7 @@ fn answers_that_the_graph_does_not_give() {
     let logits = expected.get_mut("logits").expect("the answer");
     *logits =
         HostTensor::from_f32(&logits.dims.clone(), &logits.to_f32_vec().iter().map(|x| x * 1.01).collect::<Vec<_>>());
-    let model = Model::open(&data("llama2_primitive.onnx"), &Limits::default()).expect("our own model");
+    let model = Model::open(data("llama2_primitive.onnx"), &Limits::default()).expect("our own model");
     let mut options = options();
     options.maxima.shapes.push(inputs.iter().map(|(name, tensor)| (name.clone(), tensor.dims.clone())).collect());
     let settings = Settings { options: &options, relative: None, tamper: None };

@@ -5,7 +5,7 @@
 //!
 //! The stages: the imported graph under the reference evaluator; the graph after each pass, likewise; the tile program after each pass,
 //! instruction by instruction without the machine ([`crate::interpreter`]); the encoded instructions on the simulator, in step with
-//! the placed program ([`lockstep`]). The compiler keeps the names of ONNX tensors on the way, so that what a stage still computes
+//! the placed program (`lockstep.rs`). The compiler keeps the names of ONNX tensors on the way, so that what a stage still computes
 //! is found in it, layer by layer inside of loops; a tensor that was fused away is not compared. Names decide nothing: the program is the
 //! one that `narae compile` writes. The same weight formats stand in all stages behind `decide`, so that what quantization costs is
 //! seen there and nowhere else. Positions that an attention mask leaves out are arbitrary, so they are not compared.

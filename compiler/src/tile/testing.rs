@@ -26,7 +26,7 @@ struct Maker {
 /// A random program of about `size` operations.
 pub(super) fn random_program(seed: u64, size: usize) -> Program {
     let name = format!("entry \"{seed}\"\n");
-    let mut program = Program { name, placed: seed % 2 == 0, ..Program::default() };
+    let mut program = Program { name, placed: seed.is_multiple_of(2), ..Program::default() };
     let definitions = [
         SymbolDefinition::Input { input: 1, axis: 2 },
         SymbolDefinition::Data { value: Value::from_u32(7), index: 3 },
