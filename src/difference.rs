@@ -60,6 +60,11 @@ pub struct Difference {
 impl Difference {
     /// The difference; `None` if the dims are not the same.
     pub fn between(got: &HostTensor, want: &HostTensor) -> Option<Difference> {
+        Difference::where_real(got, want, &|_| true)
+    }
+
+    /// The difference over the elements, by their indices, that count.
+    pub fn where_real(got: &HostTensor, want: &HostTensor, counts: &dyn Fn(&[usize]) -> bool) -> Option<Difference> {
         if got.dims != want.dims {
             return None;
         }
@@ -75,7 +80,15 @@ impl Difference {
         let infinite = (infinite(got.element), infinite(want.element));
         let exact = got.element.is_integer() && want.element.is_integer();
         let (mut dot, mut squares) = (0.0, (0.0, 0.0));
+        let strides = want.strides();
+        let mut index = vec![0; want.rank()];
         for at in 0..want.len() {
+            for ((place, stride), dim) in index.iter_mut().zip(&strides).zip(&want.dims) {
+                *place = at / stride % dim;
+            }
+            if !counts(&index) {
+                continue;
+            }
             let (a, b) = (got.get_f64(at), want.get_f64(at));
             if b.abs() < infinite.1 {
                 found.range = found.range.max(b.abs());

@@ -12,6 +12,7 @@ pub mod difference;
 pub mod interpreter;
 pub mod language;
 pub mod npz;
+pub mod padding;
 pub mod quality;
 pub mod sampling;
 pub mod session;

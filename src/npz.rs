@@ -26,6 +26,27 @@ pub fn read_selected(path: &Path, prefix: &str) -> Result<Arrays, Diagnostics> {
     from_reader(io::BufReader::new(file), prefix).map_err(|error| unreadable(path, &error))
 }
 
+/// Reads one side of a call, `in` or `out`: the arrays below `CALL/SIDE/`, or all arrays without a call. It is an error if there
+/// are none.
+pub fn read_call(path: &Path, call: Option<&str>, side: &str) -> Result<Arrays, Diagnostics> {
+    let Some(call) = call else { return read(path) };
+    let prefix = format!("{}/{side}/", call.trim_end_matches('/'));
+    let arrays = read_selected(path, &prefix)?;
+    if !arrays.is_empty() {
+        return Ok(arrays);
+    }
+    let all = read(path)?;
+    let mut calls: Vec<&str> =
+        all.keys().filter_map(|key| key.split_once(&format!("/{side}/"))).map(|key| key.0).collect();
+    calls.dedup();
+    let help = match calls.as_slice() {
+        [] => String::from("the file has no calls: leave --call out"),
+        calls => format!("the calls are {}", calls.join(", ")),
+    };
+    let what = format!("`{}` has no array below `{prefix}`", path.display());
+    Err(Diagnostic::new(&codes::E0601, what).at_file(path.display().to_string()).help(help).into())
+}
+
 /// Reads the arrays of an archive in memory.
 pub fn from_bytes(bytes: &[u8], prefix: &str) -> io::Result<Arrays> {
     from_reader(Cursor::new(bytes), prefix)

@@ -163,12 +163,66 @@ fn everything_unsupported_in_one_report() {
         ],
         ..Graph::default()
     };
-    let run = Case::new().compile(&graph.model(), &[]);
-    fails(
-        &run,
-        3,
-        &["n/one", "Frobnicate", "com.example", "n/two", "StringNormalizer", "n/three", "NoSuchOperator", "17"],
+    let model = graph.model();
+    let all = ["n/one", "Frobnicate", "com.example", "n/two", "StringNormalizer", "n/three", "NoSuchOperator", "17"];
+    fails(&Case::new().compile(&model, &[]), 3, &all);
+    // `narae ops` says the same, beside the table of what is needed.
+    let case = Case::new();
+    case.write("model.onnx", &model);
+    let run = case.run(&["ops", "model.onnx"]);
+    fails(&run, 3, &all);
+    assert!(run.stdout.contains("3 nodes of 3 operators, 3 of them not supported"), "{}", run.stdout);
+    let json: serde_json::Value =
+        serde_json::from_str(&case.run(&["ops", "model.onnx", "--json"]).stdout).expect("JSON");
+    let row = &json["operators"][2];
+    assert_eq!(
+        (&row["operator"], &row["domain"], &row["nodes"]),
+        (&"Frobnicate".into(), &"com.example".into(), &1.into())
     );
+    assert!(row["supported"] == false && row["types"] == serde_json::json!(["f32"]), "{row}");
+}
+
+#[test]
+fn types_that_do_not_exist_here() {
+    let graph = Graph {
+        nodes: vec![wire::node("sum", "Add", &["x", "x"], &["y"])],
+        inputs: vec![wire::value("x", 14, &[Dim::Is(2)]), wire::value("s", 8, &[Dim::Is(2)])],
+        outputs: vec![wire::value("y", 14, &[Dim::Is(2)])],
+        ..Graph::default()
+    };
+    let run = Case::new().compile(&graph.model(), &[]);
+    fails(&run, 3, &["error[E0203]", "`x`", "complex64", "`s`", "string", "= help: "]);
+}
+
+#[test]
+fn every_error_says_what_to_do() {
+    // Advice that follows from the code alone is given once, below the last error of that code.
+    let graph = Graph {
+        nodes: ["one", "two"].map(|name| wire::node(name, "NoSuchOperator", &["x"], &[name])).to_vec(),
+        inputs: vec![wire::value("x", 1, &[Dim::Is(2)])],
+        outputs: vec![wire::value("one", 1, &[Dim::Is(2)])],
+        ..Graph::default()
+    };
+    let run = Case::new().compile(&graph.model(), &[]);
+    assert_eq!(
+        (run.stderr.matches("error[E0201]").count(), run.stderr.matches("= help: ").count()),
+        (2, 1),
+        "{}",
+        run.stderr
+    );
+}
+
+#[test]
+fn a_call_that_is_not_in_the_file() {
+    let case = compiled();
+    case.write(
+        "in.npz",
+        &npz::to_bytes(&Arrays::from([("set0/call0/in/x".to_string(), HostTensor::from_f32(&[2, 3], &[1.0; 6]))]))
+            .expect("an archive"),
+    );
+    let run = |call: &str| case.run(&["run", "out.narae", "--inputs", "in.npz", "--call", call]);
+    run("set0/call0").ok();
+    fails(&run("set1/call0"), 1, &["error[E0601]", "set1/call0/in/", "the calls are set0/call0"]);
 }
 
 #[test]

@@ -179,7 +179,7 @@ fn a_wrong_instruction() {
     assert_eq!(wrong.pc as usize, pc.get());
     assert!(wrong.text.starts_with("binary sub"), "{}", wrong.text);
     let place = format!("instruction {} is the first", pc.get());
-    says(&found(&comparison), &[&place, "the program says `binary add", "layers.0", "layer 0 of 2"]);
+    says(&found(&comparison), &[&place, "is not what the program says, `binary add", "layers.0", "layer 0 of 2"]);
 }
 
 #[test]
@@ -368,4 +368,21 @@ fn on_the_command_line() {
     );
     run(&["--quant", "u4:g32", "--rtol", "0.9"]).ok();
     assert_eq!(run(&["--kv-cache", "state"]).code, 2);
+}
+
+#[test]
+fn models_of_every_kind_agree() {
+    let folder = shared_or_skip!("models/zoo");
+    for (model, call) in [
+        ("optimum/bert/model", "set0/call0"),
+        ("torch_ts/dit", "set0/call0"),
+        ("genai/llama_int4/model", "set1/call1"),
+        ("torch_dynamo/llama_kv_fp16", "set0/call0"),
+        ("ort_gpt2/gpt2_past_int8", "set1/call0"),
+        ("torch_dynamo/timm_swin", "set0/call0"),
+    ] {
+        let path = |extension: &str| folder.join(format!("{model}.{extension}")).to_string_lossy().into_owned();
+        let run = narae(&["compare", &path("onnx"), "--inputs", &path("npz"), "--call", call]);
+        assert_eq!(run.code, 0, "{model}\n{}\n{}", run.stdout, run.stderr);
+    }
 }

@@ -90,18 +90,13 @@ fn content(
         let first = u32::try_from(words.len()).unwrap_or(u32::MAX);
         table.push(entry_info(entry, program, addresses, first));
         debug.buffers.extend(buffers(program, addresses, &code.uses, first));
-        for (index, (mut word, origin)) in code.words.into_iter().zip(code.origins).enumerate() {
+        let mut numbers: Vec<Option<u32>> = vec![None; code.origin_table.len()];
+        for (pc, (mut word, origin)) in (first..).zip(code.words.into_iter().zip(code.origins)) {
             shift_target(&mut word.inst, first);
-            let origin = &code.origin_table[origin as usize];
-            let nodes = origin.cause.provenance.origins();
-            debug.push(
-                first + u32::try_from(index).unwrap_or(u32::MAX),
-                &Origin {
-                    tile: format!("{}:{}", entry.name, origin.tile_op),
-                    graph: origin.cause.graph_op.to_string(),
-                    nodes: nodes.iter().map(|node| (node.name.clone(), node.op.clone())).collect(),
-                },
-            );
+            let number = &mut numbers[origin as usize];
+            let found = || debug.add(origin_of(&entry.name, &code.origin_table[origin as usize]));
+            let number = *number.get_or_insert_with(found);
+            debug.run(pc, number);
             words.push(word);
         }
     }
@@ -142,6 +137,16 @@ fn content(
         decisions: description.decisions,
     };
     Ok(ImageContent { metadata, words, rows, debug })
+}
+
+/// Where instructions come from, for the image.
+fn origin_of(entry: &str, origin: &tile_to_isa::Origin) -> Origin {
+    let nodes = origin.cause.provenance.origins();
+    Origin {
+        tile: format!("{entry}:{}", origin.tile_op),
+        graph: origin.cause.graph_op.to_string(),
+        nodes: nodes.iter().map(|node| (node.name.clone(), node.op.clone())).collect(),
+    }
 }
 
 /// The buffers of one entry, for reports.

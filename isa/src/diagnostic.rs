@@ -83,7 +83,7 @@ pub struct Diagnostic {
     pub place: Option<Place>,
     /// Further facts, one sentence each.
     pub notes: Vec<String>,
-    /// What the user can do.
+    /// What the user can do in this instance; the explanation of the code says it for all.
     pub help: Option<String>,
 }
 
@@ -136,6 +136,11 @@ impl Diagnostic {
         self
     }
 
+    /// What the user can do: the advice given, or what the code says.
+    pub fn advice(&self) -> &str {
+        self.help.as_deref().unwrap_or(self.code.explanation)
+    }
+
     /// The exit status of a process that ends with this problem.
     pub fn exit(&self) -> u8 {
         self.code.exit
@@ -149,7 +154,7 @@ impl Diagnostic {
             "message": self.message,
             "place": self.place,
             "notes": self.notes,
-            "help": self.help,
+            "help": self.advice(),
         })
     }
 }

@@ -328,10 +328,11 @@ fn check_dims(info: &TensorInfo, tensor: &HostTensor, slots: &[i64], entry: &Ent
             let lengths: Vec<String> =
                 entry.slots.iter().zip(slots).map(|(slot, value)| format!("{} = {value}", slot.name)).collect();
             let message = format!("input `{}` has the dims {:?}, expected {want:?}", info.name, tensor.dims);
-            Some(
-                Diagnostic::new(&codes::E0603, message)
-                    .note(format!("the inputs before it say: {}", lengths.join(", "))),
-            )
+            let found = Diagnostic::new(&codes::E0603, message);
+            Some(match lengths.as_slice() {
+                [] => found,
+                lengths => found.note(format!("the inputs before it say: {}", lengths.join(", "))),
+            })
         }
         Ok(_) => None,
     }

@@ -2,7 +2,7 @@
 //! stage, with `--all` a line per tensor; exit code 4 and the first node, pass and instruction if something leaves the tolerance.
 
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use narae::compare::{Cell, Comparison, Place, Settings, Stage, compare, verdict};
 use narae::difference::Difference;
@@ -48,7 +48,7 @@ pub fn run(arguments: Arguments, voice: Voice) -> Outcome {
         let given = arguments.rtol.map(|rtol| rtol.to_string()).unwrap_or_default();
         return Err(wrong_option("--rtol", &given, &"a number of 0 or more"));
     }
-    let inputs = npz::read_selected(&arguments.inputs, &prefix(&arguments, "in"))?;
+    let inputs = npz::read_call(&arguments.inputs, arguments.call.as_deref(), "in")?;
     let expected = expected(&arguments)?;
     let mut options = arguments.compile.resolve(&arguments.model, KvCache::Io)?;
     // Lengths without a bound take it from the inputs that are given.
@@ -69,20 +69,17 @@ pub fn run(arguments: Arguments, voice: Voice) -> Outcome {
     verdict
 }
 
-/// `set0/call0/in/`, or nothing without `--call`.
-fn prefix(arguments: &Arguments, side: &str) -> String {
-    arguments.call.as_ref().map(|call| format!("{}/{side}/", call.trim_end_matches('/'))).unwrap_or_default()
-}
-
 fn expected(arguments: &Arguments) -> Result<Option<Arrays>, Diagnostics> {
-    let read = |path: &Path| npz::read_selected(path, &prefix(arguments, "out"));
+    let prefix = arguments.call.as_ref().map(|call| format!("{}/out/", call.trim_end_matches('/'))).unwrap_or_default();
     match (&arguments.expected, &arguments.call) {
         (Some(path), _) => {
-            let below = read(path)?;
+            let below = npz::read_selected(path, &prefix)?;
             // A file of outputs alone needs no prefix.
             if below.is_empty() { npz::read(path).map(Some) } else { Ok(Some(below)) }
         }
-        (None, Some(_)) => Ok(Some(read(&arguments.inputs)?).filter(|arrays| !arrays.is_empty())),
+        (None, Some(_)) => {
+            Ok(Some(npz::read_selected(&arguments.inputs, &prefix)?).filter(|arrays| !arrays.is_empty()))
+        }
         (None, None) => Ok(None),
     }
 }

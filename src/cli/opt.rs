@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use narae_compiler::compile::KvCache;
 use narae_compiler::compress::Sources;
 use narae_compiler::pipeline::{self, Context, Module, PASSES};
-use narae_isa::Diagnostics;
+use narae_isa::{Diagnostic, Diagnostics, Place};
 
 use super::options::CompileOptions;
 use super::run::is_model;
@@ -68,6 +68,23 @@ fn read(path: &Path) -> Result<Vec<Module>, Diagnostics> {
         return Ok(vec![Module::Graph(narae::session::import(path)?)]);
     }
     let text = super::asm::read_text(path)?;
-    let parts = text.split(SPLIT).filter(|part| !part.trim().is_empty());
-    Ok(parts.map(|part| Module::parse(part, &Sources::new())).collect::<Result<_, _>>()?)
+    let mut modules = Vec::new();
+    let mut before = 0;
+    for part in text.split(SPLIT) {
+        if !part.trim().is_empty() {
+            let module = Module::parse(part, &Sources::new());
+            modules.push(module.map_err(|problem| in_file(problem, path, before))?);
+        }
+        before += part.lines().count() + 1;
+    }
+    Ok(modules)
+}
+
+/// The problem at its line of the file, of which a module is a part.
+fn in_file(mut problem: Diagnostic, path: &Path, before: usize) -> Diagnostic {
+    if let Some(Place::Line { file, line, .. }) = &mut problem.place {
+        *file = path.display().to_string();
+        *line += before;
+    }
+    problem
 }

@@ -82,9 +82,11 @@ impl Voice {
 
     /// Shows every problem.
     pub fn errors(self, found: &Diagnostics) {
-        for diagnostic in found.iter() {
+        for (at, diagnostic) in found.0.iter().enumerate() {
+            // Advice that follows from the code alone is given once, below the last problem of that code.
+            let last = !found.0[at + 1..].iter().any(|later| later.code == diagnostic.code);
             match self.format {
-                MessageFormat::Human => to_stderr(&self.human(diagnostic)),
+                MessageFormat::Human => to_stderr(&self.human(diagnostic, last)),
                 MessageFormat::Json => to_stderr(&format!("{}\n", diagnostic.to_json())),
             }
         }
@@ -93,7 +95,7 @@ impl Voice {
         }
     }
 
-    fn human(self, diagnostic: &Diagnostic) -> String {
+    fn human(self, diagnostic: &Diagnostic, advise: bool) -> String {
         let paint = |style: &str, text: &str| match self.color {
             true => format!("\x1b[{style}m{text}\x1b[0m"),
             false => text.to_string(),
@@ -107,8 +109,8 @@ impl Voice {
         for note in &diagnostic.notes {
             let _ = writeln!(out, "  {} note: {note}", paint("1;34", "="));
         }
-        if let Some(help) = &diagnostic.help {
-            let _ = writeln!(out, "  {} help: {help}", paint("1;36", "="));
+        if diagnostic.help.is_some() || advise {
+            let _ = writeln!(out, "  {} help: {}", paint("1;36", "="), diagnostic.advice());
         }
         out
     }

@@ -97,10 +97,7 @@ fn tokens(inputs: &Arrays) -> Option<u64> {
 
 fn inputs(arguments: &Arguments) -> Result<Arrays, Diagnostics> {
     let Some(path) = &arguments.inputs else { return Ok(Arrays::new()) };
-    match &arguments.call {
-        Some(call) => npz::read_selected(path, &format!("{}/in/", call.trim_end_matches('/'))),
-        None => npz::read(path),
-    }
+    npz::read_call(path, arguments.call.as_deref(), "in")
 }
 
 /// Whether a path is a model to compile; everything else is an image.

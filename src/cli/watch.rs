@@ -62,8 +62,7 @@ impl WatchOptions {
     fn inputs(&self, given: Option<&Arrays>) -> Result<Arrays, Diagnostics> {
         let missing = || wrong_option("--verify-each", "exec", &"give inputs with --check-inputs in.npz");
         let Some(path) = &self.check_inputs else { return given.cloned().ok_or_else(missing) };
-        let prefix = self.check_call.as_ref().map(|call| format!("{call}/in/")).unwrap_or_default();
-        npz::read_selected(path, &prefix)
+        npz::read_call(path, self.check_call.as_deref(), "in")
     }
 }
 

@@ -6,23 +6,22 @@
 //! Always holds: numbers are written, so the comparison is by bits; what engines do is compared in the order of each engine.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::hash::{DefaultHasher, Hash, Hasher};
 
-use narae_compiler::graph::names::Tensor;
 use narae_compiler::lower::tile_to_isa::Addresses;
 use narae_compiler::tile::{Buffer, Cause, Home, Program};
 use narae_isa::image::{ImageContent, Origin};
 use narae_isa::instructions::Inst;
-use narae_isa::operand::{DescriptorRegister, ScalarRegister};
+use narae_isa::operand::DescriptorRegister;
 use narae_isa::table::{Access, Word};
-use narae_isa::{Descriptor, Diagnostics, Memory, View};
+use narae_isa::{Descriptor, Memory, View};
 use narae_sim::checker::AGENTS;
 use narae_sim::execute::Context;
 use narae_sim::machine::Recorder;
 use narae_sim::state::{Fault, Space};
 
 use super::Values;
-use crate::interpreter::{Held, Step, Tape, tensor};
+use super::recording::{Expected, Operand, Recording, bare, compares, operands, scalars, writes};
+use crate::interpreter::tensor;
 
 /// What is wrong with an instruction.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,7 +30,7 @@ pub struct Wrong {
     pub pc: u32,
     /// Its text.
     pub text: String,
-    /// What it does, and what the program says.
+    /// What it does, and what the program says: the rest of a sentence that begins with "it".
     pub reason: String,
     /// Further facts.
     pub notes: Vec<String>,
@@ -47,124 +46,6 @@ impl Wrong {
     pub fn note(mut self, note: String) -> Wrong {
         self.notes.push(note);
         self
-    }
-}
-
-/// One operand of an instruction, as it was found.
-#[derive(Clone, Debug)]
-struct Operand {
-    name: &'static str,
-    access: Access,
-    register: DescriptorRegister,
-    descriptor: Descriptor,
-    /// The hash of its bytes.
-    bytes: u64,
-}
-
-/// One instruction of the placed program.
-struct Expected {
-    /// Without its registers.
-    inst: Inst,
-    scalars: Vec<i64>,
-    before: Vec<Operand>,
-    after: Vec<Operand>,
-    /// Per operand: the number of its view.
-    fields: Vec<usize>,
-    /// Per view: the buffer, and the byte offset in it.
-    places: Vec<(Buffer, i64)>,
-    /// Per view: the step that last wrote its buffer.
-    writers: Vec<Option<usize>>,
-    layer: Option<(u32, u32)>,
-    cause: Cause,
-}
-
-/// The instructions of an interpreted program, and the tensors that it held.
-#[derive(Default)]
-pub(super) struct Recording {
-    /// Whether instructions are recorded, or tensors only.
-    instructions: bool,
-    steps: Vec<Expected>,
-    /// The last step that wrote each buffer.
-    writers: BTreeMap<Buffer, usize>,
-    /// After so many steps, this buffer holds this tensor in this view.
-    held: VecDeque<(usize, u32, Buffer, View)>,
-    pub(super) values: Values,
-}
-
-impl Tape for Recording {
-    fn before(&mut self, step: &Step<'_>) -> Result<(), Diagnostics> {
-        if !self.instructions {
-            return Ok(());
-        }
-        let inst = &step.compute.inst;
-        let writers = step.places.iter().map(|(buffer, _)| self.writers.get(buffer).copied()).collect();
-        self.steps.push(Expected {
-            inst: bare(inst),
-            scalars: scalars(inst, step.context),
-            before: operands(inst, step.context, |access| access != Access::Write),
-            after: Vec::new(),
-            fields: fields(inst),
-            places: step.places.to_vec(),
-            writers,
-            layer: step.layer,
-            cause: step.compute.cause.clone(),
-        });
-        Ok(())
-    }
-
-    fn after(&mut self, step: &Step<'_>) -> Result<(), Diagnostics> {
-        let Some(number) = self.steps.len().checked_sub(1) else { return Ok(()) };
-        let after = operands(&step.compute.inst, step.context, writes);
-        for operand in &after {
-            if let Some((buffer, _)) = step.places.get(operand.register.index()) {
-                self.writers.insert(*buffer, number);
-            }
-        }
-        self.steps[number].after = after;
-        Ok(())
-    }
-
-    fn holds(&mut self, tensor: &Tensor, held: &Held<'_>) -> Result<(), Diagnostics> {
-        self.held.push_back((self.steps.len(), tensor.number, held.buffer, held.view));
-        self.values.insert(tensor.number, held.value.clone());
-        Ok(())
-    }
-}
-
-impl Recording {
-    /// Of a placed program also the instructions, for the machine to follow.
-    pub(super) fn of(program: &Program) -> Recording {
-        Recording { instructions: program.placed, ..Recording::default() }
-    }
-
-    /// A recorder that follows a machine along this recording.
-    pub(super) fn follow<'a>(
-        &'a self,
-        program: &'a Program,
-        addresses: &'a Addresses,
-        content: &'a ImageContent,
-    ) -> Follower<'a> {
-        let mut queues: [VecDeque<usize>; AGENTS] = Default::default();
-        for (number, step) in self.steps.iter().enumerate() {
-            queues[usize::from(step.inst.engine().code())].push_back(number);
-        }
-        Follower {
-            recording: self,
-            program,
-            addresses,
-            content,
-            queues,
-            current: [None; AGENTS],
-            executed: 0,
-            dispatched: 0,
-            at: BTreeMap::new(),
-            loads: [None; DescriptorRegister::COUNT],
-            captured: Default::default(),
-            writes: Vec::new(),
-            held: self.held.clone(),
-            values: Values::new(),
-            wrong: None,
-        }
     }
 }
 
@@ -191,6 +72,38 @@ pub(super) struct Follower<'a> {
     held: VecDeque<(usize, u32, Buffer, View)>,
     values: Values,
     wrong: Option<Wrong>,
+}
+
+impl<'a> Follower<'a> {
+    /// A recorder that follows a machine along this recording.
+    pub(super) fn new(
+        recording: &'a Recording,
+        program: &'a Program,
+        addresses: &'a Addresses,
+        content: &'a ImageContent,
+    ) -> Follower<'a> {
+        let mut queues: [VecDeque<usize>; AGENTS] = Default::default();
+        for (number, step) in recording.steps.iter().enumerate() {
+            queues[usize::from(step.inst.engine().code())].push_back(number);
+        }
+        Follower {
+            recording,
+            program,
+            addresses,
+            content,
+            queues,
+            current: [None; AGENTS],
+            executed: 0,
+            dispatched: 0,
+            at: BTreeMap::new(),
+            loads: [None; DescriptorRegister::COUNT],
+            captured: Default::default(),
+            writes: Vec::new(),
+            held: recording.held.clone(),
+            values: Values::new(),
+            wrong: None,
+        }
+    }
 }
 
 impl Recorder for Follower<'_> {
@@ -222,7 +135,11 @@ impl Recorder for Follower<'_> {
             return;
         }
         self.wrong = match self.current[engine] {
-            None => Some(self.wrong_at(pc, "the program has no further instruction for this engine".to_string(), None)),
+            None => Some(self.wrong_at(
+                pc,
+                "is one too many: the program has no further instruction for this engine".to_string(),
+                None,
+            )),
             Some(step) => {
                 self.at.insert(step, pc);
                 self.check_before(step, pc, &word.inst, context, &loads)
@@ -257,7 +174,7 @@ impl Follower<'_> {
         if let (None, Some(step)) = (&self.wrong, left) {
             let last = self.at.values().max().copied().unwrap_or(0);
             let next = &self.recording.steps[step];
-            let reason = format!("the code ends here, but the program goes on with `{}`", next.inst);
+            let reason = format!("is the last, but the program goes on with `{}`", next.template);
             self.wrong = Some(self.wrong_at(last, reason, Some(step)));
         }
         (self.executed, self.wrong, self.values)
@@ -293,12 +210,12 @@ impl Follower<'_> {
     ) -> Option<Wrong> {
         let want = &self.recording.steps[step];
         if bare(inst) != want.inst {
-            let reason = format!("the program says `{}` here (registers aside)", want.inst);
+            let reason = format!("is not what the program says, `{}` (registers aside)", want.template);
             return Some(self.wrong_at(pc, reason, Some(step)));
         }
         let found = scalars(inst, context);
         if found != want.scalars {
-            let reason = format!("its register operands are {found:?}, the program says {:?}", want.scalars);
+            let reason = format!("has the register operands {found:?}, the program says {:?}", want.scalars);
             return Some(self.wrong_at(pc, reason, Some(step)));
         }
         // All operands, to look at where they are; the bytes only of those that are read.
@@ -320,7 +237,7 @@ impl Follower<'_> {
     fn check_after(&self, step: usize, pc: u32, found: &[Operand]) -> Option<Wrong> {
         let want = &self.recording.steps[step];
         let (operand, _) = found.iter().zip(&want.after).find(|(operand, want)| operand.bytes != want.bytes)?;
-        let reason = format!("`{}` is another result than the program computes from the same operands", operand.name);
+        let reason = format!("computes another `{}` than the program does from the same operands", operand.name);
         Some(self.wrong_at(pc, reason, Some(step)))
     }
 
@@ -407,7 +324,7 @@ impl Follower<'_> {
                 self.wrong_at(last, reason, None)
             }
             _ => {
-                let reason = format!("its operand `{}` (`{name}`) holds other bytes than the program's", operand.name);
+                let reason = format!("finds other bytes than the program in its operand `{}` (`{name}`)", operand.name);
                 self.wrong_at(pc, reason, Some(step))
             }
         }
@@ -423,16 +340,20 @@ impl Follower<'_> {
     }
 
     fn wrong_at(&self, pc: u32, reason: String, step: Option<usize>) -> Wrong {
-        let cause = step.map(|step| &self.recording.steps[step].cause);
-        let notes = cause
-            .filter(|cause| !cause.graph_op.is_empty())
-            .map(|cause| format!("the program's instruction implements `{}`", cause.graph_op));
-        let mut notes: Vec<String> = notes.into_iter().collect();
+        let origin = self.origin(pc);
+        let own = |cause: &&Cause| {
+            !cause.graph_op.is_empty() && origin.as_ref().is_none_or(|own| *own.graph != *cause.graph_op)
+        };
+        let cause = step.map(|step| &self.recording.steps[step].cause).filter(own);
+        let mut notes: Vec<String> = cause
+            .map(|cause| format!("the program's instruction implements `{}`", cause.graph_op))
+            .into_iter()
+            .collect();
         if let Some((layer, count)) = step.and_then(|step| self.recording.steps[step].layer) {
             notes.push(format!("in layer {layer} of {count} (counted from 0)"));
         }
         let nodes = self.nodes(pc, step);
-        Wrong { pc, text: self.text(pc), reason, notes, origin: self.origin(pc), nodes }
+        Wrong { pc, text: self.text(pc), reason, notes, origin, nodes }
     }
 
     fn text(&self, pc: u32) -> String {
@@ -457,74 +378,9 @@ impl Follower<'_> {
     }
 }
 
-/// Whether an instruction stands for one of the tile program; synchronisation and the control unit's own do not.
-fn compares(inst: &Inst) -> bool {
-    inst.engine() != narae_isa::Engine::Scu && !matches!(inst, Inst::QueueSync(_))
-}
-
-fn writes(access: Access) -> bool {
-    matches!(access, Access::Write | Access::ReadWrite)
-}
-
 fn space(memory: Memory) -> Space {
     match memory {
         Memory::Dram => Space::Dram,
         Memory::Sram => Space::Sram,
     }
-}
-
-/// An instruction with all registers the same, to compare everything else.
-fn bare(inst: &Inst) -> Inst {
-    let mut bare = *inst;
-    if let (Some(descriptor), Some(scalar)) = (DescriptorRegister::new(0), ScalarRegister::new(0)) {
-        bare.map_descriptors(|_| descriptor);
-        bare.map_registers(|_| scalar);
-    }
-    bare
-}
-
-/// The values of the scalar registers that an instruction names, in the order of its fields.
-fn scalars(inst: &Inst, context: &Context<'_>) -> Vec<i64> {
-    let mut values = Vec::new();
-    let mut copy = *inst;
-    copy.map_registers(|register| {
-        values.push(context.scalars[register.index()]);
-        register
-    });
-    values
-}
-
-/// The operands whose access passes, with the hash of their bytes.
-fn operands(inst: &Inst, context: &Context<'_>, wanted: impl Fn(Access) -> bool) -> Vec<Operand> {
-    let mut found = Vec::new();
-    inst.visit_operands(&mut |operand| {
-        if let Some(descriptor) = context.descriptors[operand.register.index()].filter(|_| wanted(operand.access)) {
-            let (name, access, register) = (operand.name, operand.access, operand.register);
-            found.push(Operand { name, access, register, descriptor, bytes: hash(&descriptor, context) });
-        }
-    });
-    found
-}
-
-/// The views of a template's operands: its descriptor fields number them.
-fn fields(template: &Inst) -> Vec<usize> {
-    let mut fields = Vec::new();
-    template.visit_operands(&mut |operand| fields.push(operand.register.index()));
-    fields
-}
-
-fn hash(descriptor: &Descriptor, context: &Context<'_>) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    match descriptor {
-        Descriptor::Tensor(view) => match tensor(context.memory, view) {
-            Ok(tensor) => tensor.bytes.hash(&mut hasher),
-            Err(fault) => fault.message.hash(&mut hasher),
-        },
-        Descriptor::Weight(weight) => {
-            let bytes = context.memory.bytes(Space::Dram, weight.base, weight.packed_bytes());
-            bytes.map(<[u8]>::to_vec).unwrap_or_default().hash(&mut hasher);
-        }
-        Descriptor::Parameters(_) => {}
-    }
-    hasher.finish()
 }

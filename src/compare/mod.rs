@@ -8,10 +8,11 @@
 //! the placed program (`lockstep`). The compiler keeps the names of ONNX tensors on the way, so that what a stage still computes
 //! is found in it, layer by layer inside of loops; a tensor that was fused away is not compared. Names decide nothing: the program is the
 //! one that `narae compile` writes. The same weight formats stand in all stages behind `decide`, so that what quantization costs is
-//! seen there and nowhere else.
+//! seen there and nowhere else. Positions that an attention mask leaves out are arbitrary, so they are not compared.
 
 mod laws;
 mod lockstep;
+mod recording;
 mod stages;
 mod verdict;
 
@@ -25,6 +26,7 @@ use narae_compiler::onnx::{Model, import_with_names};
 use narae_isa::{Diagnostic, Diagnostics, HostTensor, Image, codes};
 use narae_sim::{Limits, Machine};
 
+use self::lockstep::Follower;
 pub use self::lockstep::Wrong;
 use self::stages::Stages;
 pub use self::verdict::verdict;
@@ -154,7 +156,8 @@ fn run_instructions(
     let [entry] = compiled.content.metadata.entries.as_slice() else {
         unreachable!("without kept caches there is one entry")
     };
-    let mut follower = stages.tape.follow(&compiled.programs[0], &compiled.addresses[0], &compiled.content);
+    let (program, addresses) = (&compiled.programs[0], &compiled.addresses[0]);
+    let mut follower = Follower::new(&stages.tape, program, addresses, &compiled.content);
     let mut machine = Machine::new(Arc::new(image), Limits::default())?;
     let outcome = machine.run_recorded(&entry.name, inputs, &mut follower);
     let (count, wrong, held) = follower.finish();

@@ -3,24 +3,27 @@
 //! In: modules, as an observer of the compiler's pipeline. Out: one [`Stage`] each. Always holds: the reference is the imported graph; a
 //! tensor is compared with the last stage that computed it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use narae_compiler::graph::eval::{Watch, evaluate_watched};
 use narae_compiler::graph::names::Tensor;
 use narae_compiler::graph::{Graph, Op};
 use narae_compiler::pipeline::{Module, Observer, Pass};
-use narae_isa::{Diagnostic, Diagnostics, Element, HostTensor};
+use narae_isa::{Diagnostic, Diagnostics, Element, HostTensor, codes};
 
-use super::lockstep::Recording;
+use super::recording::Recording;
 use super::{Cell, Settings, Stage, Values};
 use crate::difference::{Difference, Tolerance};
 use crate::interpreter;
-use crate::npz::Arrays;
+use crate::npz::{Arrays, reinterpret};
+use crate::padding::Padding;
 
 /// The state of the comparison.
 pub(super) struct Stages<'a> {
     inputs: &'a Arrays,
+    /// What models compute at padded positions is arbitrary, so it is not compared.
+    padding: Option<Padding>,
     relative: Option<f64>,
     /// What the types inside of the model allow at least.
     floor: Tolerance,
@@ -40,6 +43,7 @@ impl<'a> Stages<'a> {
         let asked = settings.options.precision.element().map(|element| Tolerance::of([element; 2]));
         Stages {
             inputs,
+            padding: Padding::of_call(inputs),
             relative: settings.relative,
             floor: wider(inside(graph), asked.unwrap_or(NOTHING)),
             tensors: BTreeMap::new(),
@@ -55,25 +59,37 @@ impl<'a> Stages<'a> {
         let mut seen = Seen::default();
         let outputs = evaluate_watched(graph, self.inputs, &mut seen)?;
         self.tensors = seen.tensors;
-        let nothing = Arrays::new();
-        let expected = expected.unwrap_or(&nothing);
-        let named: Values = self
-            .tensors
-            .iter()
-            .filter_map(|(number, tensor)| Some((*number, expected.get(&tensor.name)?.clone())))
-            .collect();
-        let answered: Arrays = expected
-            .iter()
-            .filter(|(name, _)| outputs.contains_key(*name))
-            .map(|(n, t)| (n.clone(), t.clone()))
-            .collect();
-        self.reference = (named.clone(), answered.clone());
-        self.last = (named, answered);
-        let against = if expected.is_empty() { "nothing" } else { "the expected answers" };
-        self.add("import", against, false, &seen.values, &outputs);
+        self.known(expected, &outputs)?;
+        let against = if expected.is_some() { "the expected answers" } else { "nothing" };
+        let answer = |name: &str, got: &HostTensor| {
+            let want = expected?.get(name)?;
+            let carried = reinterpret(want.clone(), got.element);
+            let want = carried.as_ref().unwrap_or(want);
+            Some(self.cell(got, want, want))
+        };
+        let tensors =
+            seen.values.iter().filter_map(|(number, got)| Some((*number, answer(&self.tensors[number].name, got)?)));
+        let tensors = tensors.collect();
+        let answered = outputs.iter().filter_map(|(name, got)| Some((name.clone(), answer(name, got)?))).collect();
+        let (name, against) = ("import".to_string(), against.to_string());
+        self.stages.push(Stage { name, against, rounds: false, tensors, outputs: answered });
         self.reference = (seen.values.clone(), outputs.clone());
         self.last = (seen.values, outputs);
         Ok(())
+    }
+
+    /// Every expected array is a tensor of the model.
+    fn known(&self, expected: Option<&Arrays>, outputs: &Arrays) -> Result<(), Diagnostics> {
+        let tensors: BTreeSet<&str> = self.tensors.values().map(|tensor| tensor.name.as_str()).collect();
+        let names = expected.into_iter().flat_map(Arrays::keys);
+        let unknown = names.filter(|name| !tensors.contains(name.as_str()) && !outputs.contains_key(*name));
+        let problem = |name: &String| {
+            let what = format!("the expected answers have `{name}`, which no node of the model computes");
+            let outputs = outputs.keys().cloned().collect::<Vec<_>>().join(", ");
+            Diagnostic::new(&codes::E0601, what)
+                .help(format!("the outputs are {outputs}; tensors inside have ONNX's names"))
+        };
+        Diagnostics::check(unknown.map(problem).collect(), ())
     }
 
     /// What the machine held at the places where the placed program holds tensors.
@@ -107,7 +123,11 @@ impl<'a> Stages<'a> {
             (false, Some(relative)) => Tolerance { relative, ..by_type },
             (false, None) => wider(by_type, self.floor),
         };
-        Cell { step: Difference::between(got, last), total: Difference::between(got, reference), tolerance }
+        let between = |want: &HostTensor| match &self.padding {
+            Some(padding) => Difference::where_real(got, want, &|index| padding.counts(index, &want.dims)),
+            None => Difference::between(got, want),
+        };
+        Cell { step: between(last), total: between(reference), tolerance }
     }
 
     fn pass(&mut self, pass: &Pass, values: Values, outputs: Arrays) {

@@ -2,6 +2,7 @@
 //! the attention mask pads left out.
 
 use narae::npz::Arrays;
+use narae::padding::Padding;
 use narae_isa::HostTensor;
 
 /// A tolerance of the manifest.
@@ -22,35 +23,6 @@ pub struct Difference {
     pub worst: f64,
     /// Where the worst element is.
     pub index: Vec<usize>,
-}
-
-/// Which positions of an output are real: `[batch][token]` over the tokens of this call, and over all tokens so far.
-pub struct Padding {
-    new: Vec<Vec<bool>>,
-    total: Vec<Vec<bool>>,
-}
-
-impl Padding {
-    /// From the inputs of a call: `attention_mask` covers past and new tokens; `input_ids` says how many are new.
-    pub fn of_call(inputs: &Arrays) -> Option<Padding> {
-        let mask = inputs.get("attention_mask").filter(|mask| mask.rank() == 2)?;
-        let total: Vec<Vec<bool>> = mask.to_bool_vec().chunks(mask.dims[1].max(1)).map(<[bool]>::to_vec).collect();
-        let new = inputs.get("input_ids").map_or(mask.dims[1], |ids| ids.dims[1]).min(mask.dims[1]);
-        let new = total.iter().map(|row| row[row.len() - new..].to_vec()).collect();
-        Some(Padding { new, total })
-    }
-
-    /// Whether the element of output `name` at `index` belongs to a real position.
-    fn is_real(&self, name: &str, index: &[usize], dims: &[usize]) -> bool {
-        let at = |rows: &[Vec<bool>], token: usize| {
-            rows.get(index[0]).and_then(|row| row.get(token)).copied().unwrap_or(true)
-        };
-        match (name.starts_with("present"), dims.len()) {
-            (true, 4) => at(&self.total, index[2]),
-            (false, 3) if dims[1] == self.new.first().map_or(0, Vec::len) => at(&self.new, index[1]),
-            _ => true,
-        }
-    }
 }
 
 /// Compares one output.

@@ -5,6 +5,7 @@
 pub mod compare;
 pub mod wire;
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -80,4 +81,22 @@ pub fn narae_in<S: AsRef<std::ffi::OsStr>>(folder: &Path, arguments: &[S]) -> Ru
 /// Runs `narae` with these arguments.
 pub fn narae<S: AsRef<std::ffi::OsStr>>(arguments: &[S]) -> Run {
     narae_in(&root(), arguments)
+}
+
+/// What a stock mlir-opt says of a text. Where it is not installed (`.ci/run` installs it) the check is skipped, loudly, unless
+/// `NARAE_REQUIRE_MLIR` is set.
+pub fn mlir_opt(text: &str) {
+    let child = Command::new("mlir-opt-19")
+        .args(["--allow-unregistered-dialect", "--verify-roundtrip", "--split-input-file", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn();
+    let Ok(mut child) = child else {
+        assert!(std::env::var_os("NARAE_REQUIRE_MLIR").is_none(), "mlir-opt-19 is not installed");
+        return eprintln!("\nSKIPPED: mlir-opt-19 is not installed (apt-get install mlir-19-tools)\n");
+    };
+    child.stdin.take().expect("a pipe").write_all(text.as_bytes()).expect("mlir-opt reads");
+    let output = child.wait_with_output().expect("mlir-opt ends");
+    assert!(output.status.success(), "{}\n{text}", String::from_utf8_lossy(&output.stderr));
 }

@@ -273,7 +273,10 @@ impl<'m> Importer<'m> {
     pub(super) fn nodes(&mut self, nodes: &'m [NodeProto]) {
         match order(nodes) {
             Ok(order) => order.into_iter().for_each(|number| self.node(&nodes[number])),
-            Err(found) => self.problems.extend(found),
+            Err(found) => {
+                self.problems.extend(found);
+                nodes.iter().for_each(|node| self.outputs(node, None));
+            }
         }
     }
 

@@ -71,16 +71,22 @@ pub struct Origin {
 impl DebugInfo {
     /// Appends the origin of the next instruction `pc`; call with ascending `pc`.
     pub fn push(&mut self, pc: u32, origin: &Origin) {
-        let last = self.runs.last().and_then(|(_, last)| self.origins.get(*last as usize));
-        if last == Some(origin) {
-            return;
-        }
         let known = self.origins.iter().position(|other| other == origin);
-        let index = known.unwrap_or_else(|| {
-            self.origins.push(origin.clone());
-            self.origins.len() - 1
-        }) as u32;
-        self.runs.push((pc, index));
+        let index = known.map_or_else(|| self.add(origin.clone()), |index| index as u32);
+        self.run(pc, index);
+    }
+
+    /// A new origin's index, for a caller that knows that it is new.
+    pub fn add(&mut self, origin: Origin) -> u32 {
+        self.origins.push(origin);
+        self.origins.len() as u32 - 1
+    }
+
+    /// Says that the instructions from `pc` on come from origin number `index`; call with ascending `pc`.
+    pub fn run(&mut self, pc: u32, index: u32) {
+        if self.runs.last().map(|run| run.1) != Some(index) {
+            self.runs.push((pc, index));
+        }
     }
 
     /// The origin of an instruction.

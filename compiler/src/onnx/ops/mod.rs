@@ -70,8 +70,7 @@ pub fn rows() -> impl Iterator<Item = &'static Row> {
 pub fn find(domain: &str, name: &str, opset: Option<i64>) -> Result<&'static Row, Diagnostic> {
     let operator = if domain.is_empty() { name.to_string() } else { format!("{domain}::{name}") };
     let Some(rows) = INDEX.get(&(domain, name)) else {
-        return Err(Diagnostic::new(&codes::E0201, format!("operator `{operator}` is not supported"))
-            .help("`narae ops` lists what is"));
+        return Err(Diagnostic::new(&codes::E0201, format!("operator `{operator}` is not supported")));
     };
     let opset = opset.unwrap_or(NEWEST);
     let fitting = rows.iter().find(|row| (row.since..=row.until).contains(&opset));
