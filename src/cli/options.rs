@@ -44,6 +44,9 @@ enum LogitsName {
     All,
 }
 
+/// The name that stands for all lengths without a bound of their own.
+const REST: &str = "*";
+
 /// Options of the compiler.
 #[derive(clap::Args, Clone)]
 #[command(next_help_heading = "Compile options")]
@@ -72,6 +75,12 @@ pub struct CompileOptions {
     /// Fix a dim of the model; may be repeated
     #[arg(long = "dim", value_name = "NAME=N", value_parser = named_number)]
     dims: Vec<(String, i64)>,
+    /// The greatest value of a length of the model; '*' for every length that nothing else bounds; may be repeated
+    #[arg(long = "max", value_name = "NAME=N", value_parser = named_number)]
+    lengths: Vec<(String, i64)>,
+    /// The greatest extents of an input or output, one per axis; may be repeated
+    #[arg(long = "max-shape", value_name = "NAME=N,N", value_parser = named_shape)]
+    shapes: Vec<(String, Vec<usize>)>,
     /// Where past and present live: io (plain inputs and outputs) or state (on the chip)
     #[arg(long, value_enum, value_name = "PLACE", hide_possible_values = true)]
     kv_cache: Option<CacheName>,
@@ -124,6 +133,9 @@ impl CompileOptions {
         options.maxima.past = self.max_past;
         options.maxima.fixed = self.dims.clone();
         options.verify_each = self.watch.verifies();
+        options.maxima.lengths = self.lengths.iter().filter(|(name, _)| name != REST).cloned().collect();
+        options.maxima.fallback = self.lengths.iter().find(|(name, _)| name == REST).map(|(_, most)| *most);
+        options.maxima.shapes = vec![self.shapes.iter().cloned().collect()];
         options.name = model.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         Ok(options)
     }
@@ -149,4 +161,12 @@ fn named_number(text: &str) -> Result<(String, i64), String> {
 fn law_name(text: &str) -> Result<String, String> {
     let names: Vec<&str> = rules::laws().iter().map(|law| law.name).collect();
     if names.contains(&text) { Ok(text.to_string()) } else { Err(format!("the laws are {}", names.join(", "))) }
+}
+
+/// `NAME=N,N`; nothing behind the sign for a scalar.
+fn named_shape(text: &str) -> Result<(String, Vec<usize>), String> {
+    let (name, extents) = text.split_once('=').ok_or_else(|| format!("`{text}` is not NAME=N,N"))?;
+    let number = |extent: &str| extent.trim().parse().map_err(|_| format!("`{extent}` is not a number"));
+    let extents = extents.split(',').filter(|extent| !extent.is_empty()).map(number).collect::<Result<_, _>>()?;
+    Ok((name.to_string(), extents))
 }

@@ -310,7 +310,7 @@ impl Dim {
 
     /// The least and the greatest value that the bounds of the symbols allow; `None` where there is no limit.
     pub fn bounds(&self, symbols: &Symbols) -> (Option<i64>, Option<i64>) {
-        super::symbols::bounds(self, symbols)
+        super::interval::of_dim(self, &|symbol| symbols.interval(symbol))
     }
 
     /// The one symbol of a dim `c * symbol + rest` with known `c` and `rest`, and its value where the dim is `target`.

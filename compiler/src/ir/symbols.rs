@@ -8,6 +8,7 @@
 use cranelift_entity::{EntityRef, PrimaryMap};
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::interval::{self, Interval};
 use super::polynomial::Atom;
 use super::{Dim, Symbol, Value};
 
@@ -298,6 +299,15 @@ impl Symbols {
         Ok(())
     }
 
+    /// The least and the greatest value of a symbol.
+    pub fn interval(&self, symbol: Symbol) -> Interval {
+        let row = &self.table[symbol];
+        match &row.replacement {
+            Some(value) => interval::of_dim(value, &|symbol| self.interval(symbol)),
+            None => (row.lower, row.upper),
+        }
+    }
+
     /// The smaller dim, decided by bounds where they tell.
     pub fn minimum(&self, a: &Dim, b: &Dim) -> Dim {
         match self.compare(a, b) {
@@ -348,94 +358,4 @@ fn occurrences(dim: &Dim, wanted: Symbol) -> usize {
         false
     });
     count
-}
-
-type Interval = (Option<i64>, Option<i64>);
-
-/// Interval arithmetic over the expression. Unlimited ends and overflows are `None`.
-pub(super) fn bounds(dim: &Dim, symbols: &Symbols) -> Interval {
-    if let Some(value) = dim.as_const() {
-        return (Some(value), Some(value));
-    }
-    let Some(polynomial) = dim.polynomial() else { return (None, None) };
-    let mut total = (Some(0), Some(0));
-    for (monomial, coefficient) in &polynomial.terms {
-        let mut product = (Some(*coefficient), Some(*coefficient));
-        for (atom, power) in monomial {
-            let interval = atom_bounds(atom, symbols);
-            for _ in 0..*power {
-                product = multiply(product, interval);
-            }
-        }
-        total = (
-            total.0.zip(product.0).and_then(|(a, b)| i64::checked_add(a, b)),
-            total.1.zip(product.1).and_then(|(a, b)| i64::checked_add(a, b)),
-        );
-    }
-    total
-}
-
-fn atom_bounds(atom: &Atom, symbols: &Symbols) -> Interval {
-    match atom {
-        Atom::Symbol(symbol) => {
-            let row = symbols.data(*symbol);
-            match &row.replacement {
-                Some(value) => bounds(value, symbols),
-                None => (row.lower, row.upper),
-            }
-        }
-        Atom::FloorDiv(a, b) => {
-            let (lower, upper) = bounds(a, symbols);
-            match b.as_const() {
-                Some(divisor) if divisor > 0 => {
-                    (lower.map(|l| l.div_euclid(divisor)), upper.map(|u| u.div_euclid(divisor)))
-                }
-                // A positive divisor brings the quotient of a non-negative number towards zero.
-                _ if lower.is_some_and(|l| l >= 0) && bounds(b, symbols).0.is_some_and(|l| l >= 0) => (Some(0), upper),
-                _ => (None, None),
-            }
-        }
-        Atom::Mod(_, b) => match bounds(b, symbols) {
-            (Some(lower), upper) if lower >= 0 => (Some(0), upper.map(|u| u.saturating_sub(1))),
-            _ => (None, None),
-        },
-        Atom::Min(a, b) => {
-            let (a, b) = (bounds(a, symbols), bounds(b, symbols));
-            (a.0.zip(b.0).map(|(a, b)| a.min(b)), [a.1, b.1].into_iter().flatten().min())
-        }
-        Atom::Max(a, b) => {
-            let (a, b) = (bounds(a, symbols), bounds(b, symbols));
-            ([a.0, b.0].into_iter().flatten().max(), a.1.zip(b.1).map(|(a, b)| a.max(b)))
-        }
-    }
-}
-
-fn multiply(a: Interval, b: Interval) -> Interval {
-    if let ((Some(a0), Some(a1)), (Some(b0), Some(b1))) = (a, b) {
-        let products = [a0.checked_mul(b0), a0.checked_mul(b1), a1.checked_mul(b0), a1.checked_mul(b1)];
-        if products.iter().any(Option::is_none) {
-            return (None, None);
-        }
-        let found = products.into_iter().flatten();
-        return (found.clone().min(), found.max());
-    }
-    match (sign(a), sign(b)) {
-        (Some(true), Some(true)) => {
-            (a.0.zip(b.0).and_then(|(x, y)| x.checked_mul(y)), a.1.zip(b.1).and_then(|(x, y)| x.checked_mul(y)))
-        }
-        (Some(false), Some(true)) => (None, a.1.zip(b.0).and_then(|(x, y)| x.checked_mul(y))),
-        (Some(true), Some(false)) => (None, a.0.zip(b.1).and_then(|(x, y)| x.checked_mul(y))),
-        _ => (None, None),
-    }
-}
-
-/// `Some(true)` if never negative, `Some(false)` if never positive.
-fn sign(interval: Interval) -> Option<bool> {
-    if interval.0.is_some_and(|l| l >= 0) {
-        Some(true)
-    } else if interval.1.is_some_and(|u| u <= 0) {
-        Some(false)
-    } else {
-        None
-    }
 }

@@ -171,7 +171,7 @@ impl Lowering {
             let bound = self.upper_bound(dim, name)?;
             capacity = capacity.checked_mul(bound).filter(|&bytes| bytes < 1 << 50).ok_or_else(|| {
                 Diagnostic::new(&codes::E0402, format!("`{name}` may need more than {} TiB", 1 << 10))
-                    .help("lower the maxima of the dynamic dims with --dim or --max-…")
+                    .help("lower the maxima of the dynamic dims with --max or --max-…")
             })?;
         }
         let data = BufferData { home, capacity, element, dims: dims.to_vec(), name: name.to_string() };
@@ -192,7 +192,7 @@ impl Lowering {
                 &codes::E0302,
                 format!("a dim of `{name}` has no maximum: it depends on {}", free.join(", ")),
             )
-            .help(format!("give a maximum, for example --dim {}=128", free.first().unwrap_or(&"NAME")))
+            .help(format!("give a maximum, for example --max {}=128", free.first().unwrap_or(&"NAME")))
         })
     }
 

@@ -1,16 +1,24 @@
-//! The greatest value of every length that only the inputs decide.
+//! The greatest value of every length.
 //!
-//! In: a graph whose input dims are symbols, what the user said. Out: a bound for every symbol that an input defines, or one
-//! report of all symbols without one. A length is known by its place: axis 0 of any input is the batch, axis 1 of a matrix of
+//! In: a graph whose dims are symbols, what the user said. Out: a bound for every symbol that an input defines, or one report of all
+//! symbols without one; and bounds of lengths that the program computes, as far as they follow from the model (`derive`) or from what
+//! the user said of outputs (`narrow`). A length is known by its place: axis 0 of any input is the batch, axis 1 of a matrix of
 //! integers the sequence, the position axis of a cache the past. The past has a usual bound, 2048; any other length needs
-//! `--dim NAME=N`.
+//! `--max NAME=N`.
+
+mod derive;
+mod narrow;
+mod ranges;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use narae_isa::{Diagnostic, Diagnostics, codes};
 
 use crate::graph::Graph;
-use crate::ir::{Symbol, SymbolDefinition};
+use crate::ir::{Node, Symbol, SymbolDefinition};
 
 /// What the user said about lengths.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,9 +31,11 @@ pub struct Maxima {
     pub past: Option<i64>,
     /// `--dim NAME=N`: the length is N.
     pub fixed: Vec<(String, i64)>,
-    /// Shapes of inputs that will be given: a length without another bound takes the greatest one seen.
+    /// `--max NAME=N`: the length is at most N.
+    pub lengths: Vec<(String, i64)>,
+    /// `--max-shape NAME=N,N`, and the shapes of inputs that will be given: no extent of the input or output is greater.
     pub shapes: Vec<BTreeMap<String, Vec<usize>>>,
-    /// Other lengths get this bound instead of an error.
+    /// `--max '*=N'`: every other length gets this bound instead of an error.
     pub fallback: Option<i64>,
 }
 
@@ -57,8 +67,72 @@ pub fn fix(graph: &mut Graph, maxima: &Maxima) -> Result<(), Diagnostics> {
     Diagnostics::check(problems, ())
 }
 
-/// Gives every length that an input defines its bound.
+/// Gives every length its bound: those that inputs define must have one afterwards.
 pub fn bind(graph: &mut Graph, maxima: &Maxima) -> Result<(), Diagnostics> {
+    let mut problems: Vec<Diagnostic> = Vec::new();
+    for (name, most) in &maxima.lengths {
+        if !limit(graph, name, *most) {
+            let message = format!("--max {name}={most}: the model has no length of that name");
+            problems.push(Diagnostic::new(&codes::E0401, message));
+        }
+    }
+    problems.extend(bind_inputs(graph, maxima));
+    for port in graph.outputs().to_vec() {
+        for (axis, dim) in graph.dims(port.value).to_vec().iter().enumerate() {
+            if let Some(most) = greatest(maxima, &port.name, axis) {
+                narrow::narrow(&mut graph.symbols, dim, most);
+            }
+        }
+    }
+    derive::derive(graph);
+    if let Some(most) = maxima.fallback {
+        limit_rest(graph, most);
+        derive::derive(graph);
+    }
+    Diagnostics::check(problems, ())
+}
+
+/// Bounds the lengths of a name, in bodies as well; whether there are any.
+fn limit(graph: &mut Graph, name: &str, most: i64) -> bool {
+    let found = graph.symbols.find(name);
+    if let Some(symbol) = found {
+        narrow::narrow(&mut graph.symbols, &symbol.into(), most);
+    }
+    let inside = in_bodies(graph, &mut |body| limit(body, name, most));
+    found.is_some() || inside
+}
+
+/// Bounds every length that has no bound, in bodies as well.
+fn limit_rest(graph: &mut Graph, most: i64) {
+    let open: Vec<Symbol> = derive::open(&graph.symbols).collect();
+    open.into_iter().for_each(|symbol| graph.symbols.bound(symbol, None, Some(most)));
+    in_bodies(graph, &mut |body| {
+        limit_rest(body, most);
+        true
+    });
+}
+
+/// Changes all bodies in a graph; whether any change said yes.
+fn in_bodies(graph: &mut Graph, change: &mut dyn FnMut(&mut Graph) -> bool) -> bool {
+    let with_bodies: Vec<Node> =
+        graph.nodes().filter(|(_, node)| !node.op.regions().is_empty()).map(|(node, _)| node).collect();
+    let mut any = false;
+    for node in with_bodies {
+        let mut op = graph.node(node).op.clone();
+        op.regions_mut().into_iter().for_each(|body| any |= change(Arc::make_mut(body)));
+        graph.replace_op(node, op);
+    }
+    any
+}
+
+/// The greatest extent that was said of an axis of an input or output.
+fn greatest(maxima: &Maxima, name: &str, axis: usize) -> Option<i64> {
+    let extents = maxima.shapes.iter().filter_map(|shapes| shapes.get(name)?.get(axis));
+    extents.max().and_then(|&extent| i64::try_from(extent).ok())
+}
+
+/// Gives every length that an input defines its bound.
+fn bind_inputs(graph: &mut Graph, maxima: &Maxima) -> Vec<Diagnostic> {
     let free: Vec<Symbol> = graph
         .symbols
         .iter()
@@ -74,14 +148,15 @@ pub fn bind(graph: &mut Graph, maxima: &Maxima) -> Result<(), Diagnostics> {
             Role::Past => maxima.past,
             Role::Other => None,
         };
-        let bound = asked.or_else(|| seen(graph, symbol, maxima)).or(maxima.fallback).or(usual(role));
-        match bound {
+        let known = graph.symbols.data(symbol).upper.is_some();
+        let rest = maxima.fallback.or(usual(role)).filter(|_| !known);
+        match asked.or_else(|| seen(graph, symbol, maxima)).or(rest) {
             Some(bound) => graph.symbols.bound(symbol, Some(0), Some(bound)),
-            None if graph.symbols.data(symbol).upper.is_some() => {}
+            None if known => {}
             None => problems.push(unbounded(graph, symbol, role)),
         }
     }
-    Diagnostics::check(problems, ())
+    problems
 }
 
 /// The bound of a length that nobody spoke of; only the past has one.
@@ -94,18 +169,15 @@ fn usual(role: Role) -> Option<i64> {
 
 /// The greatest extent that the given inputs have where the symbol stands alone.
 fn seen(graph: &Graph, symbol: Symbol, maxima: &Maxima) -> Option<i64> {
-    let mut greatest = None;
-    for shapes in &maxima.shapes {
-        for port in graph.inputs() {
-            let Some(shape) = shapes.get(&port.name) else { continue };
-            for (dim, &extent) in graph.dims(port.value).iter().zip(shape) {
-                if graph.symbols.resolve(dim).as_symbol() == Some(symbol) {
-                    greatest = greatest.max(i64::try_from(extent).ok());
-                }
+    let mut most = None;
+    for port in graph.inputs() {
+        for (axis, dim) in graph.dims(port.value).iter().enumerate() {
+            if graph.symbols.resolve(dim).as_symbol() == Some(symbol) {
+                most = most.max(greatest(maxima, &port.name, axis));
             }
         }
     }
-    greatest
+    most
 }
 
 fn role(graph: &Graph, symbol: Symbol) -> Role {
@@ -147,7 +219,7 @@ fn unbounded(graph: &Graph, symbol: Symbol, role: Role) -> Diagnostic {
         Role::Batch => String::from("--max-batch N"),
         Role::Sequence => String::from("--max-seq N"),
         Role::Past => String::from("--max-past N"),
-        Role::Other => format!("--dim {}=N", row.name),
+        Role::Other => format!("--max {}=N", row.name),
     };
     Diagnostic::new(&codes::E0302, format!("dim `{}`{place} has no maximum", row.name))
         .help(format!("give it with {flag}"))
