@@ -77,12 +77,10 @@ pub fn bind(graph: &mut Graph, maxima: &Maxima) -> Result<(), Diagnostics> {
         }
     }
     problems.extend(bind_inputs(graph, maxima));
-    for port in graph.outputs().to_vec() {
-        for (axis, dim) in graph.dims(port.value).to_vec().iter().enumerate() {
-            if let Some(most) = greatest(maxima, &port.name, axis) {
-                narrow::narrow(&mut graph.symbols, dim, most);
-            }
-        }
+    // What follows from the model helps to see what follows from an output's extent, and the other way round.
+    for _ in 0..2 {
+        derive::derive(graph);
+        bind_outputs(graph, maxima);
     }
     derive::derive(graph);
     if let Some(most) = maxima.fallback {
@@ -90,6 +88,17 @@ pub fn bind(graph: &mut Graph, maxima: &Maxima) -> Result<(), Diagnostics> {
         derive::derive(graph);
     }
     Diagnostics::check(problems, ())
+}
+
+/// Bounds what decides the extents of outputs of which a maximum was said.
+fn bind_outputs(graph: &mut Graph, maxima: &Maxima) {
+    for port in graph.outputs().to_vec() {
+        for (axis, dim) in graph.dims(port.value).to_vec().iter().enumerate() {
+            if let Some(most) = greatest(maxima, &port.name, axis) {
+                narrow::narrow(&mut graph.symbols, dim, most);
+            }
+        }
+    }
 }
 
 /// Bounds the lengths of a name, in bodies as well; whether there are any.

@@ -92,6 +92,7 @@ fn compute(graph: &Graph, node: &NodeData, sizes: &[usize]) -> Option<Vec<Dim>> 
         Op::Concat { axis } => concat(graph, node, *axis, sizes),
         Op::Gather { axis } => gather(operand(0)?, operand(1)?, &extents(0)?, *axis),
         Op::Unary { .. }
+        | Op::Bits { .. }
         | Op::ArgReduce { .. }
         | Op::Cumulate { .. }
         | Op::Softmax { .. }

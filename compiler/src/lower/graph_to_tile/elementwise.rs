@@ -25,6 +25,12 @@ impl Lowering {
             Op::Convert { saturate, .. } => {
                 isa::Convert { out: d(0), a: d(1), rounding: ScaleRounding::Up, saturate: *saturate }.into()
             }
+            Op::Bits { from, to, element } => {
+                let x = self.converted(scope.view(node.operands[0]), *from)?;
+                let bits = self.converted(View { element: *to, ..x }, *element)?;
+                scope.set_view(node.results[0], bits);
+                return Ok(());
+            }
             Op::Iota { axis, .. } => return self.iota(scope, node, *axis),
             Op::Quantize { axis, block, .. } => {
                 let zero = (node.operands.len() > 2).then_some(d(3));

@@ -302,6 +302,7 @@ impl Lowering {
             | GraphOp::Compare { .. }
             | GraphOp::Select {}
             | GraphOp::Convert { .. }
+            | GraphOp::Bits { .. }
             | GraphOp::Quantize { .. }
             | GraphOp::Dequantize { .. } => self.elementwise(scope, node),
             GraphOp::Reduce { .. }

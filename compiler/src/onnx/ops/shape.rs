@@ -1,7 +1,8 @@
 //! Operators that move elements without changing them.
 
 use narae_isa::{
-    BinaryFunction, CompareFunction, Diagnostic, Element, HostTensor, ReduceFunction, ScatterFunction, codes,
+    BinaryFunction, CompareFunction, Diagnostic, Element, HostTensor, ReduceFunction, ScatterFunction, UnaryFunction,
+    codes,
 };
 
 use super::slice::slice;
@@ -256,14 +257,11 @@ fn pad(c: &mut Call) -> Built<Vec<Value>> {
         let pads = c.attributes.ints("pads")?.ok_or_else(|| mismatch("pads are missing"))?;
         let value = c.attributes.float_or("value", 0.0)?;
         let element = c.element(x);
-        (pads.iter().copied().map(Dim::from).collect(), Some(c.scalar(element, value.into())?))
+        let pads: Vec<Border> = pads.iter().map(|&pad| Border::of(c, &pad.into())).collect();
+        (pads, Some(c.scalar(element, value.into())?))
     } else {
         let operand = c.input(1)?;
-        let pads = match c.known(operand) {
-            Some(pads) => pads,
-            None => c.shape_operand(operand, "pads", None)?,
-        };
-        (pads, c.optional(2))
+        (borders(c, operand)?, c.optional(2))
     };
     if pads.len() != 2 * axes.len() {
         return Err(mismatch(format!("{} pads for {} axes", pads.len(), axes.len())));
@@ -272,12 +270,43 @@ fn pad(c: &mut Call) -> Built<Vec<Value>> {
         Some(value) => Some(c.reshape(value, vec![])?),
         None => None,
     };
-    let (mut before, mut after) = (vec![Dim::ZERO; rank], vec![Dim::ZERO; rank]);
+    let (mut before, mut after) = (vec![Border::NONE; rank], vec![Border::NONE; rank]);
     for (index, &axis) in axes.iter().enumerate() {
         before[axis] = pads[index].clone();
         after[axis] = pads[axes.len() + index].clone();
     }
     Ok(vec![pad_or_crop(c, x, value, &before, &after, mode)?])
+}
+
+/// What happens at one end of an axis: elements are put there, or cut off.
+#[derive(Clone)]
+pub(super) struct Border {
+    put: Dim,
+    cut: Dim,
+}
+
+impl Border {
+    const NONE: Border = Border { put: Dim::ZERO, cut: Dim::ZERO };
+
+    /// The number of elements to put, or to cut if it is below zero.
+    pub(super) fn of(c: &Call, number: &Dim) -> Border {
+        let positive = |dim: &Dim| c.graph.symbols.maximum(dim, &Dim::ZERO);
+        Border { put: positive(number), cut: positive(&(&Dim::ZERO - number)) }
+    }
+}
+
+/// The borders that a list of numbers says. What is only seen when the program runs is read as two lengths, of which one is zero.
+fn borders(c: &mut Call, numbers: Value) -> Built<Vec<Border>> {
+    if let Some(known) = c.known(numbers) {
+        return Ok(known.iter().map(|number| Border::of(c, number)).collect());
+    }
+    let zero = c.integer(Element::I64, 0)?;
+    let puts = c.binary(BinaryFunction::Max, numbers, zero)?;
+    let cuts = c.unary(UnaryFunction::Neg, numbers)?;
+    let cuts = c.binary(BinaryFunction::Max, cuts, zero)?;
+    let puts = c.shape_operand(puts, "pad", Some(0))?;
+    let cuts = c.shape_operand(cuts, "cut", Some(0))?;
+    Ok(puts.into_iter().zip(cuts).map(|(put, cut)| Border { put, cut }).collect())
 }
 
 /// The axes are only seen when the program runs: the numbers are put where they belong.
@@ -291,7 +320,7 @@ fn pad_axes_at_run_time(c: &mut Call, x: Value, axes: Value, mode: PadMode) -> B
         let all = c.broadcast(zero, vec![Dim::from(rank)])?;
         let function = ScatterFunction::Replace;
         let all = c.op(Op::ScatterElements { axis: 0, function }, &[all, axes, part])?;
-        lists.push(c.shape_operand(all, "pads", None)?);
+        lists.push(borders(c, all)?);
     }
     let value = match c.optional(2).filter(|_| mode == PadMode::Constant) {
         Some(value) => Some(c.reshape(value, vec![])?),
@@ -300,30 +329,25 @@ fn pad_axes_at_run_time(c: &mut Call, x: Value, axes: Value, mode: PadMode) -> B
     pad_or_crop(c, x, value, &lists[0], &lists[1], mode)
 }
 
-/// Padding where the numbers are positive, cropping where they are negative.
+/// Cuts off and puts on.
 pub(super) fn pad_or_crop(
     c: &mut Call,
     x: Value,
     value: Option<Value>,
-    before: &[Dim],
-    after: &[Dim],
+    before: &[Border],
+    after: &[Border],
     mode: PadMode,
 ) -> Built {
-    let positive = |c: &Call, dims: &[Dim]| -> Vec<Dim> {
-        dims.iter().map(|dim| c.graph.symbols.maximum(dim, &Dim::ZERO)).collect()
-    };
-    let negated = |dims: &[Dim]| -> Vec<Dim> { dims.iter().map(|dim| &Dim::ZERO - dim).collect() };
-    let (front, back) = (positive(c, before), positive(c, after));
-    let (cut_front, cut_back) = (positive(c, &negated(before)), positive(c, &negated(after)));
     let mut y = x;
-    if cut_front.iter().chain(&cut_back).any(|dim| !dim.is(0)) {
-        let dims =
-            c.dims(x).iter().enumerate().map(|(axis, dim)| &(dim - &cut_front[axis]) - &cut_back[axis]).collect();
-        let steps = vec![1; before.len()];
-        y = c.op(Op::Slice { starts: cut_front, steps, dims }, &[y])?;
+    if before.iter().chain(after).any(|border| !border.cut.is(0)) {
+        let dims = c.dims(x);
+        let dims = dims.iter().enumerate().map(|(axis, dim)| &(dim - &before[axis].cut) - &after[axis].cut).collect();
+        let starts = before.iter().map(|border| border.cut.clone()).collect();
+        y = c.op(Op::Slice { starts, steps: vec![1; before.len()], dims }, &[y])?;
     }
-    let dims = c.dims(y).iter().enumerate().map(|(axis, dim)| &(dim + &front[axis]) + &back[axis]).collect();
-    c.pad(y, value, front, dims, mode)
+    let dims = c.dims(y);
+    let dims = dims.iter().enumerate().map(|(axis, dim)| &(dim + &before[axis].put) + &after[axis].put).collect();
+    c.pad(y, value, before.iter().map(|border| border.put.clone()).collect(), dims, mode)
 }
 
 fn tile(c: &mut Call) -> Built<Vec<Value>> {
@@ -433,15 +457,16 @@ fn center_crop_pad(c: &mut Call) -> Built<Vec<Value>> {
     if wanted.len() != axes.len() {
         return Err(mismatch(format!("{} sizes for {} axes", wanted.len(), axes.len())));
     }
-    let (mut before, mut after) = (vec![Dim::ZERO; rank], vec![Dim::ZERO; rank]);
+    let (mut before, mut after) = (vec![Border::NONE; rank], vec![Border::NONE; rank]);
     for (&axis, wanted) in axes.iter().zip(&wanted) {
         let missing = wanted - &c.dim(x, axis);
         // Padding and cropping both leave the smaller half in front.
         let half = |dim: &Dim| dim.floor_div(&Dim::from(2i64));
         let grown = half(&c.graph.symbols.maximum(&missing, &Dim::ZERO));
         let cut = half(&c.graph.symbols.maximum(&(&Dim::ZERO - &missing), &Dim::ZERO));
-        before[axis] = &grown - &cut;
-        after[axis] = &missing - &before[axis];
+        let front = &grown - &cut;
+        before[axis] = Border::of(c, &front);
+        after[axis] = Border::of(c, &(&missing - &front));
     }
     Ok(vec![pad_or_crop(c, x, None, &before, &after, PadMode::Constant)?])
 }
