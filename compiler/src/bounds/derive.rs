@@ -74,13 +74,17 @@ impl Flow {
         self.ranges.insert(value, ranges);
     }
 
+    fn of(&self, value: Value) -> Ranges {
+        self.ranges.get(&value).cloned().unwrap_or_else(Ranges::unknown)
+    }
+
     fn node(&mut self, graph: &mut Graph, node: Node) {
         let data = graph.node(node);
         let results = data.results.clone();
         let found = if data.op.regions().is_empty() {
             let fits = fits(graph, data);
             let data = graph.node(node);
-            let found = ranges::of_node(graph, data, &|index| self.ranges.get(&data.operands[index]).cloned());
+            let found = ranges::of_node(graph, data, &|index| self.of(data.operands[index]));
             fits.iter().for_each(|(dim, most)| narrow(&mut graph.symbols, dim, *most));
             found
         } else {
@@ -108,28 +112,27 @@ impl Flow {
             Op::While { trip, conditional, carried, symbols, body } => {
                 let first = usize::from(*conditional);
                 let trip = trip.bounds(&graph.symbols);
-                let initial: Vec<Vec<Interval>> = data.operands[first..]
-                    .iter()
-                    .map(|&value| graph.dims(value).iter().map(|dim| dim.bounds(&graph.symbols)).collect())
-                    .collect();
+                let initial = extents_of(graph, &data.operands[first..]);
                 let mut inputs = vec![None; 1 + *carried];
                 inputs.extend_from_slice(&operands[first + *carried..]);
                 let symbols = passed(symbols);
                 enter(body, &symbols, &inputs);
                 carried_extents(Arc::make_mut(body), first, &initial[..*carried], trip);
                 enter(body, &symbols, &inputs);
-                extents = output_extents(body);
-                extents.drain(..first);
-                for (index, dims) in extents.iter_mut().enumerate() {
-                    match initial.get(index).filter(|_| index < *carried) {
-                        // No iteration at all leaves the initial value.
-                        Some(initial) => dims.iter_mut().zip(initial).for_each(|(a, b)| *a = interval::either(*a, *b)),
-                        None => dims.insert(0, trip),
-                    }
-                }
+                // Carried values live where the body takes them from; what is stacked gets an axis in front.
+                let homes: Vec<Value> = body.inputs()[1..=*carried].iter().map(|port| port.value).collect();
+                extents = extents_of(body, &homes);
+                extents.extend(output_extents(body).into_iter().skip(first + *carried).map(|mut dims| {
+                    dims.insert(0, trip);
+                    dims
+                }));
             }
             Op::If { symbols, then_body, else_body } => {
                 let symbols = passed(symbols);
+                let taken = extents_of(graph, &data.operands[1..]);
+                [&mut *then_body, &mut *else_body]
+                    .into_iter()
+                    .for_each(|body| take_extents(Arc::make_mut(body), &taken));
                 let yes = enter(then_body, &symbols, &operands[1..]);
                 let no = enter(else_body, &symbols, &operands[1..]);
                 let both = |(a, b): (Option<Ranges>, Option<Ranges>)| Some(a?.either(&b?));
@@ -167,19 +170,34 @@ fn enter(graph: &mut Arc<Graph>, passed: &[Interval], inputs: &[Option<Ranges>])
     body(graph, inputs)
 }
 
+/// The bounds of the extents of values.
+fn extents_of(graph: &Graph, values: &[Value]) -> Vec<Vec<Interval>> {
+    let of = |dim: &Dim| graph.symbols.resolve(dim).bounds(&graph.symbols);
+    values.iter().map(|&value| graph.dims(value).iter().map(of).collect()).collect()
+}
+
+/// The symbols that inputs of a body define by their extents: symbol, input and axis.
+fn own_extents(body: &Graph) -> Vec<(Symbol, usize, usize)> {
+    let rows = body.symbols.iter().filter(|(_, row)| row.replacement.is_none());
+    let own = rows.filter_map(|(symbol, row)| match row.definition {
+        SymbolDefinition::Input { input, axis } => Some((symbol, input as usize, axis as usize)),
+        _ => None,
+    });
+    own.collect()
+}
+
+/// Bounds the symbols that the inputs of a branch define by their extents.
+fn take_extents(body: &mut Graph, inputs: &[Vec<Interval>]) {
+    for (symbol, input, axis) in own_extents(body) {
+        let found = inputs.get(input).and_then(|extents| extents.get(axis));
+        body.symbols.bound(symbol, None, found.and_then(|extent| extent.1));
+    }
+}
+
 /// What an extent of a carried value grows to: by the same number in every iteration, if that has a bound.
 fn carried_extents(body: &mut Graph, first: usize, initial: &[Vec<Interval>], trip: Interval) {
-    let inputs: Vec<(Symbol, usize, usize)> = body
-        .symbols
-        .iter()
-        .filter_map(|(symbol, row)| match row.definition {
-            SymbolDefinition::Input { input, axis } if row.replacement.is_none() => {
-                Some((symbol, (input as usize).checked_sub(1)?, axis as usize))
-            }
-            _ => None,
-        })
-        .collect();
-    for (symbol, index, axis) in inputs {
+    for (symbol, input, axis) in own_extents(body) {
+        let Some(index) = input.checked_sub(1) else { continue };
         let Some(initial) = initial.get(index).and_then(|dims| dims.get(axis)) else { continue };
         let after = body.symbols.resolve(&body.dims(body.outputs()[first + index].value)[axis]);
         let growth = (&after - &symbol.into()).bounds(&body.symbols);
@@ -194,8 +212,7 @@ fn carried_extents(body: &mut Graph, first: usize, initial: &[Vec<Interval>], tr
 
 /// The bounds of the extents of a body's outputs.
 fn output_extents(body: &Graph) -> Vec<Vec<Interval>> {
-    let of = |dim: &Dim| body.symbols.resolve(dim).bounds(&body.symbols);
-    body.outputs().iter().map(|port| body.dims(port.value).iter().map(of).collect()).collect()
+    extents_of(body, &body.outputs().iter().map(|port| port.value).collect::<Vec<Value>>())
 }
 
 /// Bounds the symbols that are the extents of a value.

@@ -18,9 +18,14 @@ const MAXIMUM_ELEMENTS: usize = 64;
 pub(super) struct Ranges(Vec<Interval>);
 
 /// The ranges of operands by position.
-type Operands<'a> = dyn Fn(usize) -> Option<Ranges> + 'a;
+type Operands<'a> = dyn Fn(usize) -> Ranges + 'a;
 
 impl Ranges {
+    /// Nothing is known.
+    pub(super) fn unknown() -> Ranges {
+        Ranges::all(ANY)
+    }
+
     fn all(interval: Interval) -> Ranges {
         Ranges(vec![interval])
     }
@@ -88,29 +93,29 @@ fn of_result(graph: &Graph, node: &NodeData, index: usize, operand: &Operands<'_
     match &node.op {
         Op::Iota { dims, axis, .. } => Some(below(&dims[*axis])),
         Op::Unary { function: UnaryFunction::Neg } => {
-            Some(combine(&[operand(0)?], elements(), |of| interval::negate(of[0])))
+            Some(combine(&[operand(0)], elements(), |of| interval::negate(of[0])))
         }
         Op::Unary { function: UnaryFunction::Abs } => {
             let size = |of: &[Interval]| interval::maximum(of[0], interval::negate(of[0]));
-            Some(combine(&[operand(0)?], elements(), size))
+            Some(combine(&[operand(0)], elements(), size))
         }
         Op::Binary { function } => {
             let function = binary(*function)?;
-            Some(combine(&[operand(0)?, operand(1)?], elements(), |of| function(of[0], of[1])))
+            Some(combine(&[operand(0), operand(1)], elements(), |of| function(of[0], of[1])))
         }
         Op::Compare { .. } => Some(Ranges::all((Some(0), Some(1)))),
-        Op::Select {} => Some(combine(&[operand(1)?, operand(2)?], elements(), |of| interval::either(of[0], of[1]))),
-        Op::Convert { to, .. } => convert(operand(0)?, *to),
-        Op::Reduce { function, .. } => reduce(graph, node, *function, &operand(0)?),
+        Op::Select {} => Some(combine(&[operand(1), operand(2)], elements(), |of| interval::either(of[0], of[1]))),
+        Op::Convert { to, .. } => convert(operand(0), *to),
+        Op::Reduce { function, .. } => reduce(graph, node, *function, &operand(0)),
         Op::Cumulate { axis, function: narae_isa::CumulateFunction::Sum, .. } => {
             let times = (Some(0), dims(0)[*axis].bounds(symbols).1);
-            Some(Ranges::all(interval::multiply(operand(0)?.hull(), times)))
+            Some(Ranges::all(interval::multiply(operand(0).hull(), times)))
         }
-        Op::Reshape { .. } => operand(0),
-        Op::Transpose { permutation } if permutation.len() == 1 => operand(0),
-        Op::Broadcast { .. } | Op::Transpose { .. } => Some(Ranges::all(operand(0)?.hull())),
+        Op::Reshape { .. } => Some(operand(0)),
+        Op::Transpose { permutation } if permutation.len() == 1 => Some(operand(0)),
+        Op::Broadcast { .. } | Op::Transpose { .. } => Some(Ranges::all(operand(0).hull())),
         Op::Slice { starts, steps, .. } => {
-            let ranges = operand(0)?;
+            let ranges = operand(0);
             let picked = match (starts.as_slice(), steps.as_slice()) {
                 ([start], [step]) => pick(graph, node, &ranges, start.as_const(), *step),
                 _ => None,
@@ -119,17 +124,17 @@ fn of_result(graph: &Graph, node: &NodeData, index: usize, operand: &Operands<'_
         }
         Op::Concat { .. } => concat(graph, node, operand),
         Op::Gather { .. } => {
-            let ranges = operand(0)?;
+            let ranges = operand(0);
             let picked = gather(graph, node, &ranges);
             Some(picked.unwrap_or_else(|| Ranges::all(ranges.hull())))
         }
-        Op::GatherElements { .. } | Op::GatherNd { .. } => Some(Ranges::all(operand(0)?.hull())),
+        Op::GatherElements { .. } | Op::GatherNd { .. } => Some(Ranges::all(operand(0).hull())),
         Op::ScatterElements { function: ScatterFunction::Replace, .. }
         | Op::ScatterNd { function: ScatterFunction::Replace } => {
-            let updates = Ranges::all(operand(2)?.hull());
-            Some(operand(0)?.either(&updates))
+            let updates = Ranges::all(operand(2).hull());
+            Some(operand(0).either(&updates))
         }
-        Op::TopK { .. } if index == 0 => Some(Ranges::all(operand(0)?.hull())),
+        Op::TopK { .. } if index == 0 => Some(Ranges::all(operand(0).hull())),
         Op::TopK { axis, .. } | Op::ArgReduce { axis, .. } => Some(below(&dims(0)[*axis])),
         Op::NonZero {} if index == 1 => Some(Ranges::all((Some(0), Dim::product(dims(0)).bounds(symbols).1))),
         Op::NonZero {} => Some(dims(0).iter().map(below).reduce(|a, b| a.either(&b)).unwrap_or(Ranges::all(ANY))),
@@ -203,7 +208,7 @@ fn gather(graph: &Graph, node: &NodeData, ranges: &Ranges) -> Option<Ranges> {
 }
 
 fn concat(graph: &Graph, node: &NodeData, operand: &Operands<'_>) -> Option<Ranges> {
-    let parts: Vec<Ranges> = (0..node.operands.len()).map(operand).collect::<Option<_>>()?;
+    let parts: Vec<Ranges> = (0..node.operands.len()).map(operand).collect();
     let list = graph.rank(node.results[0]) == 1;
     let apart = || {
         let lists = node.operands.iter().zip(&parts).map(|(&value, part)| spread(graph, value, part));
