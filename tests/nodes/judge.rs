@@ -8,13 +8,13 @@ use std::sync::Arc;
 
 use narae::compiler::bounds;
 use narae::compiler::compile::{Options, Precision, compile_graph};
-use narae::compiler::graph::Graph;
 use narae::compiler::graph::eval::evaluate;
+use narae::compiler::graph::{Graph, Port};
 use narae::compiler::onnx::{Limits, Model, import};
 use narae::compiler::pipeline::Unobserved;
 use narae::isa::chip::Chip;
 use narae::isa::image::Image;
-use narae::isa::{Diagnostics, HostTensor};
+use narae::isa::{Diagnostics, Element, HostTensor, Overflow};
 use narae::npz::Arrays;
 use narae::sim::Machine;
 
@@ -27,38 +27,66 @@ pub fn judge(case: &Case, chip: &Chip) -> Result<(), String> {
     let model = Model::open(case.model(), &Limits::default()).map_err(|problems| said("open", &problems))?;
     let mut graph = import(&model).map_err(|problems| said("import", &problems))?;
     let calls: Vec<(Arrays, Arrays)> = calls.iter().map(|call| named(&graph, call)).collect();
-    let mut ev = Ok(());
-    for (inputs, wanted) in &calls {
-        match evaluate(&graph, inputs) {
-            Err(problem) => ev = Err(format!("EV evaluate: {problem}")),
-            Ok(outputs) => {
-                if let Err(problem) = compare(&outputs, wanted, tolerance) {
-                    ev = Err(format!("EV evaluate: {problem}"))
-                }
-            }
-        }
-    }
     let options = options(chip, &calls);
     bounds::fix(&mut graph, &options.maxima).map_err(|problems| said("bounds", &problems))?;
-    let (compiled, _) =
-        compile_graph(graph, &options, &mut Unobserved).map_err(|problems| said("compile", &problems))?;
-    let bytes = compiled.to_bytes().map_err(|problems| said("encode", &problems))?;
-    let image = Image::from_bytes(&case.name, bytes).map_err(|problems| said("image", &problems))?;
-    let limits = narae::sim::Limits::default();
-    let mut machine = Machine::new(Arc::new(image), limits).map_err(|problems| said("machine", &problems))?;
-    for (inputs, wanted) in &calls {
-        let outcome = machine.run("main", inputs).map_err(|problems| said("run", &problems))?;
-        compare(&outcome.outputs, wanted, tolerance).map_err(|problem| format!("run: {problem} {ev:?}"))?;
+    let evaluated = evaluator(graph.clone(), &calls, tolerance);
+    let executed = instructions(graph, &case.name, &options, &calls, tolerance);
+    match (evaluated, executed) {
+        (Ok(()), executed) => executed,
+        (Err(problem), Ok(())) => Err(format!("only the evaluator fails: {problem}")),
+        (Err(evaluated), Err(executed)) => Err(format!("{executed}; {evaluated}")),
     }
-    ev
 }
 
-/// The options of a user who knows how large inputs and outputs get.
+/// The evaluator on the graph in the precision that is compiled for.
+fn evaluator(mut graph: Graph, calls: &[(Arrays, Arrays)], tolerance: Tolerance) -> Result<(), String> {
+    let ports = graph.set_precision(Element::F32);
+    let in_type = |tensors: &Arrays, ports: &[Port], elements: &dyn Fn(usize, &Port) -> Element| -> Arrays {
+        let convert = |(index, port): (usize, &Port)| {
+            let tensor = tensors.get(&port.name)?;
+            Some((port.name.clone(), tensor.convert(elements(index, port), Overflow::Wrap)))
+        };
+        ports.iter().enumerate().filter_map(convert).collect()
+    };
+    for (inputs, wanted) in calls {
+        let inputs = in_type(inputs, graph.inputs(), &|_, port| graph.element(port.value));
+        let outputs = evaluate(&graph, &inputs).map_err(|problem| format!("evaluate: {problem}"))?;
+        let outputs = in_type(&outputs, graph.outputs(), &|index, _| ports.outputs[index]);
+        compare(&outputs, wanted, tolerance).map_err(|problem| format!("evaluate: {problem}"))?;
+    }
+    Ok(())
+}
+
+/// The instructions of the chip, from compiling to the outputs.
+fn instructions(
+    graph: Graph,
+    name: &str,
+    options: &Options,
+    calls: &[(Arrays, Arrays)],
+    tolerance: Tolerance,
+) -> Result<(), String> {
+    let (compiled, _) =
+        compile_graph(graph, options, &mut Unobserved).map_err(|problems| said("compile", &problems))?;
+    let bytes = compiled.to_bytes().map_err(|problems| said("encode", &problems))?;
+    let image = Image::from_bytes(name, bytes).map_err(|problems| said("image", &problems))?;
+    let limits = narae::sim::Limits::default();
+    let mut machine = Machine::new(Arc::new(image), limits).map_err(|problems| said("machine", &problems))?;
+    for (inputs, wanted) in calls {
+        let outcome = machine.run("main", inputs).map_err(|problems| said("run", &problems))?;
+        compare(&outcome.outputs, wanted, tolerance).map_err(|problem| format!("run: {problem}"))?;
+    }
+    Ok(())
+}
+
+/// The options of a user who knows how large inputs and outputs get: `--precision f32 --max-shape NAME=…` for each of them, and
+/// `--max '*=N'`, where N is the longest extent among them.
 fn options(chip: &Chip, calls: &[(Arrays, Arrays)]) -> Options {
     let mut options = Options::new(chip.clone());
     options.precision = Precision::F32;
     let shapes = |arrays: &Arrays| arrays.iter().map(|(name, tensor)| (name.clone(), tensor.dims.clone())).collect();
     options.maxima.shapes = calls.iter().flat_map(|(inputs, outputs)| [shapes(inputs), shapes(outputs)]).collect();
+    let extents = options.maxima.shapes.iter().flat_map(|shapes| shapes.values().flatten());
+    options.maxima.fallback = extents.max().map(|&extent| extent as i64);
     options
 }
 
@@ -70,7 +98,7 @@ fn said(stage: &str, problems: &Diagnostics) -> String {
 }
 
 fn named(graph: &Graph, call: &Call) -> (Arrays, Arrays) {
-    let name = |ports: &[narae::compiler::graph::Port], tensors: &[HostTensor]| -> BTreeMap<String, HostTensor> {
+    let name = |ports: &[Port], tensors: &[HostTensor]| -> BTreeMap<String, HostTensor> {
         ports.iter().map(|port| port.name.clone()).zip(tensors.iter().cloned()).collect()
     };
     (name(graph.inputs(), &call.inputs), name(graph.outputs(), &call.outputs))

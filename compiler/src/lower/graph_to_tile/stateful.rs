@@ -103,10 +103,9 @@ impl Lowering {
         };
         let mut stacks = Vec::new();
         for &value in &node.results[frame.carried..] {
-            for (axis, symbol) in self.extents(scope, value) {
-                if axis == 0 {
-                    self.block.push(Op::Let { symbol, value: Dim::ZERO });
-                }
+            // Where nothing is stacked, extents that nobody knows are zero.
+            for (_, symbol) in self.extents(scope, value) {
+                self.block.push(Op::Let { symbol, value: Dim::ZERO });
             }
             let dims = scope.value_dims(value);
             let mut room = dims.clone();
@@ -158,11 +157,12 @@ impl Lowering {
         let carried = first + frame.carried;
         let index = Dim::from(index);
         for ((stack, from), &value) in stacks.iter().zip(&outputs[carried..]).zip(&node.results[frame.carried..]) {
-            self.copy(stack.select(0, &index), from.clone());
             for (axis, symbol) in self.extents(scope, value) {
                 let value = if axis == 0 { &index + &Dim::ONE } else { from.dims[axis - 1].clone() };
                 self.block.push(Op::Let { symbol, value });
             }
+            // The extents that were just set are those of this iteration's tensor.
+            self.copy(View { dims: from.dims.clone(), ..stack.select(0, &index) }, from.clone());
         }
         // New values first to working memory: one may be the old value of another.
         let mut news = Vec::new();

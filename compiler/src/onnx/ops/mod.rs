@@ -17,6 +17,7 @@ mod elementwise;
 mod indexing;
 mod matrix;
 mod normalization;
+mod pad;
 mod quantization;
 mod reduce;
 mod resize;
@@ -38,6 +39,7 @@ const FAMILIES: &[&[Row]] = &[
     elementwise::ROWS,
     activation::ROWS,
     shape::ROWS,
+    pad::ROWS,
     indexing::ROWS,
     reduce::ROWS,
     matrix::ROWS,

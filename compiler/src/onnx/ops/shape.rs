@@ -1,13 +1,9 @@
 //! Operators that move elements without changing them.
 
-use narae_isa::{
-    BinaryFunction, CompareFunction, Diagnostic, Element, HostTensor, ReduceFunction, ScatterFunction, UnaryFunction,
-    codes,
-};
+use narae_isa::{BinaryFunction, CompareFunction, Diagnostic, Element, HostTensor, ReduceFunction, codes};
 
 use super::slice::slice;
 use crate::graph::Op;
-use crate::graph::ops::PadMode;
 use crate::ir::{Dim, Value};
 use crate::onnx::builder::{Built, mismatch, unsupported};
 use crate::onnx::call::{Call, NEWEST, Row, microsoft, onnx};
@@ -22,13 +18,11 @@ pub(super) const ROWS: &[Row] = &[
     onnx("Concat", 4, NEWEST, "any", concat),
     onnx("Split", 2, NEWEST, "any", split),
     onnx("Slice", 1, NEWEST, "any", slice),
-    onnx("Pad", 2, NEWEST, "any", pad),
     onnx("Tile", 6, NEWEST, "any", tile),
     onnx("Trilu", 14, NEWEST, "any", trilu),
     microsoft("Trilu", "any", trilu),
     onnx("DepthToSpace", 1, NEWEST, "any", depth_to_space),
     onnx("SpaceToDepth", 1, NEWEST, "any", space_to_depth),
-    onnx("CenterCropPad", 18, NEWEST, "any", center_crop_pad),
     onnx("ReverseSequence", 10, NEWEST, "any", reverse_sequence),
 ];
 
@@ -235,121 +229,6 @@ fn even_split(whole: &Dim, parts: i64, outputs: usize, ragged: bool) -> Built<Ve
     Ok(extents)
 }
 
-fn pad(c: &mut Call) -> Built<Vec<Value>> {
-    c.at_most(4)?;
-    let x = c.input(0)?;
-    let rank = c.rank(x);
-    let mode = match c.attributes.text_or("mode", "constant")? {
-        "constant" => PadMode::Constant,
-        "edge" => PadMode::Edge,
-        "reflect" => PadMode::Reflect,
-        "wrap" => PadMode::Wrap,
-        other => return Err(unsupported(format!("mode `{other}`"))),
-    };
-    if let Some(axes) = c.optional(3).filter(|&axes| c.known_ints(axes).is_none()) {
-        return Ok(vec![pad_axes_at_run_time(c, x, axes, mode)?]);
-    }
-    let axes = match c.known_list(3, "axes")? {
-        Some(axes) => axes.iter().map(|&axis| c.axis(axis, rank)).collect::<Built<Vec<usize>>>()?,
-        None => (0..rank).collect(),
-    };
-    let (pads, value) = if c.opset < 11 {
-        let pads = c.attributes.ints("pads")?.ok_or_else(|| mismatch("pads are missing"))?;
-        let value = c.attributes.float_or("value", 0.0)?;
-        let element = c.element(x);
-        let pads: Vec<Border> = pads.iter().map(|&pad| Border::of(c, &pad.into())).collect();
-        (pads, Some(c.scalar(element, value.into())?))
-    } else {
-        let operand = c.input(1)?;
-        (borders(c, operand)?, c.optional(2))
-    };
-    if pads.len() != 2 * axes.len() {
-        return Err(mismatch(format!("{} pads for {} axes", pads.len(), axes.len())));
-    }
-    let value = match value.filter(|_| mode == PadMode::Constant) {
-        Some(value) => Some(c.reshape(value, vec![])?),
-        None => None,
-    };
-    let (mut before, mut after) = (vec![Border::NONE; rank], vec![Border::NONE; rank]);
-    for (index, &axis) in axes.iter().enumerate() {
-        before[axis] = pads[index].clone();
-        after[axis] = pads[axes.len() + index].clone();
-    }
-    Ok(vec![pad_or_crop(c, x, value, &before, &after, mode)?])
-}
-
-/// What happens at one end of an axis: elements are put there, or cut off.
-#[derive(Clone)]
-pub(super) struct Border {
-    put: Dim,
-    cut: Dim,
-}
-
-impl Border {
-    const NONE: Border = Border { put: Dim::ZERO, cut: Dim::ZERO };
-
-    /// The number of elements to put, or to cut if it is below zero.
-    pub(super) fn of(c: &Call, number: &Dim) -> Border {
-        let positive = |dim: &Dim| c.graph.symbols.maximum(dim, &Dim::ZERO);
-        Border { put: positive(number), cut: positive(&(&Dim::ZERO - number)) }
-    }
-}
-
-/// The borders that a list of numbers says. What is only seen when the program runs is read as two lengths, of which one is zero.
-fn borders(c: &mut Call, numbers: Value) -> Built<Vec<Border>> {
-    if let Some(known) = c.known(numbers) {
-        return Ok(known.iter().map(|number| Border::of(c, number)).collect());
-    }
-    let zero = c.integer(Element::I64, 0)?;
-    let puts = c.binary(BinaryFunction::Max, numbers, zero)?;
-    let cuts = c.unary(UnaryFunction::Neg, numbers)?;
-    let cuts = c.binary(BinaryFunction::Max, cuts, zero)?;
-    let puts = c.shape_operand(puts, "pad", Some(0))?;
-    let cuts = c.shape_operand(cuts, "cut", Some(0))?;
-    Ok(puts.into_iter().zip(cuts).map(|(put, cut)| Border { put, cut }).collect())
-}
-
-/// The axes are only seen when the program runs: the numbers are put where they belong.
-fn pad_axes_at_run_time(c: &mut Call, x: Value, axes: Value, mode: PadMode) -> Built {
-    let rank = c.rank(x);
-    let (pads, count) = (c.input(1)?, c.dim(axes, 0));
-    let zero = c.integer(Element::I64, 0)?;
-    let axes = c.convert(axes, Element::I64)?;
-    let mut lists = Vec::new();
-    for part in c.split(pads, 0, &[count.clone(), count])? {
-        let all = c.broadcast(zero, vec![Dim::from(rank)])?;
-        let function = ScatterFunction::Replace;
-        let all = c.op(Op::ScatterElements { axis: 0, function }, &[all, axes, part])?;
-        lists.push(borders(c, all)?);
-    }
-    let value = match c.optional(2).filter(|_| mode == PadMode::Constant) {
-        Some(value) => Some(c.reshape(value, vec![])?),
-        None => None,
-    };
-    pad_or_crop(c, x, value, &lists[0], &lists[1], mode)
-}
-
-/// Cuts off and puts on.
-pub(super) fn pad_or_crop(
-    c: &mut Call,
-    x: Value,
-    value: Option<Value>,
-    before: &[Border],
-    after: &[Border],
-    mode: PadMode,
-) -> Built {
-    let mut y = x;
-    if before.iter().chain(after).any(|border| !border.cut.is(0)) {
-        let dims = c.dims(x);
-        let dims = dims.iter().enumerate().map(|(axis, dim)| &(dim - &before[axis].cut) - &after[axis].cut).collect();
-        let starts = before.iter().map(|border| border.cut.clone()).collect();
-        y = c.op(Op::Slice { starts, steps: vec![1; before.len()], dims }, &[y])?;
-    }
-    let dims = c.dims(y);
-    let dims = dims.iter().enumerate().map(|(axis, dim)| &(dim + &before[axis].put) + &after[axis].put).collect();
-    c.pad(y, value, before.iter().map(|border| border.put.clone()).collect(), dims, mode)
-}
-
 fn tile(c: &mut Call) -> Built<Vec<Value>> {
     let (x, repeats) = c.pair()?;
     let repeats = c.shape_operand(repeats, "repeats", Some(0))?;
@@ -444,31 +323,6 @@ fn space_to_depth(c: &mut Call) -> Built<Vec<Value>> {
 
 fn image(c: &Call, x: Value) -> Built<[Dim; 4]> {
     <[Dim; 4]>::try_from(c.dims(x)).map_err(|dims| mismatch(format!("rank {} instead of 4", dims.len())))
-}
-
-fn center_crop_pad(c: &mut Call) -> Built<Vec<Value>> {
-    let (x, target) = c.pair()?;
-    let rank = c.rank(x);
-    let axes = match c.attributes.ints("axes")? {
-        Some(axes) => axes.iter().map(|&axis| c.axis(axis, rank)).collect::<Built<Vec<usize>>>()?,
-        None => (0..rank).collect(),
-    };
-    let wanted = c.shape_operand(target, "shape", Some(0))?;
-    if wanted.len() != axes.len() {
-        return Err(mismatch(format!("{} sizes for {} axes", wanted.len(), axes.len())));
-    }
-    let (mut before, mut after) = (vec![Border::NONE; rank], vec![Border::NONE; rank]);
-    for (&axis, wanted) in axes.iter().zip(&wanted) {
-        let missing = wanted - &c.dim(x, axis);
-        // Padding and cropping both leave the smaller half in front.
-        let half = |dim: &Dim| dim.floor_div(&Dim::from(2i64));
-        let grown = half(&c.graph.symbols.maximum(&missing, &Dim::ZERO));
-        let cut = half(&c.graph.symbols.maximum(&(&Dim::ZERO - &missing), &Dim::ZERO));
-        let front = &grown - &cut;
-        before[axis] = Border::of(c, &front);
-        after[axis] = Border::of(c, &(&missing - &front));
-    }
-    Ok(vec![pad_or_crop(c, x, None, &before, &after, PadMode::Constant)?])
 }
 
 fn reverse_sequence(c: &mut Call) -> Built<Vec<Value>> {
