@@ -5,6 +5,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
 use narae::compiler::onnx::tensor::read_tensor;
 use narae::isa::HostTensor;
@@ -50,6 +51,8 @@ pub fn cases(archive: &Path) -> Vec<Case> {
 }
 
 fn unpack(archive: &Path) -> PathBuf {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let name = archive.file_name().expect("an archive has a name").to_string_lossy();
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name.trim_end_matches(".tar.gz"));
     if !target.join("done").exists() {

@@ -117,7 +117,9 @@ impl Flow {
                 inputs.extend_from_slice(&operands[first + *carried..]);
                 let symbols = passed(symbols);
                 enter(body, &symbols, &inputs);
-                carried_extents(Arc::make_mut(body), first, &initial[..*carried], trip);
+                let inner = Arc::make_mut(body);
+                carried_extents(inner, first, &initial[..*carried], trip);
+                stacked_extents(inner, first + *carried, &extents_of(graph, &data.results[*carried..]));
                 enter(body, &symbols, &inputs);
                 // Carried values live where the body takes them from; what is stacked gets an axis in front.
                 let homes: Vec<Value> = body.inputs()[1..=*carried].iter().map(|port| port.value).collect();
@@ -207,6 +209,17 @@ fn carried_extents(body: &mut Graph, first: usize, initial: &[Vec<Interval>], tr
         let depends = after.any_symbol(&mut |other| other == symbol);
         let fixed = interval::either(*initial, after.bounds(&body.symbols));
         body.symbols.bound(symbol, None, if depends { grown.1 } else { fixed.1 });
+    }
+}
+
+/// What is stacked is as long in every iteration as it is in the result.
+fn stacked_extents(body: &mut Graph, first: usize, results: &[Vec<Interval>]) {
+    for (port, extents) in body.outputs()[first..].to_vec().iter().zip(results) {
+        for (dim, extent) in body.dims(port.value).to_vec().iter().zip(&extents[1..]) {
+            if let Some(most) = extent.1 {
+                narrow(&mut body.symbols, dim, most);
+            }
+        }
     }
 }
 

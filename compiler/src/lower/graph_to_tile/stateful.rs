@@ -162,7 +162,8 @@ impl Lowering {
                 self.block.push(Op::Let { symbol, value });
             }
             // The extents that were just set are those of this iteration's tensor.
-            self.copy(View { dims: from.dims.clone(), ..stack.select(0, &index) }, from.clone());
+            let dims: Vec<Dim> = stack.dims.iter().take(1).chain(&from.dims).cloned().collect();
+            self.copy(View::dense_like(stack, &dims).select(0, &index), from.clone());
         }
         // New values first to working memory: one may be the old value of another.
         let mut news = Vec::new();

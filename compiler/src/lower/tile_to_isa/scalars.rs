@@ -158,6 +158,12 @@ impl Emitter<'_> {
         let slot = self.slot(symbol);
         let to = self.slots()?;
         self.inst(isa::StoreScalar { to, ri: None, index: slot, rs }, vec![self.slot_touch(slot, true)]);
+        let (low, high) = self.program.symbols.interval(symbol);
+        let (least, most) = value.bounds(&self.program.symbols);
+        // What the old bounds promise of the new value needs no check.
+        let low = low.filter(|&low| least.is_none_or(|least| least < low));
+        let high = high.filter(|&high| most.is_none_or(|most| most > high));
+        self.stop_beyond(rs, (low, high));
         self.forget(symbol);
         self.state.scalars.unlock(rs.index());
         Ok(())

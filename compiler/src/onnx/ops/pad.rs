@@ -166,20 +166,34 @@ fn center_crop_pad(c: &mut Call) -> Built<Vec<Value>> {
         Some(axes) => axes.iter().map(|&axis| c.axis(axis, rank)).collect::<Built<Vec<usize>>>()?,
         None => (0..rank).collect(),
     };
-    let wanted = c.shape_operand(target, "shape", Some(0))?;
-    if wanted.len() != axes.len() {
-        return Err(mismatch(format!("{} sizes for {} axes", wanted.len(), axes.len())));
+    if c.rank(target) != 1 || !c.dim(target, 0).is(axes.len() as i64) {
+        return Err(mismatch(format!("there must be as many sizes as axes, {}", axes.len())));
     }
+    let extents: Vec<Dim> = axes.iter().map(|&axis| c.dim(x, axis)).collect();
+    let found = match c.known(target) {
+        Some(wanted) => extents.iter().zip(&wanted).map(|(extent, wanted)| centred(c, extent, wanted)).collect(),
+        None => run_time_centred(c, &extents, target)?,
+    };
     let mut borders: Vec<Border> = c.dims(x).into_iter().map(Border::none).collect();
-    for (&axis, wanted) in axes.iter().zip(&wanted) {
-        let extent = c.dim(x, axis);
-        let missing = wanted - &extent;
-        // Padding and cropping both leave the smaller half in front.
-        let half = |dim: &Dim| dim.floor_div(&Dim::from(2i64));
-        let grown = half(&c.graph.symbols.maximum(&missing, &Dim::ZERO));
-        let cut = half(&c.graph.symbols.maximum(&(&Dim::ZERO - &missing), &Dim::ZERO));
-        let front = &grown - &cut;
-        borders[axis] = Border::of(c, &extent, &front, &(&missing - &front));
-    }
+    axes.into_iter().zip(found).for_each(|(axis, border)| borders[axis] = border);
     Ok(vec![pad_or_crop(c, x, None, borders, PadMode::Constant)?])
+}
+
+/// Padding and cropping both leave the smaller half in front.
+fn centred(c: &Call, extent: &Dim, wanted: &Dim) -> Border {
+    let missing = wanted - extent;
+    let half = |dim: &Dim| c.graph.symbols.maximum(dim, &Dim::ZERO).floor_div(&Dim::from(2i64));
+    let front = &half(&missing) - &half(&(&Dim::ZERO - &missing));
+    Border::of(c, extent, &front, &(&missing - &front))
+}
+
+/// The same with sizes that are only seen when the program runs.
+fn run_time_centred(c: &mut Call, extents: &[Dim], target: Value) -> Built<Vec<Border>> {
+    let wanted = c.convert(target, Element::I64)?;
+    let all = c.dims_tensor(extents.to_vec(), vec![extents.len()])?;
+    let missing = c.sub(wanted, all)?;
+    // Division of integers rounds towards zero, which is the smaller half on either side.
+    let front = c.with_number(BinaryFunction::Div, missing, 2.0)?;
+    let back = c.sub(missing, front)?;
+    run_time_borders(c, extents, front, back)
 }
