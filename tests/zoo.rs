@@ -8,6 +8,7 @@ use std::path::Path;
 
 use narae::npz::{self, Arrays};
 use narae::session::{Reference, Session};
+use narae_compiler::bounds::Rest;
 use narae_compiler::compile::{Options, Precision};
 use narae_isa::{Chip, Element, HostTensor};
 use serde_json::Value;
@@ -20,7 +21,7 @@ fn options() -> Options {
     options.maxima.batch = Some(2);
     options.maxima.sequence = Some(32);
     options.maxima.past = Some(64);
-    options.maxima.fallback = Some(96);
+    options.maxima.rest = Rest::AtMost(96);
     options
 }
 

@@ -6,6 +6,7 @@
 use narae_isa::chip::Chip;
 use narae_isa::{Diagnostic, Diagnostics, codes};
 
+use crate::bounds::{self, Rest};
 use crate::compress::decide::Rates;
 use crate::graph::Graph;
 use crate::image::{Compiled, Description, EntryGraph, build};
@@ -31,12 +32,30 @@ pub fn compile_graph(
     observer: &mut dyn Observer,
 ) -> Result<(Compiled, Findings), Diagnostics> {
     let (graph, findings) = optimise(graph, options, observer)?;
+    let compiled = match options.maxima.rest {
+        Rest::Fitting => bounds::fit(&graph, |graph| {
+            let compiled = finish(graph, options, &findings, observer)?;
+            let bytes = compiled.buffer_bytes();
+            Ok((compiled, bytes))
+        })?,
+        Rest::Refused | Rest::AtMost(_) => finish(graph, options, &findings, observer)?,
+    };
+    Ok((compiled, findings))
+}
+
+/// The back half of the road.
+fn finish(
+    graph: Graph,
+    options: &Options,
+    findings: &Findings,
+    observer: &mut dyn Observer,
+) -> Result<Compiled, Diagnostics> {
     let entries = entries(graph)?;
     let programs = entries.iter().map(|entry| program(entry, options, observer)).collect::<Result<_, _>>()?;
     let decisions = serde_json::to_value(&findings.decisions)
         .unwrap_or_else(|error| unreachable!("decisions are plain data: {error}"));
     let description = Description { model: options.name.clone(), decisions };
-    Ok((build(&entries, programs, &options.chip, description)?, findings))
+    build(&entries, programs, &options.chip, description)
 }
 
 /// The front half of the road: everything that happens to the graph before it is split into entries and lowered.

@@ -5,6 +5,7 @@
 use std::path::Path;
 
 use clap::ValueEnum;
+use narae_compiler::bounds::Rest;
 use narae_compiler::compile::{KvCache, Logits, Options, Precision};
 use narae_compiler::compress::policy::Policy;
 use narae_compiler::rewrite::rules;
@@ -75,7 +76,7 @@ pub struct CompileOptions {
     /// Fix a dim of the model; may be repeated
     #[arg(long = "dim", value_name = "NAME=N", value_parser = named_number)]
     dims: Vec<(String, i64)>,
-    /// The greatest value of a length of the model; '*' for every length that nothing else bounds; may be repeated
+    /// The greatest value of a length of the model; '*' for every length that nothing else bounds [run: what fits]; may be repeated
     #[arg(long = "max", value_name = "NAME=N", value_parser = named_number)]
     lengths: Vec<(String, i64)>,
     /// The greatest extents of an input or output, one per axis; may be repeated
@@ -134,7 +135,9 @@ impl CompileOptions {
         options.maxima.fixed = self.dims.clone();
         options.verify_each = self.watch.verifies();
         options.maxima.lengths = self.lengths.iter().filter(|(name, _)| name != REST).cloned().collect();
-        options.maxima.fallback = self.lengths.iter().find(|(name, _)| name == REST).map(|(_, most)| *most);
+        if let Some((_, most)) = self.lengths.iter().find(|(name, _)| name == REST) {
+            options.maxima.rest = Rest::AtMost(*most);
+        }
         options.maxima.shapes = vec![self.shapes.iter().cloned().collect()];
         options.name = model.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         Ok(options)

@@ -21,7 +21,7 @@ pub(super) fn derive(graph: &mut Graph) {
 }
 
 /// Whether some length of the graph or of a body in it has no bound.
-fn has_open(graph: &Graph) -> bool {
+pub(super) fn has_open(graph: &Graph) -> bool {
     open(&graph.symbols).next().is_some()
         || graph.nodes().any(|(_, node)| node.op.regions().into_iter().any(|body| has_open(body)))
 }

@@ -7,6 +7,7 @@
 //! `--max NAME=N`.
 
 mod derive;
+mod fit;
 mod narrow;
 mod ranges;
 #[cfg(test)]
@@ -15,10 +16,24 @@ mod tests;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+pub(crate) use self::fit::fit;
+
 use narae_isa::{Diagnostic, Diagnostics, codes};
 
 use crate::graph::Graph;
 use crate::ir::{Node, Symbol, SymbolDefinition};
+
+/// What becomes of a length without a bound.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Rest {
+    /// It is an error that names the length.
+    #[default]
+    Refused,
+    /// `--max '*=N'`: it is at most N.
+    AtMost(i64),
+    /// What the program computes gets the greatest bound with which buffers stay small; an input's length is an error.
+    Fitting,
+}
 
 /// What the user said about lengths.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -35,8 +50,8 @@ pub struct Maxima {
     pub lengths: Vec<(String, i64)>,
     /// `--max-shape NAME=N,N`, and the shapes of inputs that will be given: no extent of the input or output is greater.
     pub shapes: Vec<BTreeMap<String, Vec<usize>>>,
-    /// `--max '*=N'`: every other length gets this bound instead of an error.
-    pub fallback: Option<i64>,
+    /// Lengths without another bound.
+    pub rest: Rest,
 }
 
 /// What a length is to the model.
@@ -83,9 +98,8 @@ pub fn bind(graph: &mut Graph, maxima: &Maxima) -> Result<(), Diagnostics> {
         bind_outputs(graph, maxima);
     }
     derive::derive(graph);
-    if let Some(most) = maxima.fallback {
+    if let Rest::AtMost(most) = maxima.rest {
         limit_rest(graph, most);
-        derive::derive(graph);
     }
     Diagnostics::check(problems, ())
 }
@@ -111,12 +125,17 @@ fn limit(graph: &mut Graph, name: &str, most: i64) -> bool {
     found.is_some() || inside
 }
 
-/// Bounds every length that has no bound, in bodies as well.
+/// Bounds every length that has no bound; what follows from that gets the bound that follows.
 fn limit_rest(graph: &mut Graph, most: i64) {
+    limit_open(graph, most);
+    derive::derive(graph);
+}
+
+fn limit_open(graph: &mut Graph, most: i64) {
     let open: Vec<Symbol> = derive::open(&graph.symbols).collect();
     open.into_iter().for_each(|symbol| graph.symbols.bound(symbol, None, Some(most)));
     in_bodies(graph, &mut |body| {
-        limit_rest(body, most);
+        limit_open(body, most);
         true
     });
 }
@@ -158,7 +177,11 @@ fn bind_inputs(graph: &mut Graph, maxima: &Maxima) -> Vec<Diagnostic> {
             Role::Other => None,
         };
         let known = graph.symbols.data(symbol).upper.is_some();
-        let rest = maxima.fallback.or(usual(role)).filter(|_| !known);
+        let rest = match maxima.rest {
+            Rest::AtMost(most) => Some(most),
+            Rest::Refused | Rest::Fitting => usual(role),
+        };
+        let rest = rest.filter(|_| !known);
         match asked.or_else(|| seen(graph, symbol, maxima)).or(rest) {
             Some(bound) => graph.symbols.bound(symbol, Some(0), Some(bound)),
             None if known => {}

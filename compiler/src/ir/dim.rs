@@ -98,6 +98,14 @@ impl Dim {
         }
     }
 
+    /// How long the expression is: its terms and their factors.
+    pub fn size(&self) -> u32 {
+        match &self.0 {
+            Form::Sum(sum) => sum.size,
+            Form::Constant(_) | Form::Symbol(_) | Form::Invalid => 1,
+        }
+    }
+
     /// Whether this is the integer `value`.
     pub fn is(&self, value: i64) -> bool {
         self.as_const() == Some(value)

@@ -285,7 +285,7 @@ impl Placer<'_> {
             group.first().map_or(Dim::ONE, |&(view, axis)| compute.views[view].dims[axis].clone())
         };
         let found = groups.iter().find(|group| {
-            upper(&extent(group), symbols) > 1
+            (2..u64::MAX).contains(&upper(&extent(group), symbols))
                 && misplaced.iter().any(|&index| group.iter().any(|&(view, _)| view == index))
         });
         let Some(group) = found else {

@@ -39,6 +39,7 @@ pub fn lower(graph: &Graph, name: &str) -> Result<Program, Diagnostics> {
     let program = Program { name: name.to_string(), symbols: graph.symbols.clone(), ..Program::default() };
     let mut lowering = Lowering { program, block: Vec::new(), constants: BTreeMap::new(), cause: Cause::default() };
     let mut scope = Scope::new(graph, &[], &mut |symbol| symbol.into());
+    lowering.name_extents(&mut scope);
     let mut problems = lowering.entry(&mut scope);
     problems.dedup();
     lowering.program.body = lowering.block;
@@ -126,6 +127,10 @@ impl Lowering {
             let result = node.results.first().map_or(String::new(), |value| value.to_string());
             let graph_op = format!("{result} = {}", node.op.name()).into();
             self.cause = Cause { provenance: node.provenance.clone(), graph_op };
+            for &value in &node.results {
+                let names = scope.names_to_set(value).into_iter();
+                self.block.extend(names.map(|(symbol, value)| Op::Let { symbol, value }));
+            }
             match self.node(scope, node) {
                 Ok(()) => node.results.iter().for_each(|&value| {
                     self.read_symbols(scope, value);
@@ -173,6 +178,9 @@ impl Lowering {
                 Diagnostic::new(&codes::E0402, format!("`{name}` may need more than {} TiB", 1 << 10))
                     .help("lower the maxima of the dynamic dims with --max or --max-…")
             })?;
+        }
+        if Dim::product(dims.iter().skip(1)).is_invalid() {
+            return Err(Diagnostic::new(&codes::E0403, format!("the dims of `{name}` are too complicated")));
         }
         let data = BufferData { home, capacity, element, dims: dims.to_vec(), name: name.to_string() };
         let buffer = self.program.buffers.push(data);
@@ -327,6 +335,25 @@ impl Lowering {
             GraphOp::Conv { .. } | GraphOp::Pool { .. } | GraphOp::Window { .. } => self.windows(scope, node),
             GraphOp::Loop { .. } | GraphOp::While { .. } | GraphOp::If { .. } => self.control(scope, node),
         }
+    }
+
+    /// The scope of a body: its symbols become symbols of the program.
+    fn body_scope<'g>(&mut self, body: &'g Graph, passed: &[Dim]) -> Scope<'g> {
+        let mut scope = Scope::new(body, passed, &mut |symbol| self.own_symbol(body, symbol).into());
+        self.name_extents(&mut scope);
+        scope
+    }
+
+    /// Long extents become symbols that the program sets where they come to be.
+    fn name_extents(&mut self, scope: &mut Scope<'_>) {
+        let symbols = &mut self.program.symbols;
+        scope.name_extents(&mut |dim| {
+            let (lower, upper) = dim.bounds(symbols);
+            let symbol = symbols.add_bounded("length", crate::ir::SymbolDefinition::Undefined, lower, upper);
+            symbols.bound(symbol, Some(0), None);
+            symbols.assume(&symbol.into(), dim);
+            symbol
+        });
     }
 
     /// A program symbol for a symbol of a body that is read at run time.

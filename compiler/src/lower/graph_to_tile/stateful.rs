@@ -36,7 +36,7 @@ impl Lowering {
         let operands: Vec<View> = node.operands[1..].iter().map(|&value| scope.view(value)).collect();
         let mut lowered = Vec::new();
         for body in bodies {
-            let mut inner = Scope::new(body, passed, &mut |symbol| self.own_symbol(body, symbol).into());
+            let mut inner = self.body_scope(body, passed);
             for (port, view) in body.inputs().iter().zip(&operands) {
                 inner.set_view(port.value, view.clone());
                 self.input_extents(&inner, port.value, &view.dims);
@@ -77,7 +77,7 @@ impl Lowering {
         // A loop that nothing limits but its condition has no last iteration; only what it stacks needs one.
         let last = frame.trip.bounds(&self.program.symbols).1.map(|most| most.saturating_sub(1));
         let index = self.program.symbols.add_bounded("iteration", SymbolDefinition::Undefined, Some(0), last);
-        let mut inner = Scope::new(body, &frame.passed, &mut |symbol| self.own_symbol(body, symbol).into());
+        let mut inner = self.body_scope(body, &frame.passed);
         let counter = self.scratch(Element::I64, &[])?;
         inner.set_view(body.inputs()[0].value, counter.clone());
         let mut homes = Vec::new();
