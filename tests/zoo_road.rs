@@ -22,10 +22,6 @@ use support::compare::{Tolerance, compare_all};
 
 /// Files that do not run yet, and why.
 const MISSING: &[(&str, &str)] = &[
-    ("optimum/qwen3_moe/model.onnx", "lengths that NonZero gives inside of the laws' rebuilt graph have no bound"),
-    ("torch_ts/mixtral_nocache.onnx", "lengths that NonZero gives inside of the laws' rebuilt graph have no bound"),
-    ("optimum/t5/decoder_model_merged.onnx", "extents of an If's results that are outputs have no bound"),
-    ("optimum/whisper/decoder_model_merged.onnx", "extents of an If's results that are outputs have no bound"),
     ("torch_dynamo/qwen3_moe_nocache.onnx", "a GatherND over all experts exceeds SRAM and is not cut"),
     ("torch_ts_odd/scripted_loop_sequence.onnx", "sequences do not exist on the chip"),
     ("torch_ts_odd/scripted_split_sequence.onnx", "sequences do not exist on the chip"),

@@ -76,11 +76,11 @@ pub struct CompileOptions {
     /// Fix a dim of the model; may be repeated
     #[arg(long = "dim", value_name = "NAME=N", value_parser = named_number)]
     dims: Vec<(String, i64)>,
-    /// The greatest value of a length of the model; '*' for every length that nothing else bounds [run: what fits]; may be repeated
+    /// The greatest value of a length of the model; '*' for every length without a bound [run: what fits]; may be repeated
     #[arg(long = "max", value_name = "NAME=N", value_parser = named_number)]
     lengths: Vec<(String, i64)>,
-    /// The greatest extents of an input or output, one per axis; may be repeated
-    #[arg(long = "max-shape", value_name = "NAME=N,N", value_parser = named_shape)]
+    /// The greatest extents of an input or output, one per axis: y=3,4; may be repeated
+    #[arg(long = "max-shape", value_name = "X=N", value_parser = named_shape)]
     shapes: Vec<(String, Vec<usize>)>,
     /// Where past and present live: io (plain inputs and outputs) or state (on the chip)
     #[arg(long, value_enum, value_name = "PLACE", hide_possible_values = true)]
