@@ -15,10 +15,12 @@ mod convolution;
 mod einsum;
 mod elementwise;
 mod indexing;
+mod loops;
 mod matrix;
 mod normalization;
 mod pad;
 mod quantization;
+mod recurrent;
 mod reduce;
 mod resize;
 mod run_time_axes;
@@ -49,6 +51,8 @@ const FAMILIES: &[&[Row]] = &[
     convolution::ROWS,
     resize::ROWS,
     control::ROWS,
+    loops::ROWS,
+    recurrent::ROWS,
     contrib_norm::ROWS,
     contrib_linear::ROWS,
     contrib_attention::ROWS,
