@@ -220,12 +220,19 @@ fn entry_info(entry: &EntryGraph, program: &Program, addresses: &Addresses, pc: 
     });
     let mut slots: Vec<(u32, Slot)> = slots.collect();
     slots.sort_by_key(|entry| entry.0);
+    let equations = entry.graph.symbols.assumptions();
+    let equations = equations.filter_map(|(left, right)| {
+        let text = |dim: &crate::ir::Dim| entry.graph.symbols.resolve(dim).to_expression(&slot_of);
+        // Symbols without a slot decide nothing in the program.
+        text(left).zip(text(right)).filter(|(left, right)| left != right)
+    });
     Entry {
         name: entry.name.clone(),
         pc,
         inputs: inputs.into_iter().map(|entry| entry.1).collect(),
         outputs: outputs.into_iter().map(|entry| entry.1).collect(),
         slots: slots.into_iter().map(|entry| entry.1).collect(),
+        equations: equations.collect(),
     }
 }
 

@@ -102,16 +102,21 @@ impl DimExpr {
 
     /// The highest slot index that occurs, if any.
     pub fn highest_slot(&self) -> Option<u16> {
+        self.slots().into_iter().max()
+    }
+
+    /// The slots that occur, in order of their places; some more than once.
+    pub fn slots(&self) -> Vec<u16> {
         match self {
-            DimExpr::Const(_) => None,
-            DimExpr::Slot(index) => Some(*index),
+            DimExpr::Const(_) => vec![],
+            DimExpr::Slot(index) => vec![*index],
             DimExpr::Add(a, b)
             | DimExpr::Sub(a, b)
             | DimExpr::Mul(a, b)
             | DimExpr::FloorDiv(a, b)
             | DimExpr::Mod(a, b)
             | DimExpr::Min(a, b)
-            | DimExpr::Max(a, b) => a.highest_slot().max(b.highest_slot()),
+            | DimExpr::Max(a, b) => [a.slots(), b.slots()].concat(),
         }
     }
 

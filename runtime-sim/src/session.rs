@@ -8,7 +8,7 @@ use crate::machine::{Core, Limits, NoRecorder, Program, Recorder, Statistics};
 use crate::report::Observation;
 use crate::state::{Memory, Region, Space};
 use narae_isa::chip::Chip;
-use narae_isa::image::{Entry, Image, RegionKind, StateBuffer, TensorInfo};
+use narae_isa::image::{Entry, Image, RegionKind, Slot, StateBuffer, TensorInfo};
 use narae_isa::{Diagnostic, Diagnostics, DimExpr, HostTensor, codes};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -93,10 +93,12 @@ impl Machine {
         let image = self.image.clone();
         let entry = image.entry(name)?;
         let mut slots = bind(entry, inputs)?;
+        check_equations(entry, &slots, &|slot| !slot.computed)?;
         self.write_inputs(entry, inputs, &slots)?;
         let core = Core::new(&self.program, &mut self.memory, self.limits, recorder);
         let statistics = core.run(entry.pc).map_err(|failure| self.describe(name, &failure))?;
         self.read_slots(entry, &mut slots)?;
+        check_equations(entry, &slots, &|_| true)?;
         let outputs = self.read_outputs(entry, &slots)?;
         Ok(Outcome { outputs, slots, statistics })
     }
@@ -319,6 +321,30 @@ fn bind(entry: &Entry, inputs: &Tensors) -> Result<Vec<i64>, Diagnostics> {
         }
     }
     Diagnostics::check(problems, values)
+}
+
+/// Checks the equations between lengths that are known by now.
+fn check_equations(entry: &Entry, slots: &[i64], known: &dyn Fn(&Slot) -> bool) -> Result<(), Diagnostics> {
+    let decided =
+        |side: &DimExpr| side.slots().iter().all(|&slot| entry.slots.get(usize::from(slot)).is_some_and(known));
+    let mut problems = Vec::new();
+    for (left, right) in entry.equations.iter().filter(|(left, right)| decided(left) && decided(right)) {
+        let (a, b) = (left.eval(slots), right.eval(slots));
+        if let (Ok(a), Ok(b)) = (a, b)
+            && a != b
+        {
+            let mut used = [left.slots(), right.slots()].concat();
+            used.sort_unstable();
+            used.dedup();
+            let names = used.iter().map(|&slot| {
+                let slot = usize::from(slot);
+                format!("s{slot} is `{}` = {}", entry.slots[slot].name, slots[slot])
+            });
+            let message = format!("the model needs {left} and {right} to be equal, but they are {a} and {b}");
+            problems.push(Diagnostic::new(&codes::E0603, message).note(names.collect::<Vec<String>>().join(", ")));
+        }
+    }
+    Diagnostics::check(problems, ())
 }
 
 fn check_dims(info: &TensorInfo, tensor: &HostTensor, slots: &[i64], entry: &Entry) -> Option<Diagnostic> {

@@ -261,6 +261,7 @@ impl Symbols {
             if let [(Atom::Symbol(symbol), 1)] = monomial.as_slice()
                 && coefficient.abs() == 1
                 && occurrences(&reduced_dim, *symbol) == 1
+                && !reduced_dim.any_symbol(&mut |other| self.comes_before(*symbol, other))
             {
                 let bare = left.as_symbol() == Some(*symbol) || right.as_symbol() == Some(*symbol);
                 candidates.push((self.rank(*symbol, bare), *symbol, *coefficient));
@@ -270,6 +271,15 @@ impl Symbols {
         // c*s + rest = 0 with c = ±1, so s = -c*rest.
         let rest = &reduced_dim - &(&Dim::from(coefficient) * &symbol.into());
         Some(Some((symbol, &rest * &Dim::from(-coefficient))))
+    }
+
+    /// Whether a symbol has its value before another one has: the first cannot be what the other says.
+    fn comes_before(&self, symbol: Symbol, other: Symbol) -> bool {
+        let read = |symbol: Symbol| {
+            matches!(self.table[symbol].definition, SymbolDefinition::Data { .. } | SymbolDefinition::Extent { .. })
+        };
+        let undefined = matches!(self.table[symbol].definition, SymbolDefinition::Undefined);
+        !undefined && read(other) && (!read(symbol) || symbol < other)
     }
 
     /// Which symbol to eliminate: undefined ones first, then one that stands bare, then the newest.
@@ -306,6 +316,17 @@ impl Symbols {
             Some(value) => interval::of_dim(value, &|symbol| self.interval(symbol)),
             None => (row.lower, row.upper),
         }
+    }
+
+    /// The greatest product of some dims, by the bounds of each, or by what the product is assumed to equal.
+    pub fn greatest_product(&self, dims: &[Dim]) -> Option<i64> {
+        let product = self.resolve(&Dim::product(dims));
+        let equal = self.assumptions.iter().filter_map(|(left, right)| {
+            let (left, right) = (self.resolve(left), self.resolve(right));
+            let other = if left == product { Some(right) } else { (right == product).then_some(left) };
+            other?.bounds(self).1
+        });
+        equal.chain(product.bounds(self).1).min()
     }
 
     /// The smaller dim, decided by bounds where they tell.

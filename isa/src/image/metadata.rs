@@ -42,6 +42,9 @@ pub struct Entry {
     pub outputs: Vec<TensorInfo>,
     /// Lengths that the program reads at its start or computes; the dims of inputs and outputs refer to them as `s0`, `s1` ….
     pub slots: Vec<Slot>,
+    /// Pairs of expressions of the slots that the model takes to be equal; a run in which they are not ends with an error.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub equations: Vec<(DimExpr, DimExpr)>,
 }
 
 /// A tensor of an entry: dense, row-major.

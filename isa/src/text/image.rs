@@ -144,7 +144,7 @@ impl Layout {
 fn entry_directive(entries: &mut Vec<Entry>, places: &Places, name: &str, argument: &str) -> Result<(), String> {
     if name == "entry" {
         let (inputs, outputs, slots) = (Vec::new(), Vec::new(), Vec::new());
-        entries.push(Entry { name: argument.to_string(), pc: 0, inputs, outputs, slots });
+        entries.push(Entry { name: argument.to_string(), pc: 0, inputs, outputs, slots, equations: Vec::new() });
         return Ok(());
     }
     let entry = |entries: &mut Vec<Entry>| entries.pop().ok_or_else(|| format!("`.{name}` belongs behind an `.entry`"));

@@ -171,14 +171,16 @@ impl Lowering {
 
     /// A new buffer of these dims; its capacity follows from the bounds of the symbols.
     fn allocate(&mut self, element: Element, dims: &[Dim], home: Home, name: &str) -> Result<View, Diagnostic> {
-        let mut capacity = element.bytes() as u64;
-        for dim in dims {
-            let bound = self.upper_bound(dim, name)?;
-            capacity = capacity.checked_mul(bound).filter(|&bytes| bytes < 1 << 50).ok_or_else(|| {
-                Diagnostic::new(&codes::E0402, format!("`{name}` may need more than {} TiB", 1 << 10))
-                    .help("lower the maxima of the dynamic dims with --max or --max-…")
-            })?;
-        }
+        // Every dim has a bound of its own: it is a length of loops and moves.
+        let extents = dims.iter().map(|dim| self.upper_bound(dim, name)).collect::<Result<Vec<u64>, _>>()?;
+        let count = extents.iter().try_fold(1u64, |count, &extent| count.checked_mul(extent));
+        let assumed = self.program.symbols.greatest_product(dims).and_then(|count| u64::try_from(count).ok());
+        let count = [count, assumed].into_iter().flatten().min();
+        let bytes = count.and_then(|count| count.checked_mul(element.bytes() as u64));
+        let capacity = bytes.filter(|&bytes| bytes < 1 << 50).ok_or_else(|| {
+            Diagnostic::new(&codes::E0402, format!("`{name}` may need more than {} TiB", 1 << 10))
+                .help("lower the maxima of the dynamic dims with --max or --max-…")
+        })?;
         if Dim::product(dims.iter().skip(1)).is_invalid() {
             return Err(Diagnostic::new(&codes::E0403, format!("the dims of `{name}` are too complicated")));
         }

@@ -26,6 +26,9 @@ pub(super) const ROWS: &[Row] = &[
     onnx("ReverseSequence", 10, NEWEST, "any", reverse_sequence),
 ];
 
+/// The axes that an instruction can walk.
+const MAXIMUM_RANK: usize = 8;
+
 /// The product of dims.
 pub(super) fn product<'a>(dims: impl IntoIterator<Item = &'a Dim>) -> Dim {
     dims.into_iter().fold(Dim::ONE, |product, dim| &product * dim)
@@ -201,6 +204,7 @@ fn split(c: &mut Call) -> Built<Vec<Value>> {
     let outputs = c.outputs.len();
     let attribute = c.attributes.ints("split")?;
     let parts = c.attributes.int_or("num_outputs", outputs as i64)?;
+    let read = attribute.is_none() && c.optional(1).is_some_and(|operand| c.known(operand).is_none());
     let extents: Vec<Dim> = match (attribute, c.optional(1)) {
         (Some(list), _) => list.iter().copied().map(Dim::from).collect(),
         (None, Some(operand)) => c.shape_operand(operand, "split", Some(0))?,
@@ -211,7 +215,12 @@ fn split(c: &mut Call) -> Built<Vec<Value>> {
     }
     let total = extents.iter().fold(Dim::ZERO, |sum, extent| &sum + extent);
     let whole = c.dim(x, axis);
-    c.must_equal(&total, &whole, "the sum of the parts")?;
+    if read {
+        // Not solved for a part: a length that is read is simpler than what is left of the others.
+        c.graph.symbols.assume(&total, &whole);
+    } else {
+        c.must_equal(&total, &whole, "the sum of the parts")?;
+    }
     c.split(x, axis, &extents)
 }
 
@@ -242,6 +251,10 @@ fn tile(c: &mut Call) -> Built<Vec<Value>> {
 /// The tensor several times along each axis.
 pub(super) fn repeat(c: &mut Call, x: Value, repeats: &[Dim]) -> Built {
     let dims = c.dims(x);
+    let repeated = repeats.iter().filter(|repeat| !repeat.is(1)).count();
+    if dims.len() + repeated > MAXIMUM_RANK {
+        return repeat_one_by_one(c, x, repeats);
+    }
     let (mut spread, mut wide, mut merged) = (Vec::new(), Vec::new(), Vec::new());
     for (dim, repeat) in dims.iter().zip(repeats) {
         // An axis that is not repeated needs no axis of its own: the rank stays small.
@@ -256,6 +269,20 @@ pub(super) fn repeat(c: &mut Call, x: Value, repeats: &[Dim]) -> Built {
     let y = c.reshape(x, spread)?;
     let y = c.broadcast(y, wide)?;
     c.reshape(y, merged)
+}
+
+/// The same axis after axis, with the axes before and behind it taken as one each.
+fn repeat_one_by_one(c: &mut Call, x: Value, repeats: &[Dim]) -> Built {
+    let mut y = x;
+    for (axis, repeat) in repeats.iter().enumerate().filter(|(_, repeat)| !repeat.is(1)) {
+        let mut dims = c.dims(y);
+        let (before, behind) = (product(&dims[..axis]), product(&dims[axis + 1..]));
+        let z = c.reshape(y, vec![before.clone(), Dim::ONE, dims[axis].clone(), behind.clone()])?;
+        let z = c.broadcast(z, vec![before, repeat.clone(), dims[axis].clone(), behind])?;
+        dims[axis] = &dims[axis] * repeat;
+        y = c.reshape(z, dims)?;
+    }
+    Ok(y)
 }
 
 fn trilu(c: &mut Call) -> Built<Vec<Value>> {
