@@ -220,9 +220,9 @@ fn entry_info(entry: &EntryGraph, program: &Program, addresses: &Addresses, pc: 
     });
     let mut slots: Vec<(u32, Slot)> = slots.collect();
     slots.sort_by_key(|entry| entry.0);
-    let equations = entry.graph.symbols.assumptions();
+    let equations = program.symbols.assumptions();
     let equations = equations.filter_map(|(left, right)| {
-        let text = |dim: &crate::ir::Dim| entry.graph.symbols.resolve(dim).to_expression(&slot_of);
+        let text = |dim: &crate::ir::Dim| program.symbols.resolve(dim).to_expression(&slot_of);
         // Symbols without a slot decide nothing in the program.
         text(left).zip(text(right)).filter(|(left, right)| left != right)
     });

@@ -321,6 +321,9 @@ impl Symbols {
     /// The greatest product of some dims, by the bounds of each, or by what the product is assumed to equal.
     pub fn greatest_product(&self, dims: &[Dim]) -> Option<i64> {
         let product = self.resolve(&Dim::product(dims));
+        if product.as_const().is_some() {
+            return product.as_const();
+        }
         let equal = self.assumptions.iter().filter_map(|(left, right)| {
             let (left, right) = (self.resolve(left), self.resolve(right));
             let other = if left == product { Some(right) } else { (right == product).then_some(left) };

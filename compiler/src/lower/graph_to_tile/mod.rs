@@ -40,6 +40,13 @@ pub fn lower(graph: &Graph, name: &str) -> Result<Program, Diagnostics> {
     let mut lowering = Lowering { program, block: Vec::new(), constants: BTreeMap::new(), cause: Cause::default() };
     let mut scope = Scope::new(graph, &[], &mut |symbol| symbol.into());
     lowering.name_extents(&mut scope);
+    let symbols = &mut lowering.program.symbols;
+    scope.read_claims(&mut |name, known| {
+        let symbol =
+            symbols.add_bounded(name, crate::ir::SymbolDefinition::Undefined, Some(0), known.bounds(symbols).1);
+        symbols.assume(&symbol.into(), known);
+        symbol
+    });
     let mut problems = lowering.entry(&mut scope);
     problems.dedup();
     lowering.program.body = lowering.block;

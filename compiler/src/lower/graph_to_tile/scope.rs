@@ -58,6 +58,17 @@ impl<'g> Scope<'g> {
         scope
     }
 
+    /// Reads the lengths that the model computes although inference knows what they are, so that this can be checked; `name` makes a
+    /// symbol for one of which that is known.
+    pub fn read_claims(&mut self, name: &mut dyn FnMut(&str, &Dim) -> Symbol) {
+        for (symbol, row) in self.graph.symbols.iter() {
+            if let (SymbolDefinition::Data { value, index }, Some(known)) = (row.definition, &row.replacement) {
+                self.symbols[symbol] = Some(name(&row.name, &self.spelled(known)).into());
+                self.readers[value.index()].push((symbol, index));
+            }
+        }
+    }
+
     /// Gives names to the long extents of values that the graph computes; `name` makes a symbol for one.
     pub fn name_extents(&mut self, name: &mut dyn FnMut(&Dim) -> Symbol) {
         // Who runs the program finds the symbols of inputs by their extents.

@@ -145,10 +145,7 @@ fn expand(c: &mut Call) -> Built<Vec<Value>> {
     let source = c.dims(x);
     let wanted = match c.known(target) {
         Some(wanted) => wanted,
-        None => {
-            let dims = expand_at_run_time(c, &source, target)?;
-            return Ok(vec![c.broadcast(x, dims)?]);
-        }
+        None => return Ok(vec![expand_at_run_time(c, x, target)?]),
     };
     let rank = source.len().max(wanted.len());
     let extent =
@@ -170,22 +167,35 @@ fn expand(c: &mut Call) -> Built<Vec<Value>> {
     Ok(vec![c.broadcast(x, dims)?])
 }
 
-fn expand_at_run_time(c: &mut Call, source: &[Dim], target: Value) -> Built<Vec<Dim>> {
+/// The target is only seen when the program runs. So is whether an axis whose extent is a symbol is repeated: it is gathered.
+fn expand_at_run_time(c: &mut Call, x: Value, target: Value) -> Built {
+    let source = c.dims(x);
     let count = c.dims(target).first().and_then(Dim::as_size);
     let count = count.ok_or_else(|| unsupported("the rank of the result is not known"))?;
     let rank = count.max(source.len());
-    let mut own = vec![Dim::ONE; rank - source.len()];
-    own.extend_from_slice(source);
-    let own = c.dims_tensor(own, vec![rank])?;
+    let new = rank - source.len();
+    let mut own = vec![Dim::ONE; new];
+    own.extend_from_slice(&source);
+    let extents = c.dims_tensor(own.clone(), vec![rank])?;
     let mut wanted = c.convert(target, Element::I64)?;
     if rank > count {
         let ones = c.tensor(HostTensor::from_i64(&[rank - count], &vec![1; rank - count]))?;
         wanted = c.concat(&[ones, wanted], 0)?;
     }
     let one = c.integer(Element::I64, 1)?;
-    let stretched = c.compare(CompareFunction::Eq, own, one)?;
-    let found = c.select(stretched, wanted, own)?;
-    c.shape_operand(found, "shape", Some(0))
+    let stretched = c.compare(CompareFunction::Eq, extents, one)?;
+    let found = c.select(stretched, wanted, extents)?;
+    let dims = c.shape_operand(found, "shape", Some(0))?;
+    let mut y = x;
+    for (axis, extent) in source.iter().enumerate().filter(|(_, extent)| extent.as_const().is_none()) {
+        let last = c.dim_scalar(extent - &Dim::ONE)?;
+        let positions = c.iota(Element::I64, vec![dims[new + axis].clone()], 0)?;
+        let positions = c.binary(BinaryFunction::Min, positions, last)?;
+        y = c.gather(y, positions, axis)?;
+    }
+    let known = |(own, dim): (&Dim, Dim)| own.as_size().filter(|&own| own != 1).map_or(dim, Dim::from);
+    let dims = own.iter().zip(dims).map(known).collect();
+    c.broadcast(y, dims)
 }
 
 fn concat(c: &mut Call) -> Built<Vec<Value>> {
