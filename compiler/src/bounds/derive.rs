@@ -253,10 +253,9 @@ fn fits(graph: &Graph, node: &NodeData) -> Vec<(Dim, i64)> {
             }
         }
         Op::Reshape { dims } => {
-            let whole = most(&Dim::product(operand(0)));
-            // With no elements at all, extents beside the zero are only taken from those that there were.
-            let longest = operand(0).iter().map(most).max().flatten().unwrap_or(1);
-            dims.iter().for_each(|dim| limit(dim, whole.map(|whole| whole.max(longest))));
+            // With no elements at all, extents beside the zero are as long as they like.
+            let whole = most(&Dim::product(operand(0))).filter(|&whole| whole > 0);
+            dims.iter().for_each(|dim| limit(dim, whole));
         }
         _ => {}
     }
