@@ -9,6 +9,7 @@
 mod archive;
 mod expectations;
 mod judge;
+mod limits;
 #[path = "../support/mod.rs"]
 mod support;
 
