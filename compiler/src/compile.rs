@@ -32,14 +32,17 @@ pub fn compile_graph(
     observer: &mut dyn Observer,
 ) -> Result<(Compiled, Findings), Diagnostics> {
     let (graph, findings) = optimise(graph, options, observer)?;
-    let compiled = match options.maxima.rest {
-        Rest::Fitting => bounds::fit(&graph, |graph| {
-            let compiled = finish(graph, options, &findings, observer)?;
-            let bytes = compiled.buffer_bytes();
-            Ok((compiled, bytes))
-        })?,
-        Rest::Refused | Rest::AtMost(_) => finish(graph, options, &findings, observer)?,
-    };
+    if options.maxima.rest != Rest::Fitting {
+        return Ok((finish(graph, options, &findings, observer)?, findings));
+    }
+    let compiled = bounds::fit(&graph, |rest| {
+        let mut options = options.clone();
+        options.maxima.rest = rest;
+        let bounded = run_on_graph(graph.clone(), &["bound"], &mut Context::new(&options), observer)?;
+        let compiled = finish(bounded, &options, &findings, observer)?;
+        let bytes = compiled.buffer_bytes();
+        Ok((compiled, bytes))
+    })?;
     Ok((compiled, findings))
 }
 

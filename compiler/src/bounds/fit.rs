@@ -1,11 +1,11 @@
 //! Bounds of lengths that nothing limits, chosen so that the program stays small.
 //!
-//! In: a graph some of whose lengths have no bound, a way to build the program of a graph. Out: the program with the greatest of a few bounds
-//! with which its buffers stay small. Always holds: a graph in which every length has a bound is built once, as it is.
+//! In: a graph some of whose lengths have no bound, a way to build the program with what is said of them. Out: the program with the
+//! greatest of a few bounds with which its buffers stay small. Always holds: a graph in which every length has a bound is built once, as it is.
 
 use narae_isa::{Diagnostics, codes};
 
-use super::{derive, limit_rest};
+use super::{Rest, derive};
 use crate::graph::Graph;
 
 /// Bounds that are tried, the greatest first.
@@ -16,16 +16,14 @@ const SMALL: u64 = 1 << 28;
 /// Builds with the first bound that fits; `build` gives a program and the bytes of its buffers.
 pub(crate) fn fit<T>(
     graph: &Graph,
-    mut build: impl FnMut(Graph) -> Result<(T, u64), Diagnostics>,
+    mut build: impl FnMut(Rest) -> Result<(T, u64), Diagnostics>,
 ) -> Result<T, Diagnostics> {
     if !derive::has_open(graph) {
-        return Ok(build(graph.clone())?.0);
+        return Ok(build(Rest::Refused)?.0);
     }
     let mut last = None;
     for &most in TRIED {
-        let mut bounded = graph.clone();
-        limit_rest(&mut bounded, most);
-        match build(bounded) {
+        match build(Rest::AtMost(most)) {
             Ok((program, bytes)) if bytes <= SMALL => return Ok(program),
             // Nothing smaller is tried than the smallest bound.
             Ok((program, _)) => last = Some(Ok(program)),
