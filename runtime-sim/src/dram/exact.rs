@@ -181,16 +181,14 @@ impl Dram for ExactDram {
         let meets = |o: &Open| o.write && o.bursts.start < end && first < o.bursts.end;
         let overlaps = self.open.values().any(meets);
         let mut channels = 0;
-        for (index, lane) in self.lanes.iter_mut().enumerate() {
-            let bursts = self.sheet.mapping.local_range(index as u32, first, end);
-            if bursts.is_empty() {
-                continue;
-            }
+        let lanes = &mut self.lanes;
+        self.sheet.mapping.for_each_channel(first, end, |channel, bursts| {
+            let lane = &mut lanes[channel as usize];
             channels += 1;
             lane.bytes += (bursts.end - bursts.start) * burst_bytes;
             lane.next = lane.next.min(clock + 1);
             lane.ports.push(request.queue, Piece { request: key, write: request.write, clock, bursts });
-        }
+        });
         let open = Open {
             id,
             write: request.write,

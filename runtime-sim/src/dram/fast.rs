@@ -68,8 +68,14 @@ pub struct FastDram {
     sheet: Sheet,
     rates: Rates,
     servers: Vec<Server>,
-    open: BTreeMap<u64, Open>,
+    /// Requests by number, from the oldest one that is under way on.
+    open: VecDeque<Open>,
+    oldest: u64,
+    /// The server with the nearest event.
+    nearest: usize,
     complete: BTreeMap<(Picoseconds, u64), Completion>,
+    /// Scratch: the pieces of a request.
+    pieces: Vec<(usize, std::ops::Range<u64>)>,
     /// Bursts served, by mixture.
     served: Vec<f64>,
     next_id: u64,
@@ -94,8 +100,11 @@ impl FastDram {
             sheet: sheet.clone(),
             rates: Rates::new(sheet),
             servers: vec![server; sheet.mapping.channels() as usize],
-            open: BTreeMap::new(),
+            open: VecDeque::new(),
+            oldest: 0,
+            nearest: 0,
             complete: BTreeMap::new(),
+            pieces: Vec::new(),
             served: Vec::new(),
             next_id: 0,
         }
@@ -118,12 +127,11 @@ impl FastDram {
                 continue;
             }
             server.queues[queue].pop_front();
-            let Some(open) = self.open.get_mut(&piece.request) else { continue };
+            let open = &mut self.open[(piece.request - self.oldest) as usize];
             open.pieces -= 1;
             open.last = open.last.max(server.now + piece.latency);
             if open.pieces == 0 {
                 let open = *open;
-                self.open.remove(&piece.request);
                 let at = ((open.last * ps as f64).ceil() as u64).max(open.submitted);
                 let clocks = self.rates.of(open.mixture).clocks;
                 let latency = (piece.latency * ps as f64) as u64;
@@ -131,7 +139,23 @@ impl FastDram {
                 self.complete.insert((at, piece.request), Completion { id: RequestId(piece.request), at, spent });
             }
         }
+        while self.open.front().is_some_and(|open| open.pieces == 0) {
+            self.open.pop_front();
+            self.oldest += 1;
+        }
         self.servers[index].plan(&mut self.rates);
+        self.replanned(index);
+    }
+
+    /// The next event of a server has changed: finds the nearest one again.
+    fn replanned(&mut self, index: usize) {
+        let next = |index: usize| self.servers[index].next;
+        if index == self.nearest {
+            let all = 0..self.servers.len();
+            self.nearest = all.min_by(|a, b| next(*a).total_cmp(&next(*b))).unwrap_or(0);
+        } else if (next(index), index) < (next(self.nearest), self.nearest) {
+            self.nearest = index;
+        }
     }
 }
 
@@ -198,11 +222,11 @@ impl Dram for FastDram {
         let first = request.address / burst_bytes;
         let end = (request.address + request.bytes).div_ceil(burst_bytes);
         let mut open = Open { submitted: request.time, pieces: 0, last: 0.0, mixture: Mixture::default() };
-        for index in 0..self.servers.len() {
-            let bursts = self.sheet.mapping.local_range(index as u32, first, end);
-            if bursts.is_empty() {
-                continue;
-            }
+        // While its pieces are dealt out, it counts as under way.
+        self.open.push_back(Open { pieces: u32::MAX, ..open });
+        let mut pieces = std::mem::take(&mut self.pieces);
+        self.sheet.mapping.for_each_channel(first, end, |channel, bursts| pieces.push((channel as usize, bursts)));
+        for (index, bursts) in pieces.drain(..) {
             open.pieces += 1;
             // Everything that ends before this request starts keeps its old mixture.
             while self.servers[index].next <= clock {
@@ -213,17 +237,19 @@ impl Dram for FastDram {
             server.accept(&request, key, bursts, clock, &self.rates);
             server.plan(&mut self.rates);
             open.mixture = server.mixture;
+            self.replanned(index);
         }
-        self.open.insert(key, open);
+        self.pieces = pieces;
+        if let Some(place) = self.open.back_mut() {
+            *place = open;
+        }
         RequestId(key)
     }
 
     fn next_completion(&mut self, until: Picoseconds) -> Option<Completion> {
         let last = until as f64 / self.sheet.timing.clock_ps as f64;
         loop {
-            let nearest =
-                (0..self.servers.len()).min_by(|a, b| self.servers[*a].next.total_cmp(&self.servers[*b].next));
-            let index = nearest.unwrap_or(0);
+            let index = self.nearest;
             let next = self.servers[index].next;
             if let Some((&key, &completion)) = self.complete.first_key_value()
                 && (completion.at as f64 <= next * self.sheet.timing.clock_ps as f64)
@@ -242,7 +268,7 @@ impl Dram for FastDram {
     }
 
     fn outstanding(&self) -> usize {
-        self.open.len() + self.complete.len()
+        self.open.iter().filter(|open| open.pieces > 0).count() + self.complete.len()
     }
 
     fn report(&self, end: Picoseconds) -> DramReport {

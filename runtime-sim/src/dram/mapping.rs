@@ -91,6 +91,8 @@ pub struct Mapping {
     segments: Vec<Segment>,
     hash: Hash,
     bits: u32,
+    /// Position and width of the channel bits, when they stand together (or there are none).
+    channel_bits: Option<(u32, u32)>,
 }
 
 impl Mapping {
@@ -110,7 +112,7 @@ impl Mapping {
                 segments.push(Segment { field, width, position: 0, part: 0, local: 0 });
             }
         }
-        let mut mapping = Mapping { segments, hash, bits: 0 };
+        let mut mapping = Mapping { segments, hash, bits: 0, channel_bits: None };
         mapping.place()?;
         Ok(mapping)
     }
@@ -142,7 +144,7 @@ impl Mapping {
             }
             below += s.width;
         }
-        let mut mapping = Mapping { segments, hash: self.hash, bits: 0 };
+        let mut mapping = Mapping { segments, hash: self.hash, bits: 0, channel_bits: None };
         mapping.place()?;
         Ok(mapping)
     }
@@ -171,6 +173,12 @@ impl Mapping {
             }
         }
         self.bits = position;
+        let channels: Vec<&Segment> = self.segments.iter().filter(|s| s.field == Field::Channel).collect();
+        self.channel_bits = match channels.as_slice() {
+            [] => Some((0, 0)),
+            [one] => Some((one.position, one.width)),
+            _ => None,
+        };
         let needed = if self.hash == Hash::None { 0 } else { 2 };
         if self.width(Field::Group) < needed || self.width(Field::Bank) < needed || self.width(Field::Row) < 2 * needed
         {
@@ -279,8 +287,40 @@ impl Mapping {
         self.first_local(channel, start)..self.first_local(channel, end)
     }
 
+    /// Calls `f` with every channel that holds some of the bursts `start..end`, and their local indices.
+    #[inline]
+    pub fn for_each_channel(&self, start: u64, end: u64, mut f: impl FnMut(u32, std::ops::Range<u64>)) {
+        let channels = self.channels();
+        let stripes = match self.channel_bits {
+            Some((position, _)) if end > start => ((end - 1) >> position) - (start >> position) + 1,
+            _ => u64::from(channels),
+        };
+        let first = self.channel_bits.map_or(0, |(position, _)| (start >> position) as u32);
+        for i in 0..u64::from(channels).min(stripes) as u32 {
+            let channel = first.wrapping_add(i) & (channels - 1);
+            let range = self.local_range(channel, start, end);
+            if !range.is_empty() {
+                f(channel, range);
+            }
+        }
+    }
+
     /// The smallest local index of `channel` whose burst number is at least `start`.
+    #[inline]
     fn first_local(&self, channel: u32, start: u64) -> u64 {
+        let Some((position, width)) = self.channel_bits else { return self.first_local_by_segments(channel, start) };
+        let below = start & ((1 << position) - 1);
+        let own = (start >> position) as u32 & ((1 << width) - 1);
+        let round = start >> (position + width) << position;
+        match channel.cmp(&own) {
+            std::cmp::Ordering::Less => round + (1 << position),
+            std::cmp::Ordering::Equal => round + below,
+            std::cmp::Ordering::Greater => round,
+        }
+    }
+
+    /// The same for channel bits in several places.
+    fn first_local_by_segments(&self, channel: u32, start: u64) -> u64 {
         // Bits above the mapped ones count as a carry out of the top: everything of the channel lies below `start`.
         let mut local = start >> self.bits << (self.bits - self.width(Field::Channel));
         for s in self.segments.iter().rev() {
@@ -425,6 +465,20 @@ mod tests {
             let (channel, place) = m.decode(burst);
             prop_assert_eq!(m.encode(channel, place), burst);
             prop_assert_eq!(m.burst(channel, m.local(burst)), burst);
+        }
+
+        #[test]
+        fn both_ways_to_split_agree(which in 0..MAPPINGS.len(), at: u64, length in 0u64..700) {
+            let m = Mapping::parse(MAPPINGS[which]).unwrap();
+            let start = at % (m.bursts() - 700);
+            let mut touched = vec![0..0; m.channels() as usize];
+            m.for_each_channel(start, start + length, |channel, range| touched[channel as usize] = range);
+            for channel in 0..m.channels() {
+                let by_segments = m.first_local_by_segments(channel, start)..m.first_local_by_segments(channel, start + length);
+                prop_assert_eq!(m.local_range(channel, start, start + length), by_segments.clone());
+                prop_assert_eq!(touched[channel as usize].is_empty(), by_segments.is_empty());
+                prop_assert!(by_segments.is_empty() || touched[channel as usize] == by_segments);
+            }
         }
 
         #[test]

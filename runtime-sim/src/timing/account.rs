@@ -110,6 +110,25 @@ impl Account {
     }
 }
 
+/// An account while time is booked: one counter per cause.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Tally {
+    pub busy: Picoseconds,
+    stalls: [Picoseconds; Cause::ALL.len()],
+}
+
+impl Tally {
+    pub fn stall(&mut self, cause: Cause, duration: Picoseconds) {
+        self.stalls[cause as usize] += duration;
+    }
+
+    pub fn account(&self) -> Account {
+        let mut account = Account { busy: self.busy, ..Account::default() };
+        Cause::ALL.iter().for_each(|cause| account.stall(*cause, self.stalls[*cause as usize]));
+        account
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

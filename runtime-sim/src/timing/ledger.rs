@@ -109,7 +109,6 @@ pub(super) struct Ledger {
     pub marks: Vec<(MarkKind, i64, Picoseconds)>,
     pub traffic: Vec<[u64; 2]>,
     pub bytes: [u64; 2],
-    pub counts: Counts,
 }
 
 const NONE: u32 = u32::MAX;
@@ -127,7 +126,6 @@ impl Ledger {
             marks: Vec::new(),
             traffic: Vec::new(),
             bytes: [0; 2],
-            counts: Counts::default(),
         }
     }
 
@@ -148,8 +146,9 @@ impl Ledger {
     /// The usage of an instruction in the current part, with one more execution.
     pub fn usage(&mut self, pc: u32, agent: u8) -> UsageId {
         let usage = self.peek(pc, agent);
-        self.usages[usage.0 as usize].executions += 1;
-        self.count(usage, &Counts { instructions: 1, ..Counts::default() });
+        let row = &mut self.usages[usage.0 as usize];
+        row.executions += 1;
+        row.counts.instructions += 1;
         usage
     }
 
@@ -169,7 +168,13 @@ impl Ledger {
 
     pub fn count(&mut self, usage: UsageId, counts: &Counts) {
         self.usages[usage.0 as usize].counts.add(counts);
-        self.counts.add(counts);
+    }
+
+    /// The counts of the whole run.
+    pub fn counts(&self) -> Counts {
+        let mut sum = Counts::default();
+        self.usages.iter().for_each(|usage| sum.add(&usage.counts));
+        sum
     }
 
     /// A request to LPDDR, for an instruction and its span.

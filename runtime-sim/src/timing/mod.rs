@@ -35,6 +35,7 @@ pub use work::{Hull, Work};
 
 use narae_isa::Synchronization;
 use narae_isa::operand::MarkKind;
+use std::sync::Arc;
 
 /// A time or duration in picoseconds.
 pub type Picoseconds = u64;
@@ -62,7 +63,7 @@ pub enum Action {
     /// Names what follows.
     Mark(MarkKind, i64),
     /// Dispatches work to an engine.
-    Dispatch(Box<Work>),
+    Dispatch(Arc<Work>),
 }
 
 /// One instruction as the control unit met it.

@@ -205,6 +205,9 @@ impl Load {
 
 /// The slowdown of the instruction with `own` load beside others at work, in units of 1/[`ONE`]; at least [`ONE`].
 pub fn slowdown(own: &Load, others: impl Iterator<Item = Load>) -> u64 {
+    if own.hottest == 0 && own.crossbar == 0 {
+        return ONE;
+    }
     let (mut bank, mut crossbar) = (own.hottest, own.crossbar);
     for other in others {
         bank += other.average;

@@ -15,7 +15,7 @@ fn dram(chip: &Chip) -> FastDram {
 }
 
 fn dispatch(pc: u32, agent: u8, work: Work) -> Step {
-    Step { pc, agent, sync: Synchronization::default(), needs: 0, action: Action::Dispatch(Box::new(work)) }
+    Step { pc, agent, sync: Synchronization::default(), needs: 0, action: Action::Dispatch(work.into()) }
 }
 
 fn compute(clocks: u64) -> Work {

@@ -8,7 +8,7 @@ mod operands;
 
 use super::counts::Counts;
 use super::occupancy;
-use super::sram::{Collector, Demand};
+use super::sram::{Collector, Demand, Load};
 use crate::execute::{Context, Touched, touch};
 use crate::state::{Fault, Space};
 use narae_isa::chip::Chip;
@@ -27,9 +27,11 @@ pub struct Work {
     pub writes: Vec<(u64, u64)>,
     /// Bytes that pass the weight FIFO.
     pub weight_bytes: u64,
-    /// What it wants of the SRAM.
+    /// What it wants of the SRAM, in all and per clock.
     pub sram: Demand,
-    /// Ranges that contain what it touches, one per operand, for the interlock of moves that run at the same time.
+    /// See [`Load::new`].
+    pub load: Load,
+    /// For moves: ranges that contain they touch, one per operand, for the interlock of those that run at the same time.
     pub hulls: Vec<Hull>,
     /// For energy.
     pub counts: Counts,
@@ -106,6 +108,7 @@ pub(super) fn work(chip: &Chip, inst: &Inst, c: &Context<'_>) -> Result<Work, Fa
         Inst::Attend(row) => matrix::attend(chip, c, row, &mut work)?,
         _ => vector(chip, inst, c, &mut work),
     }
+    work.load = Load::new(chip, &work.sram, work.clocks);
     work.counts.sram_bytes += work.sram.bank_bytes;
     work.counts.crossbar_bytes += work.sram.crossbar_bytes;
     // A weight crosses to the FIFO and is written there when it arrives, and read when it is used.

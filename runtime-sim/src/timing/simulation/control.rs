@@ -8,31 +8,35 @@ use crate::timing::ledger::{ControlStall, Release};
 
 impl Simulation<'_> {
     /// Lets the control unit take its next step, if it can.
-    pub(super) fn control_unit(&mut self) -> bool {
+    pub(super) fn control_unit(&mut self) {
         if self.free_at > self.now {
-            return false;
+            return;
         }
         if let Some(data) = self.scalar {
             if data > self.now {
                 self.enter(SCU, State::Stalled(Cause::Load));
-                return false;
+                self.wakes[SCU] = data;
+                return;
             }
             self.scalar = None;
         }
         let Some(step) = self.step.take() else {
             self.enter(SCU, State::Stalled(Cause::Idle));
-            return false;
+            return;
         };
         if let Some(cause) = self.obstacle(&step) {
+            if cause == Cause::Semaphore {
+                self.wait_for(SCU, &step.sync);
+            }
             self.stall_control(&step, cause);
             self.step = Some(step);
-            return false;
+            return;
         }
         self.note_stall(&step);
         self.enter(SCU, State::Busy);
         self.step = std::mem::replace(&mut self.following, self.steps.next());
         self.take_step(step);
-        true
+        self.wakes[SCU] = self.free_at;
     }
 
     fn take_step(&mut self, step: Step) {
@@ -71,7 +75,14 @@ impl Simulation<'_> {
                 let Step { pc, sync, .. } = step;
                 let (dispatched, missing) = (self.now, step.needs & self.loading);
                 let instruction = Dispatched { pc, usage, sync, work, dispatched, ready, missing, loaded: None };
-                self.queues[usize::from(step.agent)].push_back(instruction);
+                let agent = usize::from(step.agent);
+                self.queues[agent].push_back(instruction);
+                if self.queues[agent].len() == 1 {
+                    self.wakes[agent] = self.wakes[agent].min(ready);
+                }
+                if ready == self.now {
+                    self.look_at(agent);
+                }
             }
         }
         if own {
@@ -121,10 +132,14 @@ impl Simulation<'_> {
     pub(super) fn descriptor_arrived(&mut self, register: u8) {
         self.loading &= !(1 << register);
         let arrival = (self.now, self.load_began[usize::from(register)]);
-        for instruction in self.queues.iter_mut().flatten().filter(|i| i.missing >> register & 1 == 1) {
-            instruction.missing &= !(1 << register);
-            instruction.loaded = Some(arrival);
+        for (agent, queue) in self.queues.iter_mut().enumerate() {
+            for instruction in queue.iter_mut().filter(|instruction| instruction.missing >> register & 1 == 1) {
+                instruction.missing &= !(1 << register);
+                instruction.loaded = Some(arrival);
+                self.pending |= 1 << agent;
+            }
         }
+        self.look_at(SCU);
     }
 
     fn all_idle(&self) -> bool {

@@ -4,36 +4,42 @@
 //! several under way, and among those no two of which one writes what the other touches.
 
 use super::memory::{Asker, Purpose};
-use super::{AGENTS, Cause, DMAA, DMAW, Dispatched, Lane, MXE, NEVER, Obstacle, Picoseconds, Simulation, State};
+use super::{
+    AGENTS, Cause, DMAA, DMAW, Dispatched, Lane, MXE, NEVER, Obstacle, Picoseconds, SCU, Simulation, State,
+};
 use crate::timing::sram::{Load, ONE, slowdown};
 
 impl Simulation<'_> {
-    pub(super) fn engines(&mut self) -> bool {
-        (1..AGENTS).fold(false, |moved, agent| moved | self.engine(agent))
-    }
-
     /// Finishes what is done and starts what can start in one engine.
-    fn engine(&mut self, agent: usize) -> bool {
-        if self.lanes[agent].is_empty() && self.queues[agent].is_empty() {
-            self.enter(agent, State::Stalled(Cause::Idle));
-            return false;
-        }
-        let mut moved = self.work_done(agent);
-        moved |= self.retire_done(agent);
-        let mut cause = Cause::Idle;
-        while let Some(blocked) = self.try_start(agent) {
-            if let Some(blocked) = blocked {
-                cause = blocked;
-                break;
+    pub(super) fn engine(&mut self, agent: usize) {
+        let cause = loop {
+            let mut moved = self.work_done(agent);
+            moved |= self.retire_done(agent);
+            let mut cause = Cause::Idle;
+            while let Some(blocked) = self.try_start(agent) {
+                if let Some(blocked) = blocked {
+                    cause = blocked;
+                    break;
+                }
+                moved = true;
             }
-            moved = true;
-        }
-        if agent == DMAW {
-            moved |= self.stream_weights();
-        }
+            if agent == DMAW {
+                self.stream_weights();
+            }
+            if !moved {
+                break cause;
+            }
+        };
         let state = self.present_state(agent, cause);
         self.enter(agent, state);
-        moved
+        self.plan(agent);
+    }
+
+    /// When an engine next has something to do by itself.
+    fn plan(&mut self, agent: usize) {
+        let ready = self.queues[agent].front().map_or(NEVER, |head| head.ready);
+        let ready = if ready > self.now { ready } else { NEVER };
+        self.wakes[agent] = self.lanes[agent].iter().fold(ready, |next, lane| next.min(lane.until));
     }
 
     /// Lanes whose work is done stop working.
@@ -61,7 +67,10 @@ impl Simulation<'_> {
     pub(super) fn settle(&mut self, agent: usize, duration: Picoseconds) {
         let mut own = None;
         for lane in self.lanes[agent].iter_mut().filter(|lane| lane.is_active()) {
-            let progress = (u128::from(duration) * u128::from(ONE) / u128::from(lane.slow)) as u64;
+            let progress = match lane.slow {
+                ONE => duration,
+                slow => (u128::from(duration) * u128::from(ONE) / u128::from(slow)) as u64,
+            };
             // Floors of parts may fall short of the whole: at its end the work is done.
             let progress = if lane.until <= self.now { duration } else { progress }.min(lane.remaining);
             lane.remaining -= progress;
@@ -71,33 +80,42 @@ impl Simulation<'_> {
         }
         // The account of an engine with several lanes follows its oldest one at work.
         let progress = own.unwrap_or(duration);
-        self.accounts[agent].busy += progress;
-        self.accounts[agent].stall(Cause::SramConflict, duration - progress);
+        self.tallies[agent].busy += progress;
+        self.tallies[agent].stall(Cause::SramConflict, duration - progress);
     }
 
     /// Finds how fast everyone at work is beside the others.
     pub(super) fn contend(&mut self) {
-        let active: Vec<(usize, u32, Load)> = (1..AGENTS)
-            .flat_map(|agent| self.lanes[agent].iter().map(move |lane| (agent, lane)))
-            .filter(|(_, lane)| lane.is_active())
-            .map(|(agent, lane)| (agent, lane.span, lane.load))
-            .collect();
-        for (agent, span, load) in &active {
-            let others = active.iter().filter(|other| other.1 != *span).map(|other| other.2);
-            let slow = slowdown(load, others);
-            let lane = self.lanes[*agent].iter().position(|lane| lane.span == *span && lane.slow != slow);
-            if let Some(index) = lane {
-                self.book(*agent);
-                self.lanes[*agent][index].slow = slow;
-                self.schedule(*agent, index);
+        for agent in 1..AGENTS {
+            for index in 0..self.lanes[agent].len() {
+                let lane = &self.lanes[agent][index];
+                if !lane.is_active() {
+                    continue;
+                }
+                let slow = slowdown(&lane.instruction.work.load, self.others_at_work(lane.span));
+                if slow != lane.slow {
+                    self.book(agent);
+                    self.lanes[agent][index].slow = slow;
+                    self.schedule(agent, index);
+                    self.plan(agent);
+                }
             }
         }
+    }
+
+    /// How the other instructions at work load the SRAM.
+    fn others_at_work(&self, span: u32) -> impl Iterator<Item = Load> {
+        let lanes = self.lanes.iter().flatten();
+        lanes.filter(move |lane| lane.is_active() && lane.span != span).map(|lane| lane.instruction.work.load)
     }
 
     /// Sets when the work of a lane will be done.
     pub(super) fn schedule(&mut self, agent: usize, index: usize) {
         let lane = &mut self.lanes[agent][index];
-        let time = (u128::from(lane.remaining) * u128::from(lane.slow)).div_ceil(u128::from(ONE)) as u64;
+        let time = match lane.slow {
+            ONE => lane.remaining,
+            slow => (u128::from(lane.remaining) * u128::from(slow)).div_ceil(u128::from(ONE)) as u64,
+        };
         lane.until = self.now + time;
     }
 
@@ -110,6 +128,9 @@ impl Simulation<'_> {
             self.ledger.close(lane.span, now, lane.busy);
             self.signal(&lane.instruction.sync, Obstacle::Signal(lane.span));
             self.last_retired = lane.span;
+            if self.state(SCU) == State::Stalled(Cause::Fence) {
+                self.look_at(SCU);
+            }
             if agent != DMAW {
                 self.freed[agent] = self.happens(Obstacle::Predecessor(lane.span));
             }
@@ -134,7 +155,9 @@ impl Simulation<'_> {
         if head.missing != 0 {
             return Some(Some(Cause::Load));
         }
-        if !self.satisfied(&head.sync) {
+        let sync = head.sync;
+        if !self.satisfied(&sync) {
+            self.wait_for(agent, &sync);
             return Some(Some(Cause::Semaphore));
         }
         if self.lanes[agent].iter().any(|lane| lane.instruction.work.conflicts(&head.work)) {
@@ -142,6 +165,9 @@ impl Simulation<'_> {
         }
         if let Some(head) = self.queues[agent].pop_front() {
             self.start(agent, head);
+        }
+        if self.state(SCU) == State::Stalled(Cause::QueueFull) {
+            self.look_at(SCU);
         }
         Some(None)
     }
@@ -163,13 +189,11 @@ impl Simulation<'_> {
         // All lanes book their time up to now before the set of lanes changes.
         self.book(agent);
         let (clocks, weight_bytes) = (instruction.work.clocks, instruction.work.weight_bytes);
-        let load = Load::new(self.chip, &instruction.work.sram, clocks);
         let streamed = agent == MXE && weight_bytes > 0;
         self.lanes[agent].push_back(Lane {
             queue: self.free_queue(agent),
             instruction,
             span,
-            load,
             remaining: if streamed { 0 } else { clocks * self.clock },
             slow: ONE,
             until: NEVER,
@@ -215,19 +239,20 @@ impl Simulation<'_> {
 
     /// Submits the accesses to LPDDR of an instruction.
     fn transfer(&mut self, agent: usize, index: usize) {
-        let lane = &mut self.lanes[agent][index];
+        let lane = &self.lanes[agent][index];
         let (span, queue, usage) = (lane.span, lane.queue, lane.instruction.usage);
-        let (reads, writes) =
-            (std::mem::take(&mut lane.instruction.work.reads), std::mem::take(&mut lane.instruction.work.writes));
+        let work = lane.instruction.work.clone();
         let asker = Asker { queue, usage, span: Some(span), purpose: Purpose::Engine { agent, span } };
-        for (write, ranges) in [(false, reads), (true, writes)] {
+        let mut outstanding = 0;
+        for (write, ranges) in [(false, &work.reads), (true, &work.writes)] {
             for (address, bytes) in ranges {
-                self.request(&asker, write, address, bytes);
-                self.lanes[agent][index].outstanding += usize::from(bytes > 0);
+                self.request(&asker, write, *address, *bytes);
+                outstanding += usize::from(*bytes > 0);
             }
         }
         let lane = &mut self.lanes[agent][index];
-        if !lane.is_active() && lane.outstanding > 0 {
+        lane.outstanding = outstanding;
+        if !lane.is_active() && outstanding > 0 {
             lane.waiting = Some(self.now);
         }
     }

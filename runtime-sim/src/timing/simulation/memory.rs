@@ -112,9 +112,13 @@ impl Simulation<'_> {
                 if self.code_blocks.len() as u64 * FETCH_BYTES > self.chip.scu.instruction_buffer_bytes {
                     self.code_blocks.pop_front();
                 }
+                self.look_at(SCU);
             }
             Purpose::Descriptor(register) => self.descriptor_arrived(register),
-            Purpose::Scalar => self.scalar = Some(self.now + self.chip.scu.load_clocks * self.clock),
+            Purpose::Scalar => {
+                self.scalar = Some(self.now + self.chip.scu.load_clocks * self.clock);
+                self.look_at(SCU);
+            }
             Purpose::Chunk { stream, chunk, bytes } => self.chunk_arrived(stream, chunk, bytes, &spent),
             Purpose::Engine { agent, span } => self.range_arrived(agent, span, &spent),
         }
@@ -131,6 +135,7 @@ impl Simulation<'_> {
             self.ledger.details[span as usize].waits.add_memory(self.now - since, spent);
         }
         self.arrived(agent, spent);
+        self.look_at(agent);
     }
 
     /// An access of the control unit, which has no span.
@@ -143,6 +148,14 @@ impl Simulation<'_> {
         if let Some((semaphore, count)) = sync.signal {
             self.semaphores[semaphore.index()] += u64::from(count);
             self.signals[semaphore.index()] = self.happens(by);
+            self.pending |= std::mem::take(&mut self.waiters[semaphore.index()]);
+        }
+    }
+
+    /// An agent is looked at again when the semaphore that it waits for is signalled.
+    pub(super) fn wait_for(&mut self, agent: usize, sync: &narae_isa::Synchronization) {
+        if let Some((semaphore, _)) = sync.wait {
+            self.waiters[semaphore.index()] |= 1 << agent;
         }
     }
 

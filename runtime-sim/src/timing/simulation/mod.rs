@@ -9,10 +9,9 @@ mod engine;
 mod memory;
 mod stream;
 
-use super::account::{Account, Cause};
+use super::account::{Cause, Tally};
 use super::ledger::{Ledger, UsageId};
 use super::result::{Obstacle, Timing};
-use super::sram::Load;
 use super::work::Work;
 use super::{Action, Picoseconds, Step, critical};
 use crate::checker::AGENTS;
@@ -21,6 +20,7 @@ use memory::Port;
 use narae_isa::Synchronization;
 use narae_isa::chip::Chip;
 use std::collections::VecDeque;
+use std::sync::Arc;
 use stream::Fifo;
 
 pub(super) const SCU: usize = 0;
@@ -80,7 +80,7 @@ struct Dispatched {
     pc: u32,
     usage: UsageId,
     sync: Synchronization,
-    work: Box<Work>,
+    work: Arc<Work>,
     dispatched: Picoseconds,
     ready: Picoseconds,
     /// Descriptor registers whose loads have not arrived, as bits.
@@ -96,7 +96,6 @@ struct Lane {
     span: u32,
     /// Its queue in front of LPDDR.
     queue: usize,
-    load: Load,
     /// Work of the written formula that is left; for streamed products, of the chunk in work.
     remaining: Picoseconds,
     /// How much slower than the formula it works, in units of 1/65536.
@@ -144,7 +143,10 @@ struct Simulation<'a> {
     following: Option<Step>,
     // Agents.
     states: [(State, Picoseconds); AGENTS],
-    accounts: [Account; AGENTS],
+    tallies: [Tally; AGENTS],
+    /// Agents to look at now, as bits, and when each one next has something to do by itself.
+    pending: u8,
+    wakes: [Picoseconds; AGENTS],
     /// Time in the state `Memory` whose causes are not known yet.
     unbooked: [Picoseconds; AGENTS],
     queues: [VecDeque<Dispatched>; AGENTS],
@@ -155,6 +157,8 @@ struct Simulation<'a> {
     started: [Option<Happened>; AGENTS],
     last_retired: u32,
     semaphores: [u64; 32],
+    /// For each semaphore the agents that wait for it, as bits.
+    waiters: [u8; 32],
     signals: [Option<Happened>; 32],
     /// The set of instructions at work has changed.
     contention: bool,
@@ -188,7 +192,9 @@ impl<'a> Simulation<'a> {
             step,
             following,
             states: [(State::Stalled(Cause::Idle), 0); AGENTS],
-            accounts: Default::default(),
+            tallies: Default::default(),
+            pending: u8::MAX >> (8 - AGENTS),
+            wakes: [NEVER; AGENTS],
             unbooked: [0; AGENTS],
             queues: Default::default(),
             lanes: Default::default(),
@@ -196,6 +202,7 @@ impl<'a> Simulation<'a> {
             started: [None; AGENTS],
             last_retired: 0,
             semaphores: [0; 32],
+            waiters: [0; 32],
             signals: [None; 32],
             contention: false,
             free_at: 0,
@@ -210,38 +217,42 @@ impl<'a> Simulation<'a> {
 
     fn run(&mut self) -> Result<(), Stuck> {
         loop {
-            while self.control_unit() | self.engines() {}
+            self.look_at_agents();
             if std::mem::take(&mut self.contention) {
                 self.contend();
             }
-            let next = self.next_wake();
+            let next = self.wakes.iter().copied().min().unwrap_or(NEVER);
             match self.port.next_completion(next) {
                 Some(completion) => {
                     self.now = self.now.max(completion.at);
                     self.complete(&completion);
                 }
                 None if next == NEVER => return self.stuck().map_or(Ok(()), Err),
-                None => self.now = next,
+                None => {
+                    self.now = next;
+                    for agent in 0..AGENTS {
+                        if self.wakes[agent] <= next {
+                            self.wakes[agent] = NEVER;
+                            self.look_at(agent);
+                        }
+                    }
+                }
             }
         }
     }
 
-    /// The next time at which something happens by itself.
-    fn next_wake(&self) -> Picoseconds {
-        let later = |time: Picoseconds| if time > self.now { time } else { NEVER };
-        let mut next = later(self.free_at);
-        if let Some(data) = self.scalar {
-            next = next.min(later(data));
+    /// Lets every agent do what it can now, lowest number first, until none of them has anything to do.
+    fn look_at_agents(&mut self) {
+        while self.pending != 0 {
+            let agent = self.pending.trailing_zeros() as usize;
+            self.pending &= self.pending - 1;
+            if agent == SCU { self.control_unit() } else { self.engine(agent) }
         }
-        for agent in 1..AGENTS {
-            if let Some(head) = self.queues[agent].front() {
-                next = next.min(later(head.ready));
-            }
-            for lane in &self.lanes[agent] {
-                next = next.min(later(lane.until));
-            }
-        }
-        next
+    }
+
+    /// Something has happened that may let this agent do something.
+    fn look_at(&mut self, agent: usize) {
+        self.pending |= 1 << agent;
     }
 
     /// Changes the state of an agent; the time of the old one is booked.
@@ -259,7 +270,7 @@ impl<'a> Simulation<'a> {
         self.states[agent].1 = self.now;
         match state {
             State::Busy => self.settle(agent, duration),
-            State::Stalled(cause) => self.accounts[agent].stall(cause, duration),
+            State::Stalled(cause) => self.tallies[agent].stall(cause, duration),
             State::Memory => self.unbooked[agent] += duration,
         }
     }
@@ -269,13 +280,16 @@ impl<'a> Simulation<'a> {
         if self.states[agent].0 == State::Memory {
             self.book(agent);
         }
+        if self.unbooked[agent] == 0 {
+            return;
+        }
         let waited = spent.scaled_to(std::mem::take(&mut self.unbooked[agent]));
-        let account = &mut self.accounts[agent];
+        let tally = &mut self.tallies[agent];
         for (cause, time) in super::ledger::memory_causes(&waited) {
             match cause {
                 // To move data at the peak rate is the work of the weight streams.
-                Cause::DramBandwidth if agent == DMAW => account.busy += time,
-                _ => account.stall(cause, time),
+                Cause::DramBandwidth if agent == DMAW => tally.busy += time,
+                _ => tally.stall(cause, time),
             }
         }
     }
@@ -307,7 +321,7 @@ impl<'a> Simulation<'a> {
         for agent in 0..AGENTS {
             self.book(agent);
             let rest = self.unbooked[agent];
-            self.accounts[agent].stall(Cause::DramLatency, rest);
+            self.tallies[agent].stall(Cause::DramLatency, rest);
         }
         let path = critical::path(&self.ledger, self.now);
         critical::book(&mut self.ledger, &path);
@@ -316,12 +330,12 @@ impl<'a> Simulation<'a> {
         Timing {
             end: self.now,
             clock: self.clock,
-            accounts: self.accounts,
+            accounts: self.tallies.map(|tally| tally.account()),
+            counts: ledger.counts(),
             dram_bytes_read: ledger.bytes[0],
             dram_bytes_written: ledger.bytes[1],
             dram,
             dram_peak,
-            counts: ledger.counts,
             marks: ledger.marks,
             spans: ledger.spans,
             parts: ledger.parts,

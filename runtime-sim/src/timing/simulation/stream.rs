@@ -79,11 +79,11 @@ impl Simulation<'_> {
             lane.instruction.work.reads.first().map_or(0, |range| range.0)
         });
         self.fifo.streams.push_back(Stream { span, base, total, requested: 0, arrived: 0, chunks: VecDeque::new() });
+        self.look_at(MXE);
     }
 
-    /// Requests what there is room for; true if something was requested.
-    pub(super) fn stream_weights(&mut self) -> bool {
-        let mut moved = false;
+    /// Requests what there is room for.
+    pub(super) fn stream_weights(&mut self) {
         while let Some(stream) = self.fifo.streams.back() {
             let bytes = (stream.total - stream.requested).min(self.fifo.chunk);
             let lane = self.lanes[DMAW].back().filter(|lane| lane.span == stream.span && !lane.is_active());
@@ -105,9 +105,7 @@ impl Simulation<'_> {
             if self.fifo.is_requested() {
                 self.freed[DMAW] = self.happens(Obstacle::Predecessor(span));
             }
-            moved = true;
         }
-        moved
     }
 
     pub(super) fn chunk_arrived(&mut self, number: u64, chunk: u32, bytes: u64, spent: &Spent) {
@@ -128,6 +126,8 @@ impl Simulation<'_> {
             }
         }
         self.feed();
+        self.look_at(DMAW);
+        self.look_at(MXE);
     }
 
     /// What DMAW does now.
@@ -195,6 +195,7 @@ impl Simulation<'_> {
         self.ledger.chunks[chunk as usize].ended = self.now;
         self.fifo.used -= bytes;
         self.fifo.released = Some((self.now, chunk, bytes));
+        self.look_at(DMAW);
         if left > 0 {
             self.feed();
             return;

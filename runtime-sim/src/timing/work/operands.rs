@@ -18,6 +18,7 @@ pub(super) fn collect(chip: &Chip, inst: &Inst, c: &Context<'_>, work: &mut Work
     // Which rows of the table an index names is not looked at here: see `rows`.
     let table = matches!(inst, Inst::GatherRows(_) | Inst::ScatterRows(_));
     let mut sram = Collector::new(chip);
+    let interlocked = inst.engine() == Engine::Dmaa;
     let mut current: Option<(&'static str, bool, Space, Reading)> = None;
     touch::<Fault>(c, inst, |touched| {
         let Touched { operand, space, write, start, end } = touched;
@@ -36,7 +37,9 @@ pub(super) fn collect(chip: &Chip, inst: &Inst, c: &Context<'_>, work: &mut Work
                 reading
             }
             _ => {
-                work.hulls.push(Hull { sram: space == Space::Sram, write, start, end });
+                if interlocked {
+                    work.hulls.push(Hull { sram: space == Space::Sram, write, start, end });
+                }
                 sram.next_operand();
                 let reading = reading(chip, inst, c, operand);
                 current = Some((operand, write, space, reading));
