@@ -8,13 +8,14 @@ use narae_isa::format::WeightFormat;
 use narae_isa::text::{assemble_program, split_lines};
 use narae_isa::{Semaphore, Synchronization};
 use narae_sim::dram::FastDram;
+use narae_sim::dram::sheet::Sheet;
 use narae_sim::machine::{Core, Limits, Program};
 use narae_sim::session::memory_sheet;
 use narae_sim::state::{Memory, Region};
 use narae_sim::timing::{self, Action, Places, Step, StepRecorder, Work, dram_queues, occupancy};
 use std::hint::black_box;
 
-/// Scalars, descriptors, moves and vectors that wait for each other, as decoders have them between their products.
+/// A third engine instructions that wait for each other, a quarter descriptor loads, the rest scalars: the mixture of compiled decoders.
 const SMALL: &str = "
 .row in tensor dram f32 [1, 64] at 0x1000 + r1
 .row a tensor sram f32 [1, 64] at 0x0
@@ -22,18 +23,20 @@ const SMALL: &str = "
 .row out tensor dram f32 [1, 64] at 0x2000 + r1
     li r0, value=20000
     li r1, value=0
-    ldd d1, a, _
-    ldd d2, b, _
 again:
     ldd d0, in, _
-    ldd d3, out, _
+    ldd d1, a, _
     transfer d1, d0 @signal(s1, 1)
+    alui add, r2, r1, value=256
+    alui add, r3, r2, value=256
+    ldd d2, b, _
     unary relu, d2, d1 @wait(s1, 1)
     binary add, d2, d2, d2
-    binary mul, d2, d2, d2
-    unary square, d2, d2 @signal(s3, 1)
+    alu add, r4, r2, r3
+    alui mul, r4, r4, value=4
+    binary mul, d2, d2, d2 @signal(s3, 1)
+    ldd d3, out, _
     transfer d3, d2 @wait(s3, 1)
-    alui add, r2, r1, value=256
     alui sub, r0, r0, value=1
     branchi gt, r0, value=0, again
     halt
@@ -47,15 +50,20 @@ fn small_program() -> Program {
     Program { words: program.words, rows: program.rows.into_iter().map(|(_, row)| row).collect() }
 }
 
-/// Runs the control unit and the timing of it; the number of instructions.
-fn time_small(chip: &Chip, program: &Program, memory: &mut Memory) -> u64 {
+/// The steps of the control unit.
+fn steps_of(chip: &Chip, program: &Program, memory: &mut Memory) -> Vec<Step> {
     let limits = Limits { compute: false, check: false, ..Limits::default() };
     let mut steps = Vec::new();
     let mut recorder = StepRecorder::new(chip, |step| steps.push(step));
     Core::new(program, memory, limits, &mut recorder).run(0).expect("it runs");
-    let mut dram = FastDram::new(&memory_sheet(chip).expect("a sheet"), dram_queues(chip));
-    let timing = timing::simulate(chip, &mut dram, steps, Places { code: 0x8000, rows: 0x9000 }).expect("it ends");
-    timing.counts.instructions
+    steps
+}
+
+/// The time of steps in the fast mode.
+fn time(chip: &Chip, sheet: &Sheet, steps: &[Step]) -> u64 {
+    let mut dram = FastDram::new(sheet, dram_queues(chip));
+    let places = Places { code: 0x8000, rows: 0x9000 };
+    timing::simulate(chip, &mut dram, steps.iter().cloned(), places).expect("it ends").end
 }
 
 /// The products of one token: 16 layers of a model with 2048 wide activations, and its head.
@@ -90,21 +98,17 @@ fn timing_speed(criterion: &mut Criterion) {
     let program = small_program();
     let mut memory = Memory::new(0x4000);
     memory.map(Region::zeros("io", 0x1000, 0x2000)).expect("one region");
-    let instructions = time_small(&chip, &program, &mut memory);
-    let mut group = criterion.benchmark_group("timing");
-    group.sample_size(10).throughput(Throughput::Elements(instructions));
-    group.bench_function("small instructions", |bencher| {
-        bencher.iter(|| black_box(time_small(&chip, &program, &mut memory)));
-    });
-    let steps = token(&chip);
     let sheet = memory_sheet(&chip).expect("a sheet");
-    group.throughput(Throughput::Elements(1));
-    group.bench_function("token of 1 G u4 weights, fast", |bencher| {
-        bencher.iter(|| {
-            let mut dram = FastDram::new(&sheet, dram_queues(&chip));
-            black_box(timing::simulate(&chip, &mut dram, steps.iter().cloned(), Places::default()).expect("it ends").end)
-        });
+    let steps = steps_of(&chip, &program, &mut memory);
+    let mut group = criterion.benchmark_group("timing");
+    group.sample_size(10).throughput(Throughput::Elements(steps.len() as u64));
+    group.bench_function("instructions: control unit", |bencher| {
+        bencher.iter(|| black_box(steps_of(&chip, &program, &mut memory)));
     });
+    group.bench_function("instructions: timing", |bencher| bencher.iter(|| black_box(time(&chip, &sheet, &steps))));
+    let steps = token(&chip);
+    group.throughput(Throughput::Elements(1));
+    group.bench_function("token of 1 G u4 weights", |bencher| bencher.iter(|| black_box(time(&chip, &sheet, &steps))));
     group.finish();
 }
 

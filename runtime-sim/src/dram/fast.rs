@@ -9,7 +9,8 @@
 //! Always holds: rates never exceed the peak; every byte is served once; results are the same on every machine.
 //! Not modelled here: which rows two particular requests share (the mixture stands for all of its kind), and power-down.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
 
 use super::counts::{Clocks, Counts};
 use super::energy::EnergyReport;
@@ -63,6 +64,36 @@ struct Open {
     mixture: Mixture,
 }
 
+/// A completion: when, which, and what its time went into. Ordered by the first two.
+#[derive(Clone, Copy, Debug)]
+struct Complete(Picoseconds, u64, Spent);
+
+impl Complete {
+    fn key(&self) -> (Picoseconds, u64) {
+        (self.0, self.1)
+    }
+}
+
+impl PartialEq for Complete {
+    fn eq(&self, other: &Self) -> bool {
+        self.key() == other.key()
+    }
+}
+
+impl Eq for Complete {}
+
+impl PartialOrd for Complete {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Complete {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.key().cmp(&other.key())
+    }
+}
+
 /// See the module documentation.
 pub struct FastDram {
     sheet: Sheet,
@@ -73,7 +104,8 @@ pub struct FastDram {
     oldest: u64,
     /// The server with the nearest event.
     nearest: usize,
-    complete: BTreeMap<(Picoseconds, u64), Completion>,
+    /// Complete, not yet returned: the earliest first.
+    complete: BinaryHeap<Reverse<Complete>>,
     /// Scratch: the pieces of a request.
     pieces: Vec<(usize, std::ops::Range<u64>)>,
     /// Bursts served, by mixture.
@@ -103,7 +135,7 @@ impl FastDram {
             open: VecDeque::new(),
             oldest: 0,
             nearest: 0,
-            complete: BTreeMap::new(),
+            complete: BinaryHeap::new(),
             pieces: Vec::new(),
             served: Vec::new(),
             next_id: 0,
@@ -136,7 +168,7 @@ impl FastDram {
                 let clocks = self.rates.of(open.mixture).clocks;
                 let latency = (piece.latency * ps as f64) as u64;
                 let spent = Spent::split(at - open.submitted, latency, &clocks);
-                self.complete.insert((at, piece.request), Completion { id: RequestId(piece.request), at, spent });
+                self.complete.push(Reverse(Complete(at, piece.request, spent)));
             }
         }
         while self.open.front().is_some_and(|open| open.pieces == 0) {
@@ -251,13 +283,14 @@ impl Dram for FastDram {
         loop {
             let index = self.nearest;
             let next = self.servers[index].next;
-            if let Some((&key, &completion)) = self.complete.first_key_value()
-                && (completion.at as f64 <= next * self.sheet.timing.clock_ps as f64)
+            if let Some(Reverse(Complete(at, id, spent))) = self.complete.peek()
+                && (*at as f64 <= next * self.sheet.timing.clock_ps as f64)
             {
+                let completion = Completion { id: RequestId(*id), at: *at, spent: *spent };
                 if completion.at > until {
                     return None;
                 }
-                self.complete.remove(&key);
+                self.complete.pop();
                 return Some(completion);
             }
             if next > last || next == f64::INFINITY {

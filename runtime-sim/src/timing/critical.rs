@@ -141,10 +141,10 @@ impl Walk<'_> {
         self.chunks = chunk;
         let (ledger, row) = (self.ledger, self.ledger.chunks[chunk as usize]);
         // Conflicts of the product are dealt out evenly to its chunks.
-        let (span, waits) = (ledger.spans[row.product as usize], ledger.details[row.product as usize].waits);
+        let (span, conflict) = (ledger.spans[row.product as usize], ledger.details[row.product as usize].conflict);
         self.segment(span.agent, self.usage(row.product), row.begun, |time| {
-            let all = u128::from((span.busy + waits.conflict).max(1));
-            let conflict = (u128::from(time) * u128::from(waits.conflict) / all) as u64;
+            let all = u128::from((span.busy + conflict).max(1));
+            let conflict = (u128::from(time) * u128::from(conflict) / all) as u64;
             let mut account = Account { busy: time - conflict, ..Account::default() };
             account.stall(Cause::SramConflict, conflict);
             account

@@ -14,24 +14,6 @@ use narae_isa::operand::MarkKind;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct UsageId(pub u32);
 
-/// What an instruction waited for while it ran.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Waits {
-    pub conflict: Picoseconds,
-    pub memory: Spent,
-}
-
-impl Waits {
-    pub fn add_memory(&mut self, duration: Picoseconds, spent: &Spent) {
-        let part = spent.scaled_to(duration);
-        self.memory.bandwidth += part.bandwidth;
-        self.memory.latency += part.latency;
-        self.memory.refresh += part.refresh;
-        self.memory.turnaround += part.turnaround;
-        self.memory.rows += part.rows;
-    }
-}
-
 /// The parts of a memory's time with their causes.
 pub(super) fn memory_causes(spent: &Spent) -> [(Cause, Picoseconds); 5] {
     [
@@ -46,7 +28,10 @@ pub(super) fn memory_causes(spent: &Spent) -> [(Cause, Picoseconds); 5] {
 /// What a span needs beside its public row.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct SpanDetail {
-    pub waits: Waits,
+    /// What conflicts in SRAM cost it.
+    pub conflict: Picoseconds,
+    /// Index into [`Ledger::waits`], if it waited for LPDDR.
+    waits: Option<u32>,
     /// The usage that it belongs to.
     pub usage: u32,
     /// It was complete, and waited for the retirement of this span of its engine.
@@ -104,6 +89,8 @@ pub(super) struct Ledger {
     current: Vec<u32>,
     pub spans: Vec<Span>,
     pub details: Vec<SpanDetail>,
+    /// What the waiting of spans for LPDDR went into.
+    waits: Vec<Spent>,
     pub chunks: Vec<Chunk>,
     pub control: Vec<ControlStall>,
     pub marks: Vec<(MarkKind, i64, Picoseconds)>,
@@ -121,6 +108,7 @@ impl Ledger {
             current: Vec::new(),
             spans: Vec::new(),
             details: Vec::new(),
+            waits: Vec::new(),
             chunks: Vec::new(),
             control: Vec::new(),
             marks: Vec::new(),
@@ -223,12 +211,22 @@ impl Ledger {
         self.usages[detail.usage as usize].busy += busy;
     }
 
+    /// A span has waited so long for LPDDR, whose time went into this.
+    pub fn waited(&mut self, span: u32, duration: Picoseconds, spent: &Spent) {
+        let detail = &mut self.details[span as usize];
+        if duration > 0 && detail.waits.is_none() {
+            detail.waits = Some(self.waits.len() as u32);
+            self.waits.push(spent.scaled_to(duration));
+        }
+    }
+
     /// The account of a span up to some time.
     pub fn account(&self, span: u32, until: Picoseconds) -> Account {
-        let (row, waits) = (&self.spans[span as usize], &self.details[span as usize].waits);
+        let (row, detail) = (&self.spans[span as usize], &self.details[span as usize]);
         let mut account = Account { busy: row.busy, ..Account::default() };
-        account.stall(Cause::SramConflict, waits.conflict);
-        memory_causes(&waits.memory).into_iter().for_each(|(cause, time)| account.stall(cause, time));
+        account.stall(Cause::SramConflict, detail.conflict);
+        let memory = detail.waits.map_or(Spent::default(), |waits| self.waits[waits as usize]);
+        memory_causes(&memory).into_iter().for_each(|(cause, time)| account.stall(cause, time));
         fit(account, until - row.start)
     }
 }

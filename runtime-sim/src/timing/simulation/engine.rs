@@ -4,9 +4,7 @@
 //! several under way, and among those no two of which one writes what the other touches.
 
 use super::memory::{Asker, Purpose};
-use super::{
-    AGENTS, Cause, DMAA, DMAW, Dispatched, Lane, MXE, NEVER, Obstacle, Picoseconds, SCU, Simulation, State,
-};
+use super::{AGENTS, Cause, DMAA, DMAW, Dispatched, Lane, MXE, NEVER, Obstacle, Picoseconds, SCU, Simulation, State};
 use crate::timing::sram::{Load, ONE, slowdown};
 
 impl Simulation<'_> {
@@ -75,7 +73,7 @@ impl Simulation<'_> {
             let progress = if lane.until <= self.now { duration } else { progress }.min(lane.remaining);
             lane.remaining -= progress;
             lane.busy += progress;
-            self.ledger.details[lane.span as usize].waits.conflict += duration - progress;
+            self.ledger.details[lane.span as usize].conflict += duration - progress;
             own = own.or(Some(progress));
         }
         // The account of an engine with several lanes follows its oldest one at work.
@@ -241,6 +239,9 @@ impl Simulation<'_> {
     fn transfer(&mut self, agent: usize, index: usize) {
         let lane = &self.lanes[agent][index];
         let (span, queue, usage) = (lane.span, lane.queue, lane.instruction.usage);
+        if lane.instruction.work.reads.is_empty() && lane.instruction.work.writes.is_empty() {
+            return;
+        }
         let work = lane.instruction.work.clone();
         let asker = Asker { queue, usage, span: Some(span), purpose: Purpose::Engine { agent, span } };
         let mut outstanding = 0;

@@ -132,7 +132,7 @@ impl Simulation<'_> {
             return;
         }
         if let Some(since) = lane.waiting.take() {
-            self.ledger.details[span as usize].waits.add_memory(self.now - since, spent);
+            self.ledger.waited(span, self.now - since, spent);
         }
         self.arrived(agent, spent);
         self.look_at(agent);

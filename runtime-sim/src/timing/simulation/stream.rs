@@ -121,7 +121,7 @@ impl Simulation<'_> {
             if let Some(lane) = self.lanes[DMAW].iter_mut().find(|lane| lane.span == span) {
                 lane.outstanding = 0;
                 if let Some(since) = lane.waiting.take() {
-                    self.ledger.details[span as usize].waits.add_memory(self.now - since, spent);
+                    self.ledger.waited(span, self.now - since, spent);
                 }
             }
         }
