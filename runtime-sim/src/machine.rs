@@ -5,6 +5,10 @@
 //! happens-before checker watches every instruction; if nothing can move, the machine says who waits for what; with a [`Recorder`] the same run
 //! also yields the steps that [`crate::timing`] replays.
 
+mod loads;
+
+pub use loads::{Assumed, Assumptions, Loads, Recording};
+
 use crate::checker::{AGENTS, Checker, Clock, Event, Hazard, HazardKind};
 use crate::execute::{Context, Descriptors, Flow, Touched, touch};
 use crate::kernels::attention::Scratch;
@@ -146,6 +150,7 @@ pub struct Core<'a, R> {
     checker: Checker,
     scratch: Scratch,
     executed: u64,
+    loads: Loads<'a>,
 }
 
 /// Counts of a run.
@@ -175,7 +180,13 @@ impl<'a, R: Recorder> Core<'a, R> {
             checker: Checker::new(),
             scratch: Scratch::default(),
             executed: 0,
+            loads: Loads::FromMemory,
         }
+    }
+
+    /// The same with other scalars than those in memory, or with a record of them.
+    pub fn with_loads(self, loads: Loads<'a>) -> Self {
+        Core { loads, ..self }
     }
 
     /// Runs from an instruction to `halt`.
@@ -326,7 +337,11 @@ impl<'a, R: Recorder> Core<'a, R> {
         }
         let compute = self.limits.compute || matches!(word.inst, Inst::LoadWeight(_)) || event.agent == 0;
         let flow = if compute {
-            word.inst.execute(&mut context).map_err(|fault| fail(pc, fault))?
+            let flow = word.inst.execute(&mut context).map_err(|fault| fail(pc, fault))?;
+            if event.agent == 0 {
+                self.loads.after(pc, &word.inst, &mut context).map_err(|fault| fail(pc, fault))?;
+            }
+            flow
         } else {
             if matches!(word.inst, Inst::Linear(_)) {
                 context.weights.pop_front();

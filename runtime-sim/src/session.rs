@@ -4,7 +4,7 @@
 //! all inputs have been checked (names, element types, shapes, maxima), and all problems of a call are reported together; state is zero at
 //! the start and changes only by running entries or by [`Machine::write_state`].
 
-use crate::machine::{Core, Limits, NoRecorder, Program, Recorder, Statistics};
+use crate::machine::{Core, Limits, Loads, NoRecorder, Program, Recorder, Statistics};
 use crate::report::Observation;
 use crate::state::{Memory, Region, Space};
 use narae_isa::chip::Chip;
@@ -13,8 +13,10 @@ use narae_isa::{Diagnostic, Diagnostics, DimExpr, HostTensor, codes};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+mod lengths;
 mod timed;
 
+pub use lengths::Lengths;
 pub use timed::{DramModel, Timed, TimingOptions, memory_sheet};
 
 /// Named tensors.
@@ -90,17 +92,38 @@ impl Machine {
         inputs: &Tensors,
         recorder: &mut R,
     ) -> Result<Outcome, Diagnostics> {
+        self.run_with_loads(name, inputs, recorder, Loads::FromMemory)
+    }
+
+    fn run_with_loads<R: Recorder>(
+        &mut self,
+        name: &str,
+        inputs: &Tensors,
+        recorder: &mut R,
+        loads: Loads<'_>,
+    ) -> Result<Outcome, Diagnostics> {
         let image = self.image.clone();
         let entry = image.entry(name)?;
         let mut slots = bind(entry, inputs)?;
         check_equations(entry, &slots, &|slot| !slot.computed)?;
         self.write_inputs(entry, inputs, &slots)?;
-        let core = Core::new(&self.program, &mut self.memory, self.limits, recorder);
-        let statistics = core.run(entry.pc).map_err(|failure| self.describe(name, &failure))?;
+        let statistics = self.run_core(name, entry.pc, recorder, loads)?;
         self.read_slots(entry, &mut slots)?;
         check_equations(entry, &slots, &|_| true)?;
         let outputs = self.read_outputs(entry, &slots)?;
         Ok(Outcome { outputs, slots, statistics })
+    }
+
+    /// Runs the program of an entry; its inputs are in memory.
+    fn run_core<R: Recorder>(
+        &mut self,
+        entry: &str,
+        pc: u32,
+        recorder: &mut R,
+        loads: Loads<'_>,
+    ) -> Result<Statistics, Diagnostics> {
+        let core = Core::new(&self.program, &mut self.memory, self.limits, recorder).with_loads(loads);
+        core.run(pc).map_err(|failure| self.describe(entry, &failure).into())
     }
 
     /// A timed run of this machine, as reports and traces look at it. `tokens` is the number of tokens that it produced, if it has any.
@@ -300,16 +323,8 @@ fn bind(entry: &Entry, inputs: &Tensors) -> Result<Vec<i64>, Diagnostics> {
     }
     let mut values = Vec::with_capacity(slots.len());
     for (slot, bound) in entry.slots.iter().zip(&slots) {
-        match bound {
-            Some((value, place)) if *value > slot.max => {
-                let message =
-                    format!("{place} is {value}, but the program was compiled for `{}` up to {}", slot.name, slot.max);
-                problems.push(
-                    Diagnostic::new(&codes::E0604, message)
-                        .help(format!("compile again with a greater maximum of `{}`", slot.name)),
-                );
-            }
-            Some(_) | None => {}
+        if let Some((value, place)) = bound {
+            problems.extend(too_long(slot, *value, place));
         }
         // A length that no input has is a constant of the compilation, such as the capacity of a cache.
         let unbound = if slot.computed { 0 } else { slot.max };
@@ -317,7 +332,7 @@ fn bind(entry: &Entry, inputs: &Tensors) -> Result<Vec<i64>, Diagnostics> {
     }
     for info in &entry.inputs {
         if let Some(tensor) = inputs.get(&info.name) {
-            problems.extend(check_dims(info, tensor, &values, entry));
+            problems.extend(check_dims_of(info, &tensor.dims, &values, entry));
         }
     }
     Diagnostics::check(problems, values)
@@ -347,13 +362,21 @@ fn check_equations(entry: &Entry, slots: &[i64], known: &dyn Fn(&Slot) -> bool) 
     Diagnostics::check(problems, ())
 }
 
-fn check_dims(info: &TensorInfo, tensor: &HostTensor, slots: &[i64], entry: &Entry) -> Option<Diagnostic> {
+/// The problem of a length that the program was not compiled for.
+fn too_long(slot: &Slot, value: i64, place: &str) -> Option<Diagnostic> {
+    let message = format!("{place} is {value}, but the program was compiled for `{}` from 0 to {}", slot.name, slot.max);
+    let help = format!("compile again with a greater maximum of `{}`", slot.name);
+    (!(0..=slot.max).contains(&value)).then(|| Diagnostic::new(&codes::E0604, message).help(help))
+}
+
+/// The problem of dims that the other inputs contradict.
+fn check_dims_of(info: &TensorInfo, dims: &[usize], slots: &[i64], entry: &Entry) -> Option<Diagnostic> {
     match info.dims_at(slots) {
         Err(reason) => Some(Diagnostic::new(&codes::E0603, reason)),
-        Ok(want) if want != tensor.dims => {
+        Ok(want) if want != dims => {
             let lengths: Vec<String> =
                 entry.slots.iter().zip(slots).map(|(slot, value)| format!("{} = {value}", slot.name)).collect();
-            let message = format!("input `{}` has the dims {:?}, expected {want:?}", info.name, tensor.dims);
+            let message = format!("input `{}` has the dims {dims:?}, expected {want:?}", info.name);
             let found = Diagnostic::new(&codes::E0603, message);
             Some(match lengths.as_slice() {
                 [] => found,

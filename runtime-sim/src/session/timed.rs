@@ -4,7 +4,7 @@
 //! threads, and the values are those of a run without timing; steps are handed over in batches through a bounded channel, so that neither
 //! side runs far ahead.
 
-use super::{Machine, Outcome, Tensors};
+use super::{Lengths, Machine, Outcome, Tensors};
 use crate::dram::sheet::Sheet;
 use crate::dram::trace::Trace;
 use crate::dram::{Dram, ExactDram, FastDram, Recorder as RequestRecorder};
@@ -90,6 +90,30 @@ impl Machine {
         inputs: &Tensors,
         options: &TimingOptions,
     ) -> Result<(Outcome, Timed), Diagnostics> {
+        self.timed(entry, options, |machine, recorder| {
+            let outcome = machine.run_recorded(entry, inputs, recorder)?;
+            let lengths = outcome.slots.clone();
+            Ok((outcome, lengths))
+        })
+    }
+
+    /// Times an entry without computing anything; of the inputs only dims and lengths matter.
+    pub fn run_timing_only(
+        &mut self,
+        entry: &str,
+        inputs: &Tensors,
+        options: &TimingOptions,
+    ) -> Result<Timed, Diagnostics> {
+        self.time(entry, &Lengths::of(inputs), options)
+    }
+
+    /// Times what `run` shows to its recorder; `run` gives the lengths by slot as well.
+    pub(super) fn timed<T>(
+        &mut self,
+        entry: &str,
+        options: &TimingOptions,
+        run: impl FnOnce(&mut Machine, &mut StepRecorder<'_, &mut dyn FnMut(Step)>) -> Result<(T, Vec<i64>), Diagnostics>,
+    ) -> Result<(T, Timed), Diagnostics> {
         let sheet = memory_sheet(self.chip())?;
         let (image, places) = (self.image.clone(), self.places());
         let (sender, receiver) = sync_channel(BATCHES);
@@ -97,35 +121,21 @@ impl Machine {
             let timing = scope.spawn(|| time(image.chip(), &sheet, options, places, receiver));
             let mut hand = Hand { sender, batch: Vec::with_capacity(BATCH) };
             let mut moves = Moves::default();
-            let mut recorder = StepRecorder::new(image.chip(), |step| {
+            let mut sink = |step| {
                 if options.moves {
                     moves.see(&step);
                 }
                 hand.push(step);
-            });
-            let outcome = self.run_recorded(entry, inputs, &mut recorder);
+            };
+            let mut recorder = StepRecorder::new(image.chip(), &mut sink as &mut dyn FnMut(Step));
+            let outcome = run(self, &mut recorder);
             drop(hand);
             (outcome, timing.join(), moves)
         });
         let timed = timed.unwrap_or_else(|payload| std::panic::resume_unwind(payload));
-        let outcome = outcome?;
+        let (outcome, lengths) = outcome?;
         let (timing, requests) = timed.map_err(|stuck| self.diagnose_stuck(entry, &stuck))?;
-        let lengths = outcome.slots.clone();
         Ok((outcome, Timed { entry: entry.to_string(), lengths, timing, requests, moves }))
-    }
-
-    /// Times an entry without computing anything: only the control unit runs. Of the inputs only dims and lengths matter; what the program
-    /// would compute and then read as a length is taken as it lies in memory (zero in a fresh machine).
-    pub fn run_timing_only(
-        &mut self,
-        entry: &str,
-        inputs: &Tensors,
-        options: &TimingOptions,
-    ) -> Result<Timed, Diagnostics> {
-        let computing = std::mem::replace(&mut self.limits.compute, false);
-        let result = self.run_timed(entry, inputs, options);
-        self.limits.compute = computing;
-        Ok(result?.1)
     }
 
     fn places(&self) -> Places {
