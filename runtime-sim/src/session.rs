@@ -364,7 +364,8 @@ fn check_equations(entry: &Entry, slots: &[i64], known: &dyn Fn(&Slot) -> bool) 
 
 /// The problem of a length that the program was not compiled for.
 fn too_long(slot: &Slot, value: i64, place: &str) -> Option<Diagnostic> {
-    let message = format!("{place} is {value}, but the program was compiled for `{}` from 0 to {}", slot.name, slot.max);
+    let message =
+        format!("{place} is {value}, but the program was compiled for `{}` from 0 to {}", slot.name, slot.max);
     let help = format!("compile again with a greater maximum of `{}`", slot.name);
     (!(0..=slot.max).contains(&value)).then(|| Diagnostic::new(&codes::E0604, message).help(help))
 }

@@ -101,7 +101,9 @@ impl Assumptions {
             return match recorded.pop_front() {
                 Some((at, value)) if at == pc => Ok(value),
                 other => Err(Fault::operands(match other {
-                    Some((at, _)) => format!("the recorded run loads a scalar at instruction {at} here, this one at {pc}"),
+                    Some((at, _)) => {
+                        format!("the recorded run loads a scalar at instruction {at} here, this one at {pc}")
+                    }
                     None => format!("the recorded run has no load at instruction {pc}"),
                 })),
             };
@@ -164,5 +166,67 @@ fn source_class(inst: &Inst, c: &Context<'_>) -> Option<ElementClass> {
     match &c.descriptors[row.source.index()] {
         Some(narae_isa::Descriptor::Tensor(view)) => Some(view.element.class()),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::tests::assemble;
+    use crate::machine::{Core, Limits, NoRecorder};
+    use crate::state::{Memory, Region};
+
+    /// An engine computes a length and a flag; the control unit loops so many times, if the flag is set.
+    const DATA_DECIDES: &str = "
+.row count tensor sram i64 [1] at 0x0
+.row flag tensor sram bool [1] at 0x40
+.row slot tensor dram i64 [1] at 0x1000
+    ldd d0, count, _
+    ldd d1, flag, _
+    ldd d2, slot, _
+    fillint d0, value=3, _
+    fillint d1, value=1, _
+    fence
+    lds r1, d0, _, index=0
+    sts d2, _, index=0, r1
+    lds r2, d1, _, index=0
+    branchi eq, r2, value=0, end
+    li r0, value=0
+    again:
+    alui add, r0, r0, value=1
+    branch lt, r0, r1, again
+    end:
+    halt
+    ";
+
+    #[test]
+    fn what_nothing_computes_is_recorded_or_assumed() {
+        let program = assemble(DATA_DECIDES);
+        let memory = || {
+            let mut memory = Memory::new(0x4000);
+            memory.map(Region::zeros("io", 0x1000, 0x1000)).unwrap();
+            memory
+        };
+        let run = |limits: Limits, loads: Loads<'_>| {
+            let mut memory = memory();
+            let mut recorder = NoRecorder;
+            let core = Core::new(&program, &mut memory, limits, &mut recorder).with_loads(loads);
+            core.run(0).map(|statistics| statistics.instructions)
+        };
+        let mut recorded = Vec::new();
+        let computed = run(Limits::default(), Loads::Record(&mut recorded)).unwrap();
+        assert_eq!((computed, recorded.as_slice()), (11 + 2 * 3 + 1, [(6, 3), (8, 1)].as_slice()));
+        let silent = Limits { compute: false, ..Limits::default() };
+        let mut replay = Assumptions { recorded: Some(recorded.clone().into()), ..Assumptions::default() };
+        assert_eq!(run(silent, Loads::Assume(&mut replay)).unwrap(), computed);
+        assert!(replay.notes.is_empty());
+        let length = Assumed { name: "routed".to_string(), value: 10, reason: "its maximum" };
+        let mut assumed = Assumptions { computed: [(0x1000, length)].into(), ..Assumptions::default() };
+        assert_eq!(run(silent, Loads::Assume(&mut assumed)).unwrap(), 11 + 2 * 10 + 1);
+        let notes: Vec<&str> = assumed.notes.iter().map(String::as_str).collect();
+        let length = "the length `routed`, which data decides, is taken as 10 (its maximum)";
+        assert_eq!(notes, ["conditions that data decides are taken as true", length]);
+        let mut wrong = Assumptions { recorded: Some([(7, 3)].into()), ..Assumptions::default() };
+        assert_eq!(run(silent, Loads::Assume(&mut wrong)).unwrap_err().code().id, "E0608");
     }
 }

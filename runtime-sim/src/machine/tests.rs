@@ -7,7 +7,7 @@ use narae_isa::Semaphore;
 use narae_isa::text::{assemble_program, split_lines};
 use std::sync::Arc;
 
-fn assemble(text: &str) -> Program {
+pub(super) fn assemble(text: &str) -> Program {
     let assembled = assemble_program("test.s", &split_lines(text), &|row| Ok(row.to_string()), &mut |_, name, _| {
         Err(format!("no directive {name}"))
     });

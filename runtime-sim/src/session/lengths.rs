@@ -121,7 +121,8 @@ fn bind(entry: &Entry, lengths: &Lengths) -> Result<Vec<i64>, Diagnostics> {
     let mut slots: Vec<Option<(i64, String)>> = vec![None; entry.slots.len()];
     let free = |index: usize| !entry.slots[index].computed && appears(entry, index);
     let names = || {
-        let names = entry.slots.iter().enumerate().filter(|(index, _)| free(*index)).map(|(_, slot)| slot.name.as_str());
+        let names =
+            entry.slots.iter().enumerate().filter(|(index, _)| free(*index)).map(|(_, slot)| slot.name.as_str());
         names.collect::<Vec<_>>().join(", ")
     };
     for (name, value) in &lengths.named {
@@ -136,7 +137,9 @@ fn bind(entry: &Entry, lengths: &Lengths) -> Result<Vec<i64>, Diagnostics> {
     for (name, dims) in &lengths.shapes {
         match entry.inputs.iter().find(|info| info.name == *name) {
             Some(info) => problems.extend(bind_shape(info, dims, &mut slots)),
-            None => problems.push(Diagnostic::new(&codes::E0601, format!("entry `{}` has no input `{name}`", entry.name))),
+            None => {
+                problems.push(Diagnostic::new(&codes::E0601, format!("entry `{}` has no input `{name}`", entry.name)))
+            }
         }
     }
     let past: Vec<usize> = (0..slots.len()).filter(|i| free(*i) && entry.slots[*i].name.contains("past")).collect();

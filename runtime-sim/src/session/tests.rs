@@ -174,3 +174,51 @@ fn timing_sees_the_same_program_and_leaves_the_values_alone() {
         "timing does not depend on values"
     );
 }
+
+#[test]
+fn lengths_alone_give_the_same_times() {
+    let mut machine = machine();
+    let options = TimingOptions::default();
+    let with_tensors = machine.run_timed("main", &input(3), &options).unwrap().1.timing;
+    let named = Lengths { named: [("n".to_string(), 3)].into(), ..Lengths::default() };
+    let shapes = Lengths { shapes: [("x".to_string(), vec![3, 64])].into(), ..Lengths::default() };
+    for lengths in [named, shapes] {
+        let only = machine.time("main", &lengths, &options).unwrap().timing;
+        assert_eq!((only.end, only.event_hash()), (with_tensors.end, with_tensors.event_hash()));
+    }
+}
+
+#[test]
+fn wrong_lengths_have_codes() {
+    let mut machine = machine();
+    let named = |name: &str, value| Lengths { named: [(name.to_string(), value)].into(), ..Lengths::default() };
+    let shaped = |name: &str, dims: &[usize]| Lengths {
+        shapes: [(name.to_string(), dims.to_vec())].into(),
+        ..Lengths::default()
+    };
+    for (lengths, code, word) in [
+        (Lengths::default(), "E0601", "`n`"),
+        (named("m", 1), "E0601", "`m`"),
+        (named("n", 9), "E0604", "from 0 to 8"),
+        (named("n", -1), "E0604", "from 0 to 8"),
+        (shaped("z", &[1]), "E0601", "`z`"),
+        (shaped("x", &[1]), "E0603", "expected 2 dims"),
+        (shaped("x", &[1, 63]), "E0603", "expected [1, 64]"),
+    ] {
+        let problems = machine.time("main", &lengths, &TimingOptions::default()).unwrap_err();
+        assert_eq!(problems.0[0].code.id, code);
+        assert!(problems.to_string().contains(word), "{problems}");
+    }
+}
+
+#[test]
+fn weights_are_not_read_when_nothing_is_computed() {
+    // Damage that any read of the weights would find.
+    let mut bytes = image_bytes();
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    let image = Image::from_bytes("test.narae", bytes).unwrap();
+    let mut machine = Machine::new(Arc::new(image), Limits::default()).unwrap();
+    let lengths = Lengths { named: [("n".to_string(), 2)].into(), ..Lengths::default() };
+    assert!(machine.time("main", &lengths, &TimingOptions::default()).unwrap().timing.dram_bytes_read > 8192);
+}
