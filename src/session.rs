@@ -106,6 +106,17 @@ impl Session {
         self.timing = options;
     }
 
+    /// Compiles an ONNX file for timing only: no weight is read, and the session cannot compute.
+    pub fn compile_for_timing(
+        path: &Path,
+        options: &Options,
+        observer: &mut dyn Observer,
+    ) -> Result<(Self, Findings), Diagnostics> {
+        let model = Model::open(path, &ModelLimits::default())?;
+        let (compiled, findings) = compile(&model, options, observer)?;
+        Ok((Session::new(compiled.without_weights(&path.display().to_string())?)?, findings))
+    }
+
     /// The image.
     pub fn image(&self) -> &Image {
         self.machine.image()

@@ -10,8 +10,8 @@ use std::path::Path;
 use narae_isa::chip::Chip;
 use narae_isa::descriptor::{Memory, Row};
 use narae_isa::image::{
-    BufferInfo, BufferKind, DebugInfo, Entry, ImageContent, ImageWriter, Metadata, Origin, Region, RegionKind, Slot,
-    StateBuffer, TensorInfo, write_file_atomically,
+    BufferInfo, BufferKind, DebugInfo, Entry, Image, ImageContent, ImageWriter, Metadata, Origin, Region, RegionKind,
+    Slot, StateBuffer, TensorInfo, write_file_atomically,
 };
 use narae_isa::{Diagnostic, Diagnostics};
 
@@ -23,6 +23,9 @@ use crate::lower::tile_to_isa::{self, Addresses, Rows};
 use crate::passes::memory_map::{self, Item, MemoryMap, PAGE, PlacedItem};
 use crate::pipeline::Module;
 use crate::tile::{Buffer, Home, Program, Weight};
+
+/// Integer constants up to this many bytes may hold addresses and lengths.
+const LARGEST_TABLE: usize = 1 << 20;
 
 /// One entry before lowering.
 pub struct EntryGraph {
@@ -275,6 +278,26 @@ impl Compiled {
     /// Bytes of inputs, outputs and working memory in LPDDR.
     pub fn buffer_bytes(&self) -> u64 {
         self.content.metadata.region(RegionKind::Io).map_or(0, |region| region.bytes)
+    }
+
+    /// The image without its weights, to be timed only: no weight is read. Of the constants there are small tables of integers, which hold
+    /// addresses and lengths.
+    pub fn without_weights(&self, name: &str) -> Result<Image, Diagnostics> {
+        let mut pieces = BTreeMap::new();
+        for placed in &self.items {
+            if let Item::Constant(recipe) = &placed.item
+                && !recipe.element().is_float()
+                && recipe.bytes() <= LARGEST_TABLE
+            {
+                let mut bytes = Vec::new();
+                recipe.stream(&self.sources, LARGEST_TABLE, |piece| {
+                    bytes.extend_from_slice(&piece.bytes);
+                    Ok(())
+                })?;
+                pieces.insert(placed.offset, bytes);
+            }
+        }
+        Image::without_weights(name, self.content.clone(), pieces)
     }
 
     /// Bytes of constants and packed weights.

@@ -69,6 +69,7 @@ codes! {
     E0508 1 "the image cannot be read" "The operating system refused to open or read the file; its reason is in the message. Check the path and the permissions.";
     E0509 1 "the image has no such entry" "The message lists the entries of the image; choose one with --entry.";
     E0510 1 "the image cannot be written" "The operating system refused; its reason is in the message. Nothing was left behind. Choose a folder that exists and that you may write to.";
+    E0511 1 "the weights of the image were left out" "The model was compiled for timing only, so there are no weights to compute with. Run it with --mode both or functional.";
     E0521 1 "assembly text is not valid" "The message names the line and what was expected. `narae isa` prints all instructions and operands.";
 
     // E06xx: running (exit 1).

@@ -3,6 +3,7 @@
 //! In: bytes, mapped or in memory. Out: [`Image`], or what is wrong with the file. Always: nothing of the head is used before its
 //! hash is verified; weights are handed out only after their chunks' hashes are; nothing here panics on any bytes.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
@@ -33,6 +34,8 @@ pub struct Image {
     hashes: Vec<[u8; HASH_BYTES]>,
     /// Chunks whose hash was found right; verifying one twice is harmless.
     verified: Vec<AtomicBool>,
+    /// Without weights: the pieces that there are, by their offset.
+    pieces: Option<BTreeMap<u64, Vec<u8>>>,
 }
 
 impl std::fmt::Debug for Image {
@@ -64,7 +67,32 @@ impl Image {
         let Parsed { content, weights, weights_address, hashes } = parsed;
         let chip = Chip::parse(name, &content.metadata.chip)?;
         let verified = hashes.iter().map(|_| AtomicBool::new(false)).collect();
-        Ok(Image { name: name.to_string(), bytes, content, chip, weights, weights_address, hashes, verified })
+        let name = name.to_string();
+        Ok(Image { name, bytes, content, chip, weights, weights_address, hashes, verified, pieces: None })
+    }
+
+    /// An image whose weights were never made, to be timed only. Of the weights there are the `pieces` (page tables, lengths), by their
+    /// offset; asking for any other byte is an error.
+    pub fn without_weights(
+        name: &str,
+        content: ImageContent,
+        pieces: BTreeMap<u64, Vec<u8>>,
+    ) -> Result<Image, Diagnostics> {
+        let content = Diagnostics::check(check::content(&content), content)?;
+        let chip = Chip::parse(name, &content.metadata.chip)?;
+        let region = content.metadata.region(RegionKind::Weights);
+        let (weights_address, length) = region.map_or((0, 0), |region| (region.address, region.bytes as usize));
+        Ok(Image {
+            name: name.to_string(),
+            bytes: Arc::new([0u8; 0]),
+            content,
+            chip,
+            weights: 0..length,
+            weights_address,
+            hashes: Vec::new(),
+            verified: Vec::new(),
+            pieces: Some(pieces),
+        })
     }
 
     /// The name for messages: the path it was opened by.
@@ -139,11 +167,26 @@ impl Image {
         let range = start.and_then(|start| Some(start..start.checked_add(length)?));
         let range = range.filter(|range| range.end <= self.weights.len());
         let Some(range) = range else { panic!("{length} bytes at {address:#x} are not weights of the image") };
+        if let Some(pieces) = &self.pieces {
+            return self.piece(pieces, range);
+        }
         if !range.is_empty() {
             let chunk = CHUNK_BYTES as usize;
             (range.start / chunk..=(range.end - 1) / chunk).try_for_each(|index| self.verify_chunk(index))?;
         }
         Ok(&self.weight_bytes()[range])
+    }
+
+    /// Bytes of an image without weights.
+    fn piece<'a>(&self, pieces: &'a BTreeMap<u64, Vec<u8>>, range: Range<usize>) -> Result<&'a [u8], Diagnostic> {
+        let found = pieces.range(..=range.start as u64).next_back().and_then(|(offset, piece)| {
+            let start = range.start - *offset as usize;
+            piece.get(start..start + range.len())
+        });
+        found.ok_or_else(|| {
+            let message = "the model was compiled for timing only, this needs its weights";
+            Diagnostic::new(&codes::E0511, message).at_file(&self.name)
+        })
     }
 
     fn weight_bytes(&self) -> &[u8] {

@@ -4,7 +4,7 @@
 //! [`Timed`] whose timing says what was assumed. Always: no tensor is read or written but integers of rank 0 or 1, which are lengths
 //! themselves; weights are never looked at; all problems of a call are reported together.
 
-use super::{Machine, Tensors, TimingOptions, Timed, check_dims_of, check_equations, too_long};
+use super::{Machine, Tensors, Timed, TimingOptions, check_dims_of, check_equations, too_long};
 use crate::machine::{Assumed, Assumptions, Loads, Recording};
 use crate::state::Space;
 use narae_isa::image::{Entry, TensorInfo};
