@@ -149,6 +149,18 @@ impl Mapping {
         Ok(mapping)
     }
 
+    /// The same mapping with `bits` more rank bits on top.
+    ///
+    /// # Errors
+    /// The address space becomes too large.
+    pub fn with_more_ranks(mut self, bits: u32) -> Result<Mapping, String> {
+        if bits > 0 {
+            self.segments.push(Segment { field: Field::Rank, width: bits, position: 0, part: 0, local: 0 });
+        }
+        self.place()?;
+        Ok(self)
+    }
+
     fn place(&mut self) -> Result<(), String> {
         let (mut position, mut local, mut parts) = (0, 0, [0u32; 6]);
         for segment in &mut self.segments {

@@ -222,3 +222,19 @@ fn weights_are_not_read_when_nothing_is_computed() {
     let lengths = Lengths { named: [("n".to_string(), 2)].into(), ..Lengths::default() };
     assert!(machine.time("main", &lengths, &TimingOptions::default()).unwrap().timing.dram_bytes_read > 8192);
 }
+
+#[test]
+fn chips_whose_memory_does_not_exist_are_refused() {
+    let chip = || Chip::built_in("narae-edge").unwrap();
+    assert_eq!(memory_sheet(&chip()).unwrap().bytes(), chip().dram.capacity_bytes);
+    let refused = |change: &dyn Fn(&mut Chip), key: &str| {
+        let mut chip = chip();
+        change(&mut chip);
+        let problem = memory_sheet(&chip).unwrap_err().0.remove(0);
+        assert!(problem.code.id == "E0706" && problem.message.contains(key), "{}", problem.message);
+    };
+    refused(&|chip| chip.dram.device = "ddr3".to_string(), "`dram.device`");
+    refused(&|chip| chip.dram.channels = 3, "`dram.channels`");
+    refused(&|chip| chip.dram.gigabytes_per_second = 100.0, "`dram.gigabytes_per_second`");
+    refused(&|chip| chip.dram.capacity_bytes *= 64, "`dram.capacity_bytes`");
+}

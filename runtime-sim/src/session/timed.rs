@@ -177,12 +177,34 @@ fn time(
     Ok((timing, Some(recorder.into_trace())))
 }
 
-/// The LPDDR sheet of a chip.
+/// The LPDDR sheet of a chip: its device, with as many channels and ranks as the chip has.
 pub fn memory_sheet(chip: &Chip) -> Result<Sheet, Diagnostics> {
-    let wrong = |message: String| Diagnostics::from(Diagnostic::new(&codes::E0701, message));
-    let device = Sheet::built_in(&chip.dram.device).ok_or_else(|| {
+    let dram = &chip.dram;
+    let wrong = |key: &str, message: String| {
+        let message = format!("`dram.{key}` of the chip `{}`: {message}", chip.chip.name);
+        Diagnostics::from(Diagnostic::new(&codes::E0706, message))
+    };
+    let device = Sheet::built_in(&dram.device).ok_or_else(|| {
         let names: Vec<&str> = Sheet::built_in_names().collect();
-        wrong(format!("the chip's memory `{}` has no sheet; there are: {}", chip.dram.device, names.join(", ")))
+        wrong("device", format!("there is no memory sheet `{}`; there are: {}", dram.device, names.join(", ")))
     })?;
-    device.with_channels(chip.dram.channels as u32, chip.dram.stripe_bytes).map_err(wrong)
+    let sheet = device.with_channels(dram.channels as u32, dram.stripe_bytes).map_err(|e| wrong("channels", e))?;
+    let peak = sheet.peak_bytes_per_second() * dram.channels as f64 / 1e9;
+    if (peak / dram.gigabytes_per_second - 1.0).abs() > 0.01 {
+        let message = format!(
+            "{} GB/s, but {} channels of {} move {peak:.1} GB/s",
+            dram.gigabytes_per_second, dram.channels, dram.device
+        );
+        return Err(wrong("gigabytes_per_second", message));
+    }
+    let ranks = dram.capacity_bytes.div_ceil(sheet.bytes()).next_power_of_two();
+    sheet.with_ranks(u32::try_from(ranks).unwrap_or(1 << 16)).map_err(|message| {
+        wrong(
+            "capacity_bytes",
+            format!(
+                "{} bytes do not fit {} channels of {}: {message}",
+                dram.capacity_bytes, dram.channels, dram.device
+            ),
+        )
+    })
 }

@@ -319,6 +319,41 @@ impl Sheet {
         Ok(Sheet { mapping, ..self })
     }
 
+    /// The same memory with `times` as many ranks on each channel (a power of two), above all other address bits: a rank is one device.
+    /// A sequential stream still costs the sheet's pJ per bit, which means a whole memory: what refreshing the other ranks costs while a
+    /// burst is moved comes off the energy of its pins, PHY and controller, which closed the sum before.
+    ///
+    /// # Errors
+    /// The channel would have more ranks or banks than are possible.
+    pub fn with_ranks(self, times: u32) -> Result<Sheet, String> {
+        let ranks = self.organization.ranks * times;
+        let most = 64 / (self.organization.bank_groups * self.organization.banks).max(1);
+        if !times.is_power_of_two() || ranks > most.min(4) {
+            return Err(format!("{ranks} ranks on a channel; a power of two up to {} is possible", most.min(4)));
+        }
+        let mapping = self.mapping.clone().with_more_ranks(times.trailing_zeros())?;
+        let organization = Organization { ranks, ..self.organization };
+        let more = self.refresh_pj_per_burst() * f64::from(times - 1);
+        let energy = Energy {
+            read_io_pj: (self.energy.read_io_pj - more).max(0.0),
+            write_io_pj: (self.energy.write_io_pj - more).max(0.0),
+            ..self.energy
+        };
+        Ok(Sheet { mapping, organization, energy, ..self })
+    }
+
+    /// What refresh costs in the time that a burst takes.
+    fn refresh_pj_per_burst(&self) -> f64 {
+        let (o, e) = (&self.organization, &self.energy);
+        let banks = f64::from(o.ranks * o.bank_groups * o.banks);
+        let interval = match self.controller.refresh {
+            RefreshMode::None => 0.0,
+            RefreshMode::AllBank => f64::from(o.ranks) * e.refresh_all_pj,
+            RefreshMode::PerBank | RefreshMode::BankPairs => banks * e.refresh_bank_pj,
+        };
+        interval * self.timing.burst_min as f64 / self.timing.refi as f64
+    }
+
     /// Banks of a channel over all ranks.
     #[must_use]
     pub fn banks_in_all(&self) -> u32 {
