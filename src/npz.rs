@@ -47,6 +47,32 @@ pub fn read_call(path: &Path, call: Option<&str>, side: &str) -> Result<Arrays, 
     Err(Diagnostic::new(&codes::E0601, what).at_file(path.display().to_string()).help(help).into())
 }
 
+/// What a call says about lengths: the dims of all its inputs, and the integers of rank 0 or 1. Nothing else is read.
+pub fn read_lengths(path: &Path, call: Option<&str>) -> Result<(BTreeMap<String, Vec<usize>>, Arrays), Diagnostics> {
+    let prefix = call.map_or(String::new(), |call| format!("{}/in/", call.trim_end_matches('/')));
+    let file = std::fs::File::open(path).map_err(|error| unreadable(path, &error))?;
+    lengths_from(io::BufReader::new(file), &prefix).map_err(|error| unreadable(path, &error))
+}
+
+fn lengths_from(reader: impl Read + Seek, prefix: &str) -> io::Result<(BTreeMap<String, Vec<usize>>, Arrays)> {
+    let mut archive = npyz::npz::NpzArchive::new(reader)?;
+    let names: Vec<String> =
+        archive.array_names().filter(|name| name.starts_with(prefix)).map(str::to_string).collect();
+    let (mut shapes, mut values) = (BTreeMap::new(), Arrays::new());
+    for name in names {
+        let Some(array) = archive.by_name(&name)? else { continue };
+        let header = array.header().clone();
+        let key = name[prefix.len()..].to_string();
+        let dims: Result<Vec<usize>, _> = header.shape().iter().map(|&dim| usize::try_from(dim)).collect();
+        let dims = dims.map_err(|_| invalid(format!("array `{name}`: a dim does not fit this machine")))?;
+        if dims.len() <= 1 && !element_of(&header.dtype())?.0.is_float() {
+            values.insert(key.clone(), read_body(&header, array.into_inner())?);
+        }
+        shapes.insert(key, dims);
+    }
+    Ok((shapes, values))
+}
+
 /// Reads the arrays of an archive in memory.
 pub fn from_bytes(bytes: &[u8], prefix: &str) -> io::Result<Arrays> {
     from_reader(Cursor::new(bytes), prefix)

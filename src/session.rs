@@ -12,8 +12,9 @@ use narae_compiler::graph::eval::evaluate;
 use narae_compiler::onnx::{Limits as ModelLimits, Model, import as import_model};
 use narae_compiler::pipeline::{Observer, Unobserved};
 use narae_isa::{Diagnostic, Diagnostics, Element, HostTensor, Image, codes};
+use narae_sim::machine::Recording;
 use narae_sim::report::{Observation, Report};
-use narae_sim::session::TimingOptions;
+use narae_sim::session::{Lengths, TimingOptions};
 use narae_sim::trace::trace;
 use narae_sim::{Limits, Machine};
 
@@ -161,12 +162,20 @@ impl Session {
         Ok(Timed { outputs: outcome.outputs, tokens, timed })
     }
 
-    /// Times an entry without computing anything; of the inputs only dims and lengths matter.
-    pub fn time(&mut self, entry: Option<&str>, inputs: &Arrays, tokens: Option<u64>) -> Result<Timed, Diagnostics> {
+    /// Times an entry without computing anything; `tokens` is the number of tokens that the call would produce, if it has any.
+    pub fn time(&mut self, entry: Option<&str>, lengths: &Lengths, tokens: Option<u64>) -> Result<Timed, Diagnostics> {
+        let name = self.entry_name(entry)?;
+        let lengths = Lengths { values: self.carried(&name, &lengths.values)?, ..lengths.clone() };
+        let timed = self.machine.time(&name, &lengths, &self.timing)?;
+        Ok(Timed { outputs: Arrays::new(), tokens, timed })
+    }
+
+    /// Runs an entry and writes down the scalars that its program loads.
+    pub fn run_recording(&mut self, entry: Option<&str>, inputs: &Arrays) -> Result<(Arrays, Recording), Diagnostics> {
         let name = self.entry_name(entry)?;
         let inputs = self.carried(&name, inputs)?;
-        let timed = self.machine.run_timing_only(&name, &inputs, &self.timing)?;
-        Ok(Timed { outputs: Arrays::new(), tokens, timed })
+        let (outcome, recording) = self.machine.run_recording(&name, &inputs)?;
+        Ok((outcome.outputs, recording))
     }
 
     /// The report of a timed run of this session.

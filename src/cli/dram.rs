@@ -4,10 +4,11 @@
 use std::path::PathBuf;
 
 use clap::ValueEnum;
-use narae_isa::{Diagnostic, Diagnostics};
+use narae_isa::{Chip, Diagnostic, Diagnostics};
 use narae_sim::dram::sheet::Sheet;
 use narae_sim::dram::trace::Trace;
 use narae_sim::dram::{self, Problem};
+use narae_sim::session::memory_sheet;
 
 use super::{Outcome, Voice, output};
 
@@ -26,7 +27,8 @@ enum Mode {
 pub struct Arguments {
     /// The trace (.csv)
     trace: PathBuf,
-    /// The memory: a built-in sheet or a TOML file
+    /// The memory: a built-in one, that of a built-in chip with all its channels and ranks (what `run --dram-trace` writes is for that), or
+    /// the TOML sheet of either
     #[arg(long, value_name = "SHEET", default_value = "lpddr5x-8533")]
     config: String,
     /// The address mapping, from the most significant bit, instead of the sheet's
@@ -42,7 +44,7 @@ pub struct Arguments {
 
 /// Runs the trace.
 pub fn run(arguments: Arguments, _voice: Voice) -> Outcome {
-    let mut sheet = Sheet::load(&arguments.config).map_err(all)?;
+    let mut sheet = sheet(&arguments.config)?;
     if let Some(mapping) = &arguments.mapping {
         sheet = sheet.with_mapping(mapping).map_err(|reason| super::wrong_option("--mapping", mapping, &reason))?;
     }
@@ -55,6 +57,16 @@ pub fn run(arguments: Arguments, _voice: Voice) -> Outcome {
     let report = dram::run_trace(&sheet, &file, &trace, mode)?;
     let text = if arguments.json { format!("{:#}\n", report.to_json()) } else { format!("{report}\n") };
     output::to_stdout(text.as_bytes())
+}
+
+/// The sheet of a memory, or of the memory of a chip.
+fn sheet(name: &str) -> Result<Sheet, Diagnostics> {
+    let of_chip = Chip::built_in(name).is_some()
+        || std::fs::read_to_string(name).is_ok_and(|text| Chip::is_described_by(&text));
+    match of_chip {
+        true => memory_sheet(&Chip::load(name)?),
+        false => Sheet::load(name).map_err(all),
+    }
 }
 
 fn all(problems: Vec<Problem>) -> Diagnostics {

@@ -4,6 +4,7 @@
 //! Always holds: only this folder and `main.rs` touch the terminal; every failure is a [`Diagnostics`] and goes through
 //! [`render`]; a panic is caught and reported as our bug (70); files appear complete or not at all.
 
+mod lengths;
 mod options;
 mod output;
 mod progress;

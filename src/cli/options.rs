@@ -10,6 +10,7 @@ use narae_compiler::compile::{KvCache, Logits, Options, Precision};
 use narae_compiler::compress::policy::Policy;
 use narae_compiler::rewrite::rules;
 use narae_isa::{Chip, Diagnostics};
+use narae_sim::session::memory_sheet;
 
 use super::watch::WatchOptions;
 use super::wrong_option;
@@ -144,7 +145,14 @@ impl CompileOptions {
     }
 
     fn chip(&self) -> Result<Chip, Diagnostics> {
-        Chip::load(self.chip.as_deref().unwrap_or("narae-1"))
+        let chip = Chip::load(self.chip.as_deref().unwrap_or("narae-1"))?;
+        memory_sheet(&chip)?; // a chip whose memory contradicts itself is refused before anything is compiled for it
+        Ok(chip)
+    }
+
+    /// The lengths that `--dim` names.
+    pub fn named_lengths(&self) -> &[(String, i64)] {
+        &self.dims
     }
 
     /// The chip that the user asked for, if any: an image is for one chip only.
@@ -154,7 +162,7 @@ impl CompileOptions {
 }
 
 /// `NAME=N`.
-fn named_number(text: &str) -> Result<(String, i64), String> {
+pub(super) fn named_number(text: &str) -> Result<(String, i64), String> {
     let (name, number) = text.split_once('=').ok_or_else(|| format!("`{text}` is not NAME=N"))?;
     let number = number.parse().map_err(|_| format!("`{number}` is not a number"))?;
     Ok((name.to_string(), number))

@@ -123,9 +123,9 @@ impl Reporter {
             place.write(session.trace(timed)?.as_bytes())?;
         }
         if let (Some(place), Some(requests)) = (self.requests, &timed.timed.requests) {
-            let sheet = memory_sheet(session.image().chip())?;
-            let replay =
-                format!("narae dram FILE --config {} --mapping '{}'", sheet.name.to_lowercase(), sheet.mapping);
+            let chip = session.image().chip();
+            let mapping = memory_sheet(chip)?.mapping;
+            let replay = format!("narae dram FILE --config {}\nchannels and addresses: {mapping}", chip.chip.name);
             place.write(requests.to_text(&replay).as_bytes())?;
         }
         for (form, place) in self.reports {

@@ -7,8 +7,11 @@ use narae::npz::{self, Arrays};
 use narae::session::{Reference, Session};
 use narae_compiler::bounds::Rest;
 use narae_compiler::compile::KvCache;
+use narae_isa::image::Entry;
 use narae_isa::{Diagnostics, HostTensor};
+use narae_sim::session::Lengths;
 
+use super::lengths::{self, LengthOptions};
 use super::options::CompileOptions;
 use super::output::{self, Place};
 use super::report::{ReportOptions, Reporter};
@@ -50,6 +53,8 @@ pub struct Arguments {
     #[arg(long, value_enum, default_value_t, value_name = "MODE", hide_possible_values = true)]
     mode: Mode,
     #[command(flatten)]
+    lengths: LengthOptions,
+    #[command(flatten)]
     report: ReportOptions,
     #[command(flatten)]
     compile: CompileOptions,
@@ -57,8 +62,12 @@ pub struct Arguments {
 
 /// Runs one call.
 pub fn run(arguments: Arguments, voice: Voice) -> Outcome {
-    if arguments.mode == Mode::Timing && arguments.output.is_some() {
-        return Err(super::wrong_option("--mode", "timing", &"it computes no outputs; leave -o out, or use --mode both"));
+    match (arguments.mode, arguments.lengths.timing_only()) {
+        (Mode::Timing, _) => return time(&arguments, voice),
+        (Mode::Functional | Mode::Both, Some(option)) => {
+            return Err(super::wrong_option(option, "…", &"it belongs to --mode timing"));
+        }
+        (Mode::Functional | Mode::Both, None) => {}
     }
     let reporter = arguments.report.prepare()?;
     let place = arguments.output.as_deref().map(Place::reserve).transpose()?;
@@ -80,19 +89,58 @@ fn execute(arguments: &Arguments, inputs: &Arrays, reporter: Reporter, voice: Vo
     let mut session = session(arguments, inputs, voice)?;
     session.set_timing(arguments.report.timing());
     let entry = arguments.entry.as_deref();
-    let timed = match arguments.mode {
-        Mode::Functional if !arguments.report.wants_timing() => return session.run(entry, inputs),
-        Mode::Timing => session.time(entry, inputs, tokens(inputs))?,
-        Mode::Functional | Mode::Both => session.run_timed(entry, inputs, tokens(inputs))?,
-    };
+    if let Some(path) = arguments.lengths.record() {
+        let (outputs, recording) = session.run_recording(entry, inputs)?;
+        lengths::write(path, &recording)?;
+        return Ok(outputs);
+    }
+    if arguments.mode == Mode::Functional && !arguments.report.wants_timing() {
+        return session.run(entry, inputs);
+    }
+    let timed = session.run_timed(entry, inputs, tokens(inputs))?;
     let report = reporter.write(&session, &timed, None, None)?;
     voice.say(report.to_text().trim_end());
     Ok(timed.outputs)
 }
 
+/// Times without computing: no tensor is read, no weight is looked at.
+fn time(arguments: &Arguments, voice: Voice) -> Outcome {
+    if arguments.output.is_some() {
+        return Err(super::wrong_option("--mode", "timing", &"it computes no outputs; leave -o out, or use --mode both"));
+    }
+    let reporter = arguments.report.prepare()?;
+    let (compile, call) = (&arguments.compile, arguments.call.as_deref());
+    let model = is_model(&arguments.file);
+    // The dims that a model is compiled for are no lengths of its program any more.
+    let named = if model { &[] } else { compile.named_lengths() };
+    let lengths = arguments.lengths.lengths(arguments.inputs.as_deref(), call, named)?;
+    let mut session = match model {
+        true => compile_for_timing(arguments, &lengths, voice)?,
+        false => open(arguments)?,
+    };
+    session.set_timing(arguments.report.timing());
+    let entry = session.entry_name(arguments.entry.as_deref())?;
+    let mut timed = session.time(Some(&entry), &lengths, None)?;
+    timed.tokens = tokens_of(session.image().entry(&entry)?, &timed.timed.lengths);
+    let past = arguments.lengths.past().and_then(|past| u64::try_from(past).ok());
+    let report = reporter.write(&session, &timed, past, None)?;
+    voice.say(report.to_text().trim_end());
+    Ok(())
+}
+
+/// The tokens of a call with these lengths: those of its ids, if it has any.
+fn tokens_of(entry: &Entry, lengths: &[i64]) -> Option<u64> {
+    let ids = entry.inputs.iter().find(|info| is_ids(&info.name, info.dims.len()))?;
+    ids.dims_at(lengths).ok().map(|dims| dims.iter().product::<usize>() as u64)
+}
+
+fn is_ids(name: &str, rank: usize) -> bool {
+    name.contains("ids") && !name.contains("position") && rank == 2
+}
+
 /// The tokens of a call: those of its ids, if it has any.
 fn tokens(inputs: &Arrays) -> Option<u64> {
-    let ids = inputs.iter().find(|(name, tensor)| name.contains("ids") && !name.contains("position") && tensor.rank() == 2);
+    let ids = inputs.iter().find(|(name, tensor)| is_ids(name, tensor.rank()));
     ids.map(|(_, tensor)| tensor.len() as u64)
 }
 
@@ -118,6 +166,20 @@ fn session(arguments: &Arguments, inputs: &Arrays, voice: Voice) -> Result<Sessi
         let mut watcher = arguments.compile.watch.watcher(voice, Some(inputs))?;
         return Ok(Session::compile_observed(&arguments.file, &options, &mut watcher)?.0);
     }
+    open(arguments)
+}
+
+/// Compiles without reading a weight.
+fn compile_for_timing(arguments: &Arguments, lengths: &Lengths, voice: Voice) -> Result<Session, Diagnostics> {
+    let mut options = arguments.compile.resolve(&arguments.file, KvCache::Io)?;
+    options.maxima.shapes.push(lengths.shapes.iter().map(|(name, dims)| (name.clone(), dims.clone())).collect());
+    options.maxima.past = options.maxima.past.or(lengths.past.map(|past| past + 1));
+    let mut watcher = arguments.compile.watch.watcher(voice, None)?;
+    Ok(Session::compile_for_timing(&arguments.file, &options, &mut watcher)?.0)
+}
+
+/// Opens an image for the chip that was asked for.
+fn open(arguments: &Arguments) -> Result<Session, Diagnostics> {
     let session = Session::open(&arguments.file)?;
     if let Some(chip) = arguments.compile.asked_chip()? {
         session.image().check_chip(&chip)?;

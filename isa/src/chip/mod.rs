@@ -328,6 +328,11 @@ impl Chip {
         Chip::parse(name_or_path, &text)
     }
 
+    /// Whether a TOML text is the sheet of a chip, right or wrong, and not of something else: it has tiles.
+    pub fn is_described_by(text: &str) -> bool {
+        toml::de::DeTable::parse(text).is_ok_and(|table| table.get_ref().contains_key("tiles"))
+    }
+
     /// Reads a sheet; `file` is used in messages.
     pub fn parse(file: &str, text: &str) -> Result<Chip, Diagnostics> {
         let mut reader = Reader::new(file, text)?;

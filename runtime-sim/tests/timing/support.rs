@@ -12,7 +12,6 @@ use narae_sim::timing::{Places, Step, StepRecorder, Timing, dram_queues, simulat
 pub const CHIPS: [&str; 3] = ["narae-1", "narae-edge", "narae-fpga"];
 pub const WEIGHTS: u64 = 0x100_0000;
 
-pub const DMAW: usize = 1;
 pub const DMAA: usize = 2;
 pub const MXE: usize = 3;
 pub const ATE: usize = 4;
