@@ -99,12 +99,32 @@ struct Access {
     event: Event,
 }
 
-/// Bytes that have the same history.
-#[derive(Clone, Debug)]
+/// When and where an agent read; time 0 is never.
+#[derive(Clone, Copy, Debug, Default)]
+struct Read {
+    time: u32,
+    pc: u32,
+}
+
+/// Bytes that have the same history: the last write, and the reads since then.
+#[derive(Clone, Copy, Debug)]
 struct Segment {
     end: u64,
     write: Option<Access>,
-    reads: [Option<Access>; AGENTS],
+    reads: [Read; AGENTS],
+}
+
+impl Segment {
+    /// The first access that is not ordered before `clock`.
+    fn unordered(&self, clock: &Clock, with_reads: bool) -> Option<(HazardKind, Event)> {
+        for (agent, read) in (0u8..).zip(self.reads).filter(|_| with_reads) {
+            if !clock.covers(agent, read.time) {
+                return Some((HazardKind::OverwriteOfPendingRead, Event { pc: read.pc, agent }));
+            }
+        }
+        let kind = if with_reads { HazardKind::UnorderedWrites } else { HazardKind::ReadOfUnfinishedWrite };
+        self.write.filter(|write| !clock.covers(write.event.agent, write.time)).map(|write| (kind, write.event))
+    }
 }
 
 /// Signals not yet taken, and the last wait.
@@ -121,6 +141,8 @@ struct Semaphore {
 pub struct Checker {
     clocks: [Clock; AGENTS],
     segments: BTreeMap<u64, Segment>,
+    /// Scratch.
+    gaps: Vec<(u64, u64)>,
     semaphores: Vec<Semaphore>,
     weights: VecDeque<Clock>,
 }
@@ -137,6 +159,7 @@ impl Checker {
         Checker {
             clocks: Default::default(),
             segments: BTreeMap::new(),
+            gaps: Vec::new(),
             semaphores: vec![Semaphore::default(); 32],
             weights: VecDeque::new(),
         }
@@ -232,108 +255,72 @@ impl Checker {
 
     /// An instruction reads the bytes `start .. end`.
     pub fn read(&mut self, event: Event, start: u64, end: u64) -> Result<(), Hazard> {
-        let clock = self.clocks[usize::from(event.agent)];
-        let access = Access { time: clock.0[usize::from(event.agent)], event };
-        self.visit(start, end, |at, segment| {
-            if let Some(write) = segment.write
-                && !clock.covers(write.event.agent, write.time)
-            {
-                return Err(Hazard {
-                    kind: HazardKind::ReadOfUnfinishedWrite,
-                    earlier: write.event,
-                    later: event,
-                    place: at,
-                });
-            }
-            segment.reads[usize::from(event.agent)] = Some(access);
-            Ok(())
-        })
-    }
-
-    /// An instruction writes the bytes `start .. end`.
-    pub fn write(&mut self, event: Event, start: u64, end: u64) -> Result<(), Hazard> {
-        let clock = self.clocks[usize::from(event.agent)];
-        let access = Access { time: clock.0[usize::from(event.agent)], event };
-        self.visit(start, end, |at, segment| {
-            let unordered = |other: &&Access| !clock.covers(other.event.agent, other.time);
-            if let Some(read) = segment.reads.iter().flatten().find(unordered) {
-                return Err(Hazard {
-                    kind: HazardKind::OverwriteOfPendingRead,
-                    earlier: read.event,
-                    later: event,
-                    place: at,
-                });
-            }
-            if let Some(write) = segment.write.iter().find(unordered) {
-                return Err(Hazard {
-                    kind: HazardKind::UnorderedWrites,
-                    earlier: write.event,
-                    later: event,
-                    place: at,
-                });
-            }
-            (segment.write, segment.reads) = (Some(access), [None; AGENTS]);
-            Ok(())
-        })
-    }
-
-    /// Calls `f` for pieces that cover `start .. end` exactly, splitting segments and filling gaps.
-    fn visit(
-        &mut self,
-        start: u64,
-        end: u64,
-        mut f: impl FnMut(u64, &mut Segment) -> Result<(), Hazard>,
-    ) -> Result<(), Hazard> {
+        let agent = usize::from(event.agent);
+        let clock = self.clocks[agent];
+        let read = Read { time: clock.0[agent], pc: event.pc };
+        // Most operands are read again and again as a whole.
+        if let Some(segment) = self.segments.get_mut(&start)
+            && segment.end == end
+        {
+            check(segment, &clock, false, event, start)?;
+            segment.reads[agent] = read;
+            return Ok(());
+        }
         if start >= end {
             return Ok(());
         }
         self.split(start);
         self.split(end);
-        let mut at = start;
-        let mut gaps: [(u64, u64); 2] = [(0, 0); 2];
-        let mut gap_count = 0;
+        let (mut at, mut gaps) = (start, std::mem::take(&mut self.gaps));
         for (from, segment) in self.segments.range_mut(start..end) {
-            if *from > at {
-                if gap_count == gaps.len() {
-                    gap_count += 1;
-                    break;
-                }
-                gaps[gap_count] = (at, *from);
-                gap_count += 1;
+            check(segment, &clock, false, event, *from)?;
+            segment.reads[agent] = read;
+            if at < *from {
+                gaps.push((at, *from));
             }
-            f(*from, segment)?;
             at = segment.end;
         }
-        if gap_count > gaps.len() {
-            // Rare: many holes. Fill what was found, then start over; `f` may see a segment twice, which changes nothing.
-            self.fill(&gaps);
-            return self.visit(start, end, f);
-        }
         if at < end {
-            self.new_segment(at, end, &mut f)?;
+            gaps.push((at, end));
         }
-        for (from, to) in gaps.into_iter().take(gap_count) {
-            self.new_segment(from, to, &mut f)?;
+        for (from, to) in gaps.drain(..) {
+            let mut segment = Segment { end: to, write: None, reads: [Read::default(); AGENTS] };
+            segment.reads[agent] = read;
+            self.segments.insert(from, segment);
         }
+        self.gaps = gaps;
         Ok(())
     }
 
-    fn new_segment(
-        &mut self,
-        from: u64,
-        to: u64,
-        f: &mut impl FnMut(u64, &mut Segment) -> Result<(), Hazard>,
-    ) -> Result<(), Hazard> {
-        let mut segment = Segment { end: to, write: None, reads: [None; AGENTS] };
-        f(from, &mut segment)?;
-        self.segments.insert(from, segment);
-        Ok(())
-    }
-
-    fn fill(&mut self, gaps: &[(u64, u64)]) {
-        for (from, to) in gaps {
-            self.segments.insert(*from, Segment { end: *to, write: None, reads: [None; AGENTS] });
+    /// An instruction writes the bytes `start .. end`, which have one history from then on.
+    pub fn write(&mut self, event: Event, start: u64, end: u64) -> Result<(), Hazard> {
+        let agent = usize::from(event.agent);
+        let clock = self.clocks[agent];
+        let written =
+            Segment { end, write: Some(Access { time: clock.0[agent], event }), reads: [Read::default(); AGENTS] };
+        if let Some(segment) = self.segments.get_mut(&start)
+            && segment.end == end
+        {
+            check(segment, &clock, true, event, start)?;
+            *segment = written;
+            return Ok(());
         }
+        if start >= end {
+            return Ok(());
+        }
+        self.split(start);
+        self.split(end);
+        let mut covered = std::mem::take(&mut self.gaps);
+        for (from, segment) in self.segments.range(start..end) {
+            check(segment, &clock, true, event, *from)?;
+            covered.push((*from, segment.end));
+        }
+        for (from, _) in covered.drain(..) {
+            self.segments.remove(&from);
+        }
+        self.gaps = covered;
+        self.segments.insert(start, written);
+        Ok(())
     }
 
     /// Makes `at` a border between segments.
@@ -342,10 +329,18 @@ impl Checker {
             && segment.end > at
             && *from < at
         {
-            let upper = segment.clone();
+            let upper = *segment;
             segment.end = at;
             self.segments.insert(at, upper);
         }
+    }
+}
+
+/// An access to a segment with everything before it in order, or the conflict.
+fn check(segment: &Segment, clock: &Clock, write: bool, event: Event, place: u64) -> Result<(), Hazard> {
+    match segment.unordered(clock, write) {
+        None => Ok(()),
+        Some((kind, earlier)) => Err(Hazard { kind, earlier, later: event, place }),
     }
 }
 

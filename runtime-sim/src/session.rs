@@ -75,6 +75,11 @@ impl Machine {
         self.image.chip()
     }
 
+    /// What runs may do from here on.
+    pub fn set_limits(&mut self, limits: Limits) {
+        self.limits = limits;
+    }
+
     /// The code and the descriptor rows.
     pub fn program(&self) -> &Program {
         &self.program

@@ -94,13 +94,11 @@ fn cache<E: From<Fault>>(
     f: &mut impl FnMut(u64, u64) -> Result<(), E>,
 ) -> Result<(), E> {
     let cache = Cache::of(row)?;
-    let [batch, heads, tokens, _] = cache.dims();
+    let [batch, _, tokens, _] = cache.dims();
     let seen = attention.and_then(|attend| super::attention::seen(c, attend, batch, tokens).ok());
     for b in 0..batch {
         let keys = seen.as_ref().map_or(0..tokens, |seen| seen[b].clone());
-        for h in 0..heads {
-            cache.ranges(c.memory, b, h, keys.clone(), &mut *f)?;
-        }
+        cache.ranges_of_heads(c.memory, b, keys, &mut *f)?;
     }
     Ok(())
 }

@@ -90,6 +90,33 @@ impl Cache {
         result
     }
 
+    /// Calls `f` with the byte ranges of some tokens of all heads, page by page, so that heads that lie behind each other are one range.
+    pub fn ranges_of_heads<E: From<Fault>>(
+        &self,
+        memory: &Memory,
+        b: usize,
+        tokens: Range<usize>,
+        mut f: impl FnMut(u64, u64) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let step = self.paging.map_or(usize::MAX, |paging| (paging.tokens_per_page as usize).max(1));
+        let mut open: Option<(u64, u64)> = None;
+        let mut token = tokens.start;
+        while token < tokens.end {
+            let end = (token / step + 1).saturating_mul(step).min(tokens.end);
+            for h in 0..self.dims()[1] {
+                self.ranges(memory, b, h, token..end, |from, to| match &mut open {
+                    Some(last) if last.1 == from => {
+                        last.1 = to;
+                        Ok(())
+                    }
+                    _ => open.replace((from, to)).map_or(Ok(()), |(from, to)| f(from, to)),
+                })?;
+            }
+            token = end;
+        }
+        open.map_or(Ok(()), |(from, to)| f(from, to))
+    }
+
     /// Appends the rows of some tokens as f32 to `out`.
     pub fn load(
         &self,
