@@ -387,3 +387,10 @@ ops! {
     /// One of two bodies, by a bool scalar. Both take all other operands.
     If = "if" ("condition x...") { symbols: Vec<Dim>, then_body: Arc<Graph>, else_body: Arc<Graph>, }
 }
+
+impl Op {
+    /// Whether results bring symbols of their own: whoever copies such a node keeps the types of its results.
+    pub fn defines_symbols(&self) -> bool {
+        matches!(self, Op::NonZero {} | Op::While { .. } | Op::If { .. })
+    }
+}

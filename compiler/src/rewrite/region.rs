@@ -91,8 +91,8 @@ impl Cut {
     /// The new graph of the chosen terms.
     pub fn rebuild(&self, graph: &Graph, choice: &Choice) -> Result<Graph, Diagnostic> {
         let mut builder = Builder::new(self, graph, choice);
-        for (node, data) in graph.nodes().filter(|(node, _)| self.opaque.contains(node)) {
-            builder.opaque(node, data)?;
+        for (_, data) in graph.nodes().filter(|(node, _)| self.opaque.contains(node)) {
+            builder.opaque(data)?;
         }
         for value in defining_values(graph) {
             builder.emit(self.class(value), &Provenance::none())?;
@@ -167,14 +167,20 @@ impl<'a> Builder<'a> {
     }
 
     /// A node that is no term, with its operands before it.
-    fn opaque(&mut self, node: Node, data: &NodeData) -> Result<(), Diagnostic> {
+    fn opaque(&mut self, data: &NodeData) -> Result<(), Diagnostic> {
         self.lengths(&data.op)?;
         let mut operands = Vec::with_capacity(data.operands.len());
         for operand in &data.operands {
             operands.push(self.emit(self.cut.class(*operand), &data.provenance)?);
         }
-        let results = self.new.add(data.op.clone(), &operands, &data.provenance)?;
-        assert!(results.len() == self.old.node(node).results.len(), "an opaque op keeps its results");
+        let results = if data.op.defines_symbols() {
+            // Dims elsewhere name the symbols that this node defines, so its results keep their types.
+            let types = data.results.iter().map(|&value| self.old.ty(value).clone()).collect();
+            self.new.push(data.op.clone(), operands, types, data.provenance.clone())
+        } else {
+            self.new.add(data.op.clone(), &operands, &data.provenance)?
+        };
+        assert!(results.len() == data.results.len(), "an opaque op keeps its results");
         for (before, after) in data.results.iter().zip(results) {
             self.done.insert(self.cut.class(*before), after);
         }

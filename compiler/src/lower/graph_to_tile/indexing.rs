@@ -92,9 +92,6 @@ impl Lowering {
         let element = scope.graph.element(node.results[0]);
         let dims = scope.value_dims(node.results[0]);
         let most = Dim::from(i64::try_from(self.upper_bound(&a.len(), "nonzero")?).unwrap_or(i64::MAX));
-        if let Some(symbol) = dims[1].as_symbol() {
-            self.program.symbols.bound(symbol, Some(0), most.as_const());
-        }
         let all = self.scratch(element, &[dims[0].clone(), most])?;
         let count = self.result(scope, node.results[1])?;
         let count_row = count.reshape(&[Dim::ONE]).expect("a scalar is dense");

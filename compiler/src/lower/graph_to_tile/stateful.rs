@@ -50,16 +50,9 @@ impl Lowering {
             let outputs: Vec<View> = body.outputs().iter().map(|port| inner.view(port.value)).collect();
             lowered.push((block, outputs));
         }
-        let branches: Vec<&Vec<View>> = lowered.iter().map(|branch| &branch.1).collect();
-        let mut results = Vec::new();
-        for (index, &value) in node.results.iter().enumerate() {
-            for (axis, symbol) in self.extents(scope, value) {
-                let bounds = branches.iter().map(|views| self.upper_bound(&views[index].dims[axis], "a branch"));
-                let bounds: Result<Vec<u64>, Diagnostic> = bounds.collect();
-                self.limit(symbol, bounds?.into_iter().max().unwrap_or(0));
-            }
-            results.push(self.result(scope, value)?);
-        }
+        let results: Result<Vec<View>, Diagnostic> =
+            node.results.iter().map(|&value| self.result(scope, value)).collect();
+        let results = results?;
         let mut blocks = Vec::new();
         for (block, outputs) in lowered {
             let outer = std::mem::replace(&mut self.block, block);
@@ -67,7 +60,8 @@ impl Lowering {
                 for (axis, symbol) in self.extents(scope, value) {
                     self.block.push(Op::Let { symbol, value: output.dims[axis].clone() });
                 }
-                self.copy(result.clone(), output);
+                // The extents that were just set are those of this branch's tensor.
+                self.copy(View { dims: output.dims.clone(), ..result.clone() }, output);
             }
             blocks.push(std::mem::replace(&mut self.block, outer));
         }
@@ -80,13 +74,9 @@ impl Lowering {
     /// Carried values live in buffers that every iteration updates; stacked results are written at the loop's index.
     pub(super) fn while_loop(&mut self, scope: &mut Scope<'_>, node: &NodeData, frame: &WhileFrame<'_>) -> Lowered {
         let (body, first) = (frame.body, usize::from(frame.conditional));
-        let most = self.upper_bound(&frame.trip, "a loop")?;
-        let index = self.program.symbols.add_bounded(
-            "iteration",
-            SymbolDefinition::Undefined,
-            Some(0),
-            Some(i64::try_from(most).unwrap_or(i64::MAX).saturating_sub(1)),
-        );
+        // A loop that nothing limits but its condition has no last iteration; only what it stacks needs one.
+        let last = frame.trip.bounds(&self.program.symbols).1.map(|most| most.saturating_sub(1));
+        let index = self.program.symbols.add_bounded("iteration", SymbolDefinition::Undefined, Some(0), last);
         let mut inner = Scope::new(body, &frame.passed, &mut |symbol| self.own_symbol(body, symbol).into());
         let counter = self.scratch(Element::I64, &[])?;
         inner.set_view(body.inputs()[0].value, counter.clone());
@@ -115,13 +105,12 @@ impl Lowering {
         for &value in &node.results[frame.carried..] {
             for (axis, symbol) in self.extents(scope, value) {
                 if axis == 0 {
-                    self.limit(symbol, most);
                     self.block.push(Op::Let { symbol, value: Dim::ZERO });
                 }
             }
             let dims = scope.value_dims(value);
             let mut room = dims.clone();
-            room[0] = Dim::from(i64::try_from(most).unwrap_or(i64::MAX));
+            room[0] = Dim::from(i64::try_from(self.upper_bound(&frame.trip, "a loop")?).unwrap_or(i64::MAX));
             let all = self.scratch(scope.graph.element(value), &room)?;
             scope.set_view(value, all.slice(0, &Dim::ZERO, &dims[0], 1));
             stacks.push(all);
@@ -144,8 +133,6 @@ impl Lowering {
         for (&value, (port, home)) in node.results[..frame.carried].iter().zip(&homes) {
             let dims = inner.value_dims(*port);
             for (axis, symbol) in self.extents(scope, value) {
-                let bound = self.upper_bound(&dims[axis], "a carried value")?;
-                self.limit(symbol, bound);
                 self.block.push(Op::Let { symbol, value: dims[axis].clone() });
             }
             scope.set_view(value, View::dense_like(home, &scope.value_dims(value)));
@@ -201,11 +188,6 @@ impl Lowering {
             let Some(symbol) = dim.as_symbol() else { continue };
             let own = matches!(body.symbols.data(symbol).definition, SymbolDefinition::Input { .. });
             let Some(symbol) = inner.own(symbol).filter(|_| own) else { continue };
-            if let (_, Some(bound)) = dims[axis].bounds(&self.program.symbols)
-                && self.program.symbols.data(symbol).upper.is_none()
-            {
-                self.program.symbols.bound(symbol, Some(0), Some(bound));
-            }
             self.block.push(Op::Let { symbol, value: dims[axis].clone() });
         }
     }
@@ -224,9 +206,5 @@ impl Lowering {
             }
         })
         .collect()
-    }
-
-    fn limit(&mut self, symbol: Symbol, bound: u64) {
-        self.program.symbols.bound(symbol, Some(0), Some(i64::try_from(bound).unwrap_or(i64::MAX)));
     }
 }

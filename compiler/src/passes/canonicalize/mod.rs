@@ -97,7 +97,7 @@ impl Builder {
             canonicalize(&mut inner)?;
             *body = Arc::new(inner);
         }
-        if defines_symbols(&op) {
+        if op.defines_symbols() {
             // Dims elsewhere name the symbols that this node defines, so its results keep their types.
             let types = node.results.iter().map(|&value| old.ty(value).clone()).collect();
             return Ok(self.graph.push(op, operands, types, node.provenance.clone()));
@@ -163,9 +163,4 @@ impl Builder {
             None => Ok(results),
         }
     }
-}
-
-/// Ops whose results bring symbols of their own.
-fn defines_symbols(op: &Op) -> bool {
-    matches!(op, Op::NonZero {} | Op::While { .. } | Op::If { .. })
 }

@@ -1,9 +1,11 @@
 //! The greatest value of every length that only the inputs decide.
 //!
 //! In: a graph whose input dims are symbols, what the user said. Out: a bound for every symbol that an input defines, or one
-//! report of all symbols without one. A length is known by its place: axis 0 of any input is the batch, axis 1 of a matrix of
+//! report of all symbols without one; and bounds for what follows from these (`derive.rs`). A length is known by its place: axis 0 of any input is the batch, axis 1 of a matrix of
 //! integers the sequence, the position axis of a cache the past. The past has a usual bound, 2048; any other length needs
 //! `--dim NAME=N`.
+
+mod derive;
 
 use std::collections::BTreeMap;
 
@@ -57,7 +59,7 @@ pub fn fix(graph: &mut Graph, maxima: &Maxima) -> Result<(), Diagnostics> {
     Diagnostics::check(problems, ())
 }
 
-/// Gives every length that an input defines its bound.
+/// Gives every length its bound: those that inputs define, then those that follow.
 pub fn bind(graph: &mut Graph, maxima: &Maxima) -> Result<(), Diagnostics> {
     let free: Vec<Symbol> = graph
         .symbols
@@ -81,6 +83,7 @@ pub fn bind(graph: &mut Graph, maxima: &Maxima) -> Result<(), Diagnostics> {
             None => problems.push(unbounded(graph, symbol, role)),
         }
     }
+    derive::derive(graph);
     Diagnostics::check(problems, ())
 }
 
