@@ -44,7 +44,7 @@ pub fn independent_axes(inst: &Inst, views: &[View]) -> Vec<Group> {
             if complete { vec![group] } else { vec![] }
         }
         Inst::Gather(row) => gather(views, row.axis.index()),
-        Inst::GatherNd(row) => (0..row.batch.index()).map(|axis| vec![(0, axis), (1, axis), (2, axis)]).collect(),
+        Inst::GatherNd(row) => gather_nd(views, row.batch.index()),
         Inst::Pool(row) if row.indices.is_none() => vec![vec![(0, 0), (1, 0)], vec![(0, 1), (1, 1)]],
         Inst::Pool(_)
         | Inst::Resize(_)
@@ -125,4 +125,15 @@ fn gather(views: &[View], axis: usize) -> Vec<Group> {
     let indices = (0..index).map(|at| vec![(0, axis + at), (2, at)]);
     let behind = (axis + 1..a).map(|at| vec![(0, at + index - 1), (1, at)]);
     before.chain(indices).chain(behind).collect()
+}
+
+/// `out a index`: shared axes, the axes of the index but for the last (the coordinates), and the axes of `a` that no coordinate
+/// addresses.
+fn gather_nd(views: &[View], batch: usize) -> Vec<Group> {
+    let (out, a, index) = (views[0].rank(), views[1].rank(), views[2].rank());
+    let shared = (0..batch).map(|axis| vec![(0, axis), (1, axis), (2, axis)]);
+    let indices = (batch..index - 1).map(|axis| vec![(0, axis), (2, axis)]);
+    let rest = out - (index - 1);
+    let behind = (0..rest).map(|axis| vec![(0, index - 1 + axis), (1, a - rest + axis)]);
+    shared.chain(indices).chain(behind).collect()
 }
