@@ -66,6 +66,11 @@ fn every_stored_call_matches() {
 }
 
 #[test]
+fn every_operator_matches() {
+    judge_rows(&Zoo::of_operators().rows(""), judge);
+}
+
+#[test]
 fn sequences_are_refused_with_all_their_operators() {
     let zoo = shared_or_skip!("models/zoo");
     for (name, _) in REFUSED {

@@ -59,6 +59,11 @@ fn zoo_files_run_as_instructions() {
     });
 }
 
+#[test]
+fn operators_run_as_instructions() {
+    judge_rows(&Zoo::of_operators().rows(""), against_answers);
+}
+
 fn stored(path: &Path, call: &str) -> (Arrays, Arrays) {
     let read = |side: &str| npz::read_selected(path, &format!("{call}/{side}/")).expect("our own answers");
     (read("in"), read("out"))

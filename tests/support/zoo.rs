@@ -22,6 +22,8 @@ pub const REFUSED: &[(&str, &str)] = &[
 /// A folder of models.
 pub struct Zoo {
     folder: PathBuf,
+    /// What the names of its files must contain to be chosen.
+    chosen: Option<String>,
 }
 
 /// One row of the manifest.
@@ -54,15 +56,21 @@ impl Zoo {
     /// The zoo, if it is there.
     pub fn find() -> Option<Zoo> {
         let folder = std::env::var_os("NARAE_ZOO_DIR").map(PathBuf::from).or_else(|| super::shared("models/zoo"))?;
-        folder.join("manifest.json").exists().then_some(Zoo { folder })
+        let chosen = std::env::var("NARAE_ZOO").ok();
+        folder.join("manifest.json").exists().then_some(Zoo { folder, chosen })
     }
 
-    /// The rows that `$NARAE_ZOO` selects; without it those that contain `default`.
+    /// Models of one operator each with onnxruntime's answers, which belong to the repository (`tests/data/operators.py`).
+    pub fn of_operators() -> Zoo {
+        Zoo { folder: super::data("operators"), chosen: None }
+    }
+
+    /// The rows that were chosen; if nothing was, those that contain `default`.
     pub fn rows(&self, default: &str) -> Vec<Row> {
         let text = std::fs::read_to_string(self.folder.join("manifest.json")).expect("the zoo has a manifest");
         let rows: Vec<Value> = serde_json::from_str(&text).expect("the manifest is a list");
-        let filter = std::env::var("NARAE_ZOO").unwrap_or_else(|_| default.to_string());
-        rows.iter().map(|row| self.row(row)).filter(|row| row.name.contains(&filter)).collect()
+        let chosen = self.chosen.as_deref().unwrap_or(default);
+        rows.iter().map(|row| self.row(row)).filter(|row| row.name.contains(chosen)).collect()
     }
 
     fn row(&self, row: &Value) -> Row {

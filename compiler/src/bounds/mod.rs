@@ -2,7 +2,7 @@
 //!
 //! In: a graph whose input dims are symbols, what the user said. Out: a bound for every symbol that an input defines, or one
 //! report of all symbols without one; and bounds for what follows from these (`derive.rs`). A length is known by its place: axis 0 of any input is the batch, axis 1 of a matrix of
-//! integers the sequence, the position axis of a cache the past. The past has a usual bound, 2048; any other length needs
+//! integers the sequence, the position axis of a cache the past, axis 1 of a mask beside a cache both together. The past has a usual bound, 2048; any other length needs
 //! `--dim NAME=N`.
 
 mod derive;
@@ -37,6 +37,8 @@ enum Role {
     Batch,
     Sequence,
     Past,
+    /// What a mask covers beside a cache: the past and the tokens of the call.
+    Total,
     Other,
 }
 
@@ -74,6 +76,7 @@ pub fn bind(graph: &mut Graph, maxima: &Maxima) -> Result<(), Diagnostics> {
             Role::Batch => maxima.batch,
             Role::Sequence => maxima.sequence,
             Role::Past => maxima.past,
+            Role::Total => maxima.sequence.zip(maxima.past.or(usual(Role::Past))).map(|(new, past)| past + new),
             Role::Other => None,
         };
         let bound = asked.or_else(|| seen(graph, symbol, maxima)).or(maxima.fallback).or(usual(role));
@@ -91,7 +94,7 @@ pub fn bind(graph: &mut Graph, maxima: &Maxima) -> Result<(), Diagnostics> {
 fn usual(role: Role) -> Option<i64> {
     match role {
         Role::Past => Some(2048),
-        Role::Batch | Role::Sequence | Role::Other => None,
+        Role::Batch | Role::Sequence | Role::Total | Role::Other => None,
     }
 }
 
@@ -113,6 +116,7 @@ fn seen(graph: &Graph, symbol: Symbol, maxima: &Maxima) -> Option<i64> {
 
 fn role(graph: &Graph, symbol: Symbol) -> Role {
     let mut found = Role::Other;
+    let has_cache = graph.inputs().iter().any(|port| port.name.contains("past") && graph.rank(port.value) >= 4);
     for port in graph.inputs() {
         let rank = graph.rank(port.value);
         for (axis, dim) in graph.dims(port.value).iter().enumerate() {
@@ -125,11 +129,12 @@ fn role(graph: &Graph, symbol: Symbol) -> Role {
                 (3, 5) if cache => Role::Past,
                 (1, 5) if cache => Role::Batch,
                 (0, 1..=4) => Role::Batch,
+                (1, 2) if has_cache && port.name.contains("mask") => Role::Total,
                 (1, 2) if graph.element(port.value).is_integer() => Role::Sequence,
                 _ => Role::Other,
             };
             // The surest place wins: a cache says what the past is, ids what the sequence is.
-            if found == Role::Other || role == Role::Past {
+            if matches!(found, Role::Other | Role::Total) || role == Role::Past {
                 found = role;
             }
         }
@@ -150,6 +155,7 @@ fn unbounded(graph: &Graph, symbol: Symbol, role: Role) -> Diagnostic {
         Role::Batch => String::from("--max-batch N"),
         Role::Sequence => String::from("--max-seq N"),
         Role::Past => String::from("--max-past N"),
+        Role::Total => String::from("--max-seq N and --max-past N"),
         Role::Other => format!("--dim {}=N", row.name),
     };
     Diagnostic::new(&codes::E0302, format!("dim `{}`{place} has no maximum", row.name))

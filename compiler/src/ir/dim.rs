@@ -256,6 +256,11 @@ impl Dim {
 
     /// The dim with symbols replaced; symbols for which `replacement` has none stay.
     pub fn substitute(&self, replacement: &impl Fn(Symbol) -> Option<Dim>) -> Dim {
+        self.substitute_with(replacement, &Extremes { minimum: &Dim::minimum, maximum: &Dim::maximum })
+    }
+
+    /// The same, where `extremes` says what the smaller and the larger of two dims is.
+    pub(super) fn substitute_with(&self, replacement: &impl Fn(Symbol) -> Option<Dim>, extremes: &Extremes<'_>) -> Dim {
         match &self.0 {
             Form::Constant(_) | Form::Invalid => self.clone(),
             Form::Symbol(symbol) => replacement(*symbol).unwrap_or_else(|| self.clone()),
@@ -267,7 +272,7 @@ impl Dim {
                 for (monomial, coefficient) in &sum.polynomial.terms {
                     let mut product = Dim::from(*coefficient);
                     for (atom, power) in monomial {
-                        let atom = substitute_atom(atom, replacement);
+                        let atom = substitute_atom(atom, replacement, extremes);
                         for _ in 0..*power {
                             product = &product * &atom;
                         }
@@ -391,14 +396,21 @@ fn eval_atom(atom: &Atom, point: &impl Fn(Symbol) -> Option<i64>) -> Option<i64>
     }
 }
 
-fn substitute_atom(atom: &Atom, replacement: &impl Fn(Symbol) -> Option<Dim>) -> Dim {
+fn substitute_atom(atom: &Atom, replacement: &impl Fn(Symbol) -> Option<Dim>, extremes: &Extremes<'_>) -> Dim {
+    let inner = |dim: &Dim| dim.substitute_with(replacement, extremes);
     match atom {
         Atom::Symbol(symbol) => replacement(*symbol).unwrap_or_else(|| (*symbol).into()),
-        Atom::FloorDiv(a, b) => a.substitute(replacement).floor_div(&b.substitute(replacement)),
-        Atom::Mod(a, b) => a.substitute(replacement).modulo(&b.substitute(replacement)),
-        Atom::Min(a, b) => a.substitute(replacement).minimum(&b.substitute(replacement)),
-        Atom::Max(a, b) => a.substitute(replacement).maximum(&b.substitute(replacement)),
+        Atom::FloorDiv(a, b) => inner(a).floor_div(&inner(b)),
+        Atom::Mod(a, b) => inner(a).modulo(&inner(b)),
+        Atom::Min(a, b) => (extremes.minimum)(&inner(a), &inner(b)),
+        Atom::Max(a, b) => (extremes.maximum)(&inner(a), &inner(b)),
     }
+}
+
+/// How the smaller and the larger of two dims are found.
+pub(super) struct Extremes<'a> {
+    pub(super) minimum: &'a dyn Fn(&Dim, &Dim) -> Dim,
+    pub(super) maximum: &'a dyn Fn(&Dim, &Dim) -> Dim,
 }
 
 fn combine(a: &Dim, b: &Dim, sign: i64) -> Dim {

@@ -8,7 +8,8 @@
 use cranelift_entity::{EntityRef, PrimaryMap};
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::polynomial::Atom;
+use super::dim::Extremes;
+use super::polynomial::{Atom, Polynomial};
 use super::{Dim, Symbol, Value};
 
 /// What gives a symbol its value when the program runs.
@@ -177,18 +178,22 @@ impl Symbols {
         self.assumptions.insert((left.clone(), right.clone()));
     }
 
-    /// The dim with everything that was learnt put in.
+    /// The dim with everything that was learnt put in; extremes that what was learnt decides are gone.
     pub fn resolve(&self, dim: &Dim) -> Dim {
         if self.replaced == 0 || dim.as_const().is_some() {
             return dim.clone();
         }
         let mut dim = dim.clone();
+        let extremes = Extremes {
+            minimum: &|a: &Dim, b: &Dim| self.minimum(a, b),
+            maximum: &|a: &Dim, b: &Dim| self.maximum(a, b),
+        };
         // Every round follows one replacement of each symbol; there are no cycles, so `replaced` rounds are enough.
         for _ in 0..=self.replaced {
             if !dim.any_symbol(&mut |symbol| self.table[symbol].replacement.is_some()) {
                 break;
             }
-            dim = dim.substitute(&|symbol| self.table[symbol].replacement.clone());
+            dim = dim.substitute_with(&|symbol| self.table[symbol].replacement.clone(), &extremes);
         }
         dim
     }
@@ -248,7 +253,7 @@ impl Symbols {
     fn solve(&self, left: &Dim, right: &Dim, difference: &Dim) -> Option<Option<(Symbol, Dim)>> {
         let polynomial = difference.polynomial()?.into_owned();
         let constant = polynomial.constant_term();
-        let unknown = polynomial.add_scaled(&super::polynomial::Polynomial::constant(constant), -1)?;
+        let unknown = polynomial.add_scaled(&Polynomial::constant(constant), -1)?;
         let divisor = i64::try_from(unknown.content()).ok()?;
         if divisor == 0 || constant % divisor != 0 {
             return None;
@@ -352,8 +357,17 @@ fn occurrences(dim: &Dim, wanted: Symbol) -> usize {
 
 type Interval = (Option<i64>, Option<i64>);
 
-/// Interval arithmetic over the expression. Unlimited ends and overflows are `None`.
+/// Extremes inside of extremes are looked into so deep.
+const MAXIMUM_EXTREMES: usize = 3;
+
+/// The least and the greatest value of an expression. Unlimited ends and overflows are `None`.
 pub(super) fn bounds(dim: &Dim, symbols: &Symbols) -> Interval {
+    bounds_within(dim, symbols, MAXIMUM_EXTREMES)
+}
+
+/// Interval arithmetic over the terms, and then, for a term that is an extreme, over both of what it may be: `max(a, b) - a` is
+/// never negative.
+fn bounds_within(dim: &Dim, symbols: &Symbols, depth: usize) -> Interval {
     if let Some(value) = dim.as_const() {
         return (Some(value), Some(value));
     }
@@ -372,7 +386,35 @@ pub(super) fn bounds(dim: &Dim, symbols: &Symbols) -> Interval {
             total.1.zip(product.1).and_then(|(a, b)| i64::checked_add(a, b)),
         );
     }
-    total
+    let extreme = polynomial.terms.iter().find_map(|(monomial, coefficient)| match monomial.as_slice() {
+        [(atom @ Atom::Min(a, b), 1)] => Some((atom, a, b, *coefficient, *coefficient < 0)),
+        [(atom @ Atom::Max(a, b), 1)] => Some((atom, a, b, *coefficient, *coefficient > 0)),
+        _ => None,
+    });
+    match extreme {
+        Some((atom, a, b, coefficient, greater)) if depth > 0 && polynomial.terms.len() > 1 => {
+            let whole = Dim::from_polynomial(Some(Polynomial::atom(atom.clone())));
+            let with =
+                |part: &Dim| bounds_within(&(dim + &(&(part - &whole) * &coefficient.into())), symbols, depth - 1);
+            tightened(total, with(a), with(b), greater)
+        }
+        _ => total,
+    }
+}
+
+/// Of the greater of two values (else of the lesser), of which a first guess is known.
+fn tightened(known: Interval, a: Interval, b: Interval, greater: bool) -> Interval {
+    let either = |a: Option<i64>, b: Option<i64>, pick: fn(i64, i64) -> i64| match (a, b) {
+        (Some(a), Some(b)) => Some(pick(a, b)),
+        (one, other) => one.or(other),
+    };
+    let both = |a: Option<i64>, b: Option<i64>, pick: fn(i64, i64) -> i64| a.zip(b).map(|(a, b)| pick(a, b));
+    let (lower, upper) = if greater {
+        (either(a.0, b.0, i64::max), both(a.1, b.1, i64::max))
+    } else {
+        (both(a.0, b.0, i64::min), either(a.1, b.1, i64::min))
+    };
+    (either(known.0, lower, i64::max), either(known.1, upper, i64::min))
 }
 
 fn atom_bounds(atom: &Atom, symbols: &Symbols) -> Interval {

@@ -37,6 +37,9 @@ fn bounds_decide_extremes() {
     assert_eq!(symbols.minimum(s, &number(-1)), number(-1));
     assert_eq!(symbols.minimum(s, p).bounds(&symbols), (Some(0), None));
     assert!(symbols.never_equal(s, &number(-1)));
+    // A cache that grows or has room: between the past and the past with the new rows.
+    let present = p.maximum(&s.minimum(&(p + &number(7))));
+    assert_eq!((&present - p).bounds(&symbols), (Some(0), Some(7)));
 }
 
 #[test]

@@ -120,6 +120,7 @@ impl Builder {
         if count > 64 {
             return Err(mismatch(format!("{name} has {count} elements")));
         }
+        let value = self.convert(value, Element::I64)?;
         Ok(self.graph.data_symbols(value, count, name, (lower, None)))
     }
 

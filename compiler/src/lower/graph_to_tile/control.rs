@@ -147,7 +147,8 @@ impl Lowering {
         if members.iter().all(|member| *member == members[0]) {
             return Ok(members[0].clone());
         }
-        let whole: Result<Vec<View>, Diagnostic> = members.into_iter().map(|member| self.whole_buffer(member)).collect();
+        let whole: Result<Vec<View>, Diagnostic> =
+            members.into_iter().map(|member| self.whole_buffer(member)).collect();
         let whole = whole?;
         // All are laid out alike: dense, or as the pages of a cache.
         let first = whole[0].clone();

@@ -13,7 +13,7 @@ use crate::compress::recipe::Step;
 use crate::compress::stored;
 use crate::graph::{NodeData, Op};
 use crate::ir::{Dim, Value};
-use crate::tile::{BufferData, Home, View, Weight};
+use crate::tile::{Buffer, BufferData, Home, View, Weight};
 
 impl Lowering {
     pub(super) fn matrix(&mut self, scope: &mut Scope<'_>, node: &NodeData) -> Lowered {
@@ -124,11 +124,28 @@ impl Lowering {
         Some(View::dense(buffer, recipe.element(), &dims))
     }
 
-    /// The cache is updated where it lies: a cache is kept between runs, so nothing else may use its old rows.
+    /// A cache that is kept between runs is updated where it lies, and so is one that was made for this; any other is
+    /// copied first.
     fn kv_append(&mut self, scope: &mut Scope<'_>, node: &NodeData) -> Lowered {
-        let views: Vec<View> = node.operands.iter().map(|&value| scope.view(value)).collect();
-        scope.set_view(node.results[0], views[0].clone());
-        self.compute(isa::Append { cache: d(0), new: d(1), past: Some(d(2)) }, views, vec![])
+        let [cache, new, past] = [0, 1, 2].map(|operand| scope.view(node.operands[operand]));
+        let cache = if self.is_kept(cache.buffer) || scope.is_made_for(node) {
+            scope.set_view(node.results[0], cache.clone());
+            cache
+        } else {
+            let out = self.result(scope, node.results[0])?;
+            self.copy(out.clone(), cache);
+            out
+        };
+        self.compute(isa::Append { cache: d(0), new: d(1), past: Some(d(2)) }, vec![cache, new, past], vec![])
+    }
+
+    /// Whether a buffer, or each of a table, is kept between runs.
+    fn is_kept(&self, buffer: Buffer) -> bool {
+        match &self.program.buffers[buffer].home {
+            Home::State(_) => true,
+            Home::Table { members, .. } => members.iter().all(|&member| self.is_kept(member)),
+            _ => false,
+        }
     }
 
     fn attention(&mut self, scope: &mut Scope<'_>, node: &NodeData) -> Lowered {

@@ -5,7 +5,8 @@
 
 use cranelift_entity::{EntityRef, SecondaryMap};
 
-use crate::graph::{Definition, Graph, Op};
+use crate::graph::ops::PadMode;
+use crate::graph::{Definition, Graph, NodeData, Op};
 use crate::ir::{Dim, Symbol, SymbolDefinition, Value};
 use crate::tile::View;
 
@@ -19,6 +20,8 @@ pub(super) struct Scope<'g> {
     symbols: SecondaryMap<Symbol, Option<Dim>>,
     /// Symbols whose value is an element of a value, by the index of the value.
     readers: Vec<Vec<(Symbol, u64)>>,
+    /// How often each value is used, by its index.
+    uses: Vec<u32>,
 }
 
 impl<'g> Scope<'g> {
@@ -32,6 +35,7 @@ impl<'g> Scope<'g> {
             targets: vec![None; count],
             symbols: SecondaryMap::new(),
             readers: vec![Vec::new(); count],
+            uses: graph.use_counts(),
         };
         for (symbol, row) in graph.symbols.iter() {
             if row.replacement.is_some() {
@@ -69,6 +73,13 @@ impl<'g> Scope<'g> {
     pub fn is_state_output(&self, value: Value) -> bool {
         let outputs = self.graph.outputs();
         self.graph.states.iter().any(|state| outputs[state.output].value == value)
+    }
+
+    /// Whether the first operand of a node is a buffer of its own that nobody else uses, so that the node may change it.
+    pub fn is_made_for(&self, node: &NodeData) -> bool {
+        let operand = node.operands[0];
+        let made = |(_, data): (_, &NodeData)| matches!(data.op, Op::Pad { mode: PadMode::Constant, .. });
+        self.uses[operand.index()] == 1 && self.graph.defining(operand).is_some_and(made)
     }
 
     /// The program's symbol for one of this graph's own symbols.
@@ -115,6 +126,7 @@ impl<'g> Scope<'g> {
                     Some(view.transpose(&inverse))
                 }
                 Op::Reshape { .. } => view.reshape(&self.value_dims(node.operands[0])),
+                Op::KvAppend {} if self.is_made_for(node) => Some(view.clone()),
                 _ => None,
             };
             if let Some(source) = source {

@@ -7,6 +7,7 @@
 mod activation;
 mod attention;
 mod contrib_attention;
+mod contrib_gqa;
 mod contrib_linear;
 mod contrib_moe;
 mod contrib_norm;
@@ -50,6 +51,7 @@ const FAMILIES: &[&[Row]] = &[
     contrib_norm::ROWS,
     contrib_linear::ROWS,
     contrib_attention::ROWS,
+    contrib_gqa::ROWS,
     contrib_moe::ROWS,
 ];
 
