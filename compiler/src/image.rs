@@ -13,11 +13,11 @@ use narae_isa::image::{
     BufferInfo, BufferKind, DebugInfo, Entry, ImageContent, ImageWriter, Metadata, Origin, Region, RegionKind, Slot,
     StateBuffer, TensorInfo, write_file_atomically,
 };
-use narae_isa::{Diagnostic, Diagnostics};
+use narae_isa::{Diagnostic, Diagnostics, DimExpr};
 
 use crate::compress::{Recipe, Sources, pack};
 use crate::graph::Graph;
-use crate::ir::SymbolDefinition;
+use crate::ir::{Dim, Symbol, SymbolDefinition};
 use crate::lower::tile_to_isa::Code;
 use crate::lower::tile_to_isa::{self, Addresses, Rows};
 use crate::passes::memory_map::{self, Item, MemoryMap, PAGE, PlacedItem};
@@ -194,7 +194,7 @@ fn entry_info(entry: &EntryGraph, program: &Program, addresses: &Addresses, pc: 
             Home::Output(index) => (&mut outputs, index, entry.graph.outputs()),
             _ => continue,
         };
-        let dim = |dim: &crate::ir::Dim| {
+        let dim = |dim: &Dim| {
             let expression = dim.to_expression(&slot_of);
             expression.unwrap_or_else(|| unreachable!("the symbols of a port's dims have slots"))
         };
@@ -226,7 +226,19 @@ fn entry_info(entry: &EntryGraph, program: &Program, addresses: &Addresses, pc: 
         inputs: inputs.into_iter().map(|entry| entry.1).collect(),
         outputs: outputs.into_iter().map(|entry| entry.1).collect(),
         slots: slots.into_iter().map(|entry| entry.1).collect(),
+        equations: equations(program, &slot_of),
     }
+}
+
+/// What compiling took to be equal, as far as it is said in lengths that the program has.
+fn equations(program: &Program, slot_of: &dyn Fn(Symbol) -> Option<u16>) -> Vec<(DimExpr, DimExpr)> {
+    // What is too long to be written down is left to the instructions, which check the dims of their operands.
+    let side = |dim: &Dim| {
+        let expression = program.symbols.resolve(dim).to_expression(slot_of)?;
+        DimExpr::parse(&expression.to_string()).ok()
+    };
+    let open = program.symbols.assumptions().filter_map(|(left, right)| Some((side(left)?, side(right)?)));
+    open.filter(|(left, right)| left != right).collect()
 }
 
 fn state_buffers(program: &Program, map: &MemoryMap) -> Vec<StateBuffer> {

@@ -93,10 +93,12 @@ impl Machine {
         let image = self.image.clone();
         let entry = image.entry(name)?;
         let mut slots = bind(entry, inputs)?;
+        check_equations(entry, &slots, false)?;
         self.write_inputs(entry, inputs, &slots)?;
         let core = Core::new(&self.program, &mut self.memory, self.limits, recorder);
         let statistics = core.run(entry.pc).map_err(|failure| self.describe(name, &failure))?;
         self.read_slots(entry, &mut slots)?;
+        check_equations(entry, &slots, true)?;
         let outputs = self.read_outputs(entry, &slots)?;
         Ok(Outcome { outputs, slots, statistics })
     }
@@ -336,6 +338,21 @@ fn check_dims(info: &TensorInfo, tensor: &HostTensor, slots: &[i64], entry: &Ent
         }
         Ok(_) => None,
     }
+}
+
+/// Checks the lengths that the program takes to be equal: those that depend on what it computed, or all others.
+fn check_equations(entry: &Entry, slots: &[i64], computed: bool) -> Result<(), Diagnostics> {
+    let depends = |side: &DimExpr| (0u16..).zip(&entry.slots).any(|(slot, row)| row.computed && side.uses_slot(slot));
+    let differ = |(left, right): &&(DimExpr, DimExpr)| {
+        (depends(left) || depends(right)) == computed && left.eval(slots).ok() != right.eval(slots).ok()
+    };
+    let named = |side: &DimExpr| side.named(&|slot| entry.slots[usize::from(slot)].name.clone());
+    let problem = |(left, right): &(DimExpr, DimExpr)| {
+        let value = |side: &DimExpr| side.eval(slots).map_or_else(|error| error.to_string(), |value| value.to_string());
+        let message = format!("the model needs `{}` and `{}` to be equal", named(left), named(right));
+        Diagnostic::new(&codes::E0603, message).note(format!("they are {} and {}", value(left), value(right)))
+    };
+    Diagnostics::check(entry.equations.iter().filter(differ).map(problem).collect(), ())
 }
 
 #[cfg(test)]

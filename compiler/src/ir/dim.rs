@@ -168,7 +168,7 @@ impl Dim {
                 let (whole, rest) = a.split_multiples(constant);
                 let common = greatest(&rest, constant);
                 let rest = rest.split_multiples(common).0;
-                let quotient = floor_div_atom(Dim::from_polynomial(Some(rest)), (constant / common).into());
+                let quotient = floor_div_atom(rest, constant / common);
                 &Dim::from_polynomial(Some(whole)) + &quotient
             }
             _ => Dim::from_atom(Atom::FloorDiv(self.clone(), divisor.clone())),
@@ -200,11 +200,9 @@ impl Dim {
         }
         match divisor.as_const() {
             Some(constant) if constant > 0 => {
+                // One spelling for both: then `x + (-x mod n)`, a padded length, is seen to be a multiple of `n`.
                 let rest = Dim::from_polynomial(Some(a.split_multiples(constant).1));
-                match rest.as_const() {
-                    Some(value) => value.rem_euclid(constant).into(),
-                    None => Dim::from_atom(Atom::Mod(rest, divisor.clone())),
-                }
+                &rest - &(divisor * &rest.floor_div(divisor))
             }
             _ => Dim::from_atom(Atom::Mod(self.clone(), divisor.clone())),
         }
@@ -330,6 +328,15 @@ impl Dim {
         (difference.checked_rem(*coefficient)? == 0).then(|| (*symbol, difference / coefficient))
     }
 
+    /// Number of terms and factors.
+    pub(super) fn size(&self) -> u32 {
+        match &self.0 {
+            Form::Sum(sum) => sum.size,
+            Form::Constant(_) => 0,
+            Form::Symbol(_) | Form::Invalid => 1,
+        }
+    }
+
     /// The product of many dims.
     pub fn product<'a>(dims: impl IntoIterator<Item = &'a Dim>) -> Dim {
         dims.into_iter().fold(Dim::ONE, |product, dim| &product * dim)
@@ -357,22 +364,28 @@ fn greatest(polynomial: &Polynomial, constant: i64) -> i64 {
     i64::try_from(common).unwrap_or(1).max(1)
 }
 
-/// `floor(rest / divisor)` for operands with nothing left to divide out; `floor(floor(x/a)/b) = floor(x/(a*b))`.
-fn floor_div_atom(rest: Dim, divisor: Dim) -> Dim {
-    if divisor.is(1) {
+/// `floor(rest / divisor)` for operands with nothing left to divide out; `floor(floor(x/a)/b) = floor(x/(a*b))`, and
+/// `floor(-x/n) = -floor((x + n - 1)/n)`, so that rounding up has one spelling.
+fn floor_div_atom(rest: Polynomial, divisor: i64) -> Dim {
+    if rest.terms.last().is_some_and(|(monomial, coefficient)| !monomial.is_empty() && *coefficient < 0) {
+        let turned = &Dim::from(divisor - 1) - &Dim::from_polynomial(Some(rest));
+        return &Dim::ZERO - &turned.floor_div(&divisor.into());
+    }
+    let rest = Dim::from_polynomial(Some(rest));
+    if divisor == 1 {
         return rest;
     }
-    if let (Some(a), Some(b)) = (rest.as_const(), divisor.as_const()) {
-        return floor_div(a, b).map_or_else(Dim::invalid, Dim::from);
+    if let Some(value) = rest.as_const() {
+        return floor_div(value, divisor).map_or_else(Dim::invalid, Dim::from);
     }
     if let Form::Sum(sum) = &rest.0
         && let [(monomial, 1)] = sum.polynomial.terms.as_slice()
         && let [(Atom::FloorDiv(inner, by), 1)] = monomial.as_slice()
         && by.as_const().is_some_and(|by| by > 0)
     {
-        return inner.floor_div(&(by * &divisor));
+        return inner.floor_div(&(by * &divisor.into()));
     }
-    if rest.is_invalid() { rest } else { Dim::from_atom(Atom::FloorDiv(rest, divisor)) }
+    if rest.is_invalid() { rest } else { Dim::from_atom(Atom::FloorDiv(rest, divisor.into())) }
 }
 
 /// Integer quotient rounded towards minus infinity; `None` on overflow or division by zero.

@@ -76,6 +76,8 @@ pub struct Symbols {
     by_name: BTreeMap<String, Symbol>,
     /// Equations that hold if the model is right, but could not be solved for a symbol.
     assumptions: BTreeSet<(Dim, Dim)>,
+    /// What dims are by such equations: the longer side to the shorter one.
+    known: BTreeMap<Dim, Dim>,
     /// Sentences for the user: which names turned out equal.
     notes: Vec<String>,
     replaced: usize,
@@ -173,14 +175,24 @@ impl Symbols {
         self.assumptions.iter()
     }
 
-    /// Adds an equation that is checked when the program runs.
+    /// Adds an equation that is checked when the program runs; from here on the longer side is the shorter one.
     pub fn assume(&mut self, left: &Dim, right: &Dim) {
-        self.assumptions.insert((left.clone(), right.clone()));
+        let (left, right) = (self.resolve(left), self.resolve(right));
+        if left != right {
+            self.restore_equation(left, right);
+        }
+    }
+
+    /// Adds an equation as it was written down before.
+    pub fn restore_equation(&mut self, left: Dim, right: Dim) {
+        let (long, short) = if left.size() > right.size() { (&left, &right) } else { (&right, &left) };
+        self.known.insert(long.clone(), short.clone());
+        self.assumptions.insert((left, right));
     }
 
     /// The dim with everything that was learnt put in; extremes that what was learnt decides are gone.
     pub fn resolve(&self, dim: &Dim) -> Dim {
-        if self.replaced == 0 || dim.as_const().is_some() {
+        if (self.replaced == 0 && self.known.is_empty()) || dim.as_const().is_some() {
             return dim.clone();
         }
         let mut dim = dim.clone();
@@ -195,12 +207,16 @@ impl Symbols {
             }
             dim = dim.substitute_with(&|symbol| self.table[symbol].replacement.clone(), &extremes);
         }
+        // Every dim that is known by an equation was resolved when that was learnt, so the chain ends.
+        while let Some(other) = self.known.get(&dim) {
+            dim = other.clone();
+        }
         dim
     }
 
     /// Resolves in place.
     pub fn resolve_all(&self, dims: &mut [Dim]) {
-        if self.replaced > 0 {
+        if self.replaced > 0 || !self.known.is_empty() {
             dims.iter_mut().for_each(|dim| *dim = self.resolve(dim));
         }
     }
@@ -234,6 +250,11 @@ impl Symbols {
             return Ok(());
         }
         let (lower, upper) = difference.bounds(self);
+        if difference.is_invalid() && !left.is_invalid() && !right.is_invalid() {
+            // Too complicated to solve: left to the run.
+            self.assume(&left, &right);
+            return Ok(());
+        }
         if difference.is_invalid() || lower.is_some_and(|l| l > 0) || upper.is_some_and(|u| u < 0) {
             return Err(contradiction());
         }
@@ -243,7 +264,7 @@ impl Symbols {
         match solution {
             Some((symbol, value)) => self.substitute(symbol, value, &left, &right),
             None => {
-                self.assumptions.insert((left.clone(), right.clone()));
+                self.assume(&left, &right);
                 Ok(())
             }
         }
@@ -386,6 +407,9 @@ fn bounds_within(dim: &Dim, symbols: &Symbols, depth: usize) -> Interval {
             total.1.zip(product.1).and_then(|(a, b)| i64::checked_add(a, b)),
         );
     }
+    if depth > 0 {
+        total = between(total, rounded_bounds(dim, &polynomial.terms, symbols, depth - 1));
+    }
     let extreme = polynomial.terms.iter().find_map(|(monomial, coefficient)| match monomial.as_slice() {
         [(atom @ Atom::Min(a, b), 1)] => Some((atom, a, b, *coefficient, *coefficient < 0)),
         [(atom @ Atom::Max(a, b), 1)] => Some((atom, a, b, *coefficient, *coefficient > 0)),
@@ -402,6 +426,32 @@ fn bounds_within(dim: &Dim, symbols: &Symbols, depth: usize) -> Interval {
     }
 }
 
+/// Bounds by the first term `c · (a // n)` whose `c` is a multiple of `n`: that is `c / n · (a - r)` with a rest `r` below `n`, which
+/// may go up in the other terms.
+fn rounded_bounds(dim: &Dim, terms: &[(Vec<(Atom, u32)>, i64)], symbols: &Symbols, depth: usize) -> Interval {
+    let found = terms.iter().find_map(|(monomial, coefficient)| match monomial.as_slice() {
+        [(atom @ Atom::FloorDiv(a, n), 1)] => {
+            let n = n.as_const().filter(|&n| n > 0 && coefficient % n == 0)?;
+            Some((atom, a, n, *coefficient))
+        }
+        _ => None,
+    });
+    let Some((atom, a, n, coefficient)) = found.filter(|_| terms.len() > 1) else { return (None, None) };
+    let (whole, factor) = (Dim::from_polynomial(Some(Polynomial::atom(atom.clone()))), coefficient / n);
+    let exact = &(dim - &(&whole * &coefficient.into())) + &(a * &factor.into());
+    let rest = multiply((Some(-factor), Some(-factor)), (Some(0), Some(n - 1)));
+    let (lower, upper) = bounds_within(&exact, symbols, depth);
+    (
+        lower.zip(rest.0).and_then(|(a, b)| i64::checked_add(a, b)),
+        upper.zip(rest.1).and_then(|(a, b)| i64::checked_add(a, b)),
+    )
+}
+
+/// What lies in both intervals.
+fn between(a: Interval, b: Interval) -> Interval {
+    (a.0.into_iter().chain(b.0).max(), a.1.into_iter().chain(b.1).min())
+}
+
 /// Of the greater of two values (else of the lesser), of which a first guess is known.
 fn tightened(known: Interval, a: Interval, b: Interval, greater: bool) -> Interval {
     let either = |a: Option<i64>, b: Option<i64>, pick: fn(i64, i64) -> i64| match (a, b) {
@@ -414,7 +464,7 @@ fn tightened(known: Interval, a: Interval, b: Interval, greater: bool) -> Interv
     } else {
         (both(a.0, b.0, i64::min), either(a.1, b.1, i64::min))
     };
-    (either(known.0, lower, i64::max), either(known.1, upper, i64::min))
+    between(known, (lower, upper))
 }
 
 fn atom_bounds(atom: &Atom, symbols: &Symbols) -> Interval {

@@ -43,6 +43,19 @@ fn bounds_decide_extremes() {
 }
 
 #[test]
+fn a_padded_length_is_a_multiple() {
+    let (symbols, dims) = table(&["width", "batch"]);
+    let [w, b] = [&dims[0], &dims[1]];
+    let four = number(4);
+    let padded = w + &(&number(0) - w).modulo(&four);
+    assert_eq!(padded, &w.ceil_div(&four) * &four);
+    let windows = padded.floor_div(&four);
+    assert_eq!((&(b * &windows) * &windows).floor_div(&(&windows * &windows)), *b);
+    assert_eq!(w.modulo(&four).bounds(&symbols), (Some(0), Some(3)));
+    assert_eq!((&padded - w).bounds(&symbols), (Some(0), Some(3)));
+}
+
+#[test]
 fn unification_is_lenient_and_finds_contradictions() {
     let (mut symbols, dims) = table(&["batch", "seq", "past", "total", "other"]);
     let [b, s, p, t, o] = [&dims[0], &dims[1], &dims[2], &dims[3], &dims[4]];
@@ -120,6 +133,10 @@ proptest! {
         if let (Some(expected), false) = (judge(&expression, &point), dim.is_invalid()) {
             prop_assert_eq!(dim.eval(&value), Some(expected), "{}", dim.display(&symbols));
             let (lower, upper) = dim.bounds(&symbols);
+            prop_assert!(lower.is_none_or(|l| l <= expected) && upper.is_none_or(|u| expected <= u));
+            let mut limited = symbols.clone();
+            dims.iter().filter_map(Dim::as_symbol).for_each(|symbol| limited.bound(symbol, None, Some(11)));
+            let (lower, upper) = dim.bounds(&limited);
             prop_assert!(lower.is_none_or(|l| l <= expected) && upper.is_none_or(|u| expected <= u));
         }
     }

@@ -110,6 +110,10 @@ impl<'a> Checker<'a> {
                 self.metadata(format!("entry `{}` starts at instruction {}, beyond the code", entry.name, entry.pc));
             }
             self.slots(entry);
+            let sides = entry.equations.iter().flat_map(|(left, right)| [left, right]);
+            if sides.filter_map(crate::DimExpr::highest_slot).any(|slot| usize::from(slot) >= entry.slots.len()) {
+                self.metadata(format!("an equation of entry `{}` uses a slot that does not exist", entry.name));
+            }
             let mut tensors = BTreeSet::new();
             for (direction, tensor) in entry
                 .inputs

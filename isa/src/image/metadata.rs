@@ -42,6 +42,9 @@ pub struct Entry {
     pub outputs: Vec<TensorInfo>,
     /// Lengths that the program reads at its start or computes; the dims of inputs and outputs refer to them as `s0`, `s1` ….
     pub slots: Vec<Slot>,
+    /// Lengths that the program takes to be equal: checked before it runs, and after it where it computes one of them.
+    #[serde(default)]
+    pub equations: Vec<(DimExpr, DimExpr)>,
 }
 
 /// A tensor of an entry: dense, row-major.

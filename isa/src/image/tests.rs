@@ -35,6 +35,7 @@ pub(super) fn content(weights: u64) -> ImageContent {
         inputs: vec![tensor("x", 0x1000)],
         outputs: vec![tensor("y", 0x2000)],
         slots: vec![Slot { name: "n".to_string(), address: 0x3000, max: 16, computed: false }],
+        equations: vec![],
     };
     let metadata = Metadata {
         producer: "test".to_string(),

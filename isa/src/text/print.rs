@@ -111,6 +111,9 @@ pub fn inspect_image(image: &Image) -> String {
             let from = if slot.computed { "computed" } else { "given" };
             writeln!(out, "  slot   s{index} = {} ({from}, at most {})", slot.name, slot.max).ok();
         }
+        for (left, right) in &entry.equations {
+            writeln!(out, "  equal  {left} = {right}").ok();
+        }
         let tensors = entry.inputs.iter().map(|tensor| ("input ", tensor));
         for (direction, tensor) in tensors.chain(entry.outputs.iter().map(|tensor| ("output", tensor))) {
             let dims: Vec<String> = tensor.dims.iter().map(|dim| dim.to_string()).collect();
