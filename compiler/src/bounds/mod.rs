@@ -87,6 +87,11 @@ pub fn bind(graph: &mut Graph, maxima: &Maxima) -> Result<(), Diagnostics> {
         }
     }
     derive::derive(graph);
+    problems.extend(graph.symbols.contradictions().map(|(left, right)| {
+        let (left, right) = (left.display(&graph.symbols), right.display(&graph.symbols));
+        let message = format!("the model needs the lengths `{left}` and `{right}` to be equal");
+        Diagnostic::new(&codes::E0301, message).help("raise the maxima: within them the two never are")
+    }));
     Diagnostics::check(problems, ())
 }
 

@@ -328,15 +328,6 @@ impl Dim {
         (difference.checked_rem(*coefficient)? == 0).then(|| (*symbol, difference / coefficient))
     }
 
-    /// Number of terms and factors.
-    pub(super) fn size(&self) -> u32 {
-        match &self.0 {
-            Form::Sum(sum) => sum.size,
-            Form::Constant(_) => 0,
-            Form::Symbol(_) | Form::Invalid => 1,
-        }
-    }
-
     /// The product of many dims.
     pub fn product<'a>(dims: impl IntoIterator<Item = &'a Dim>) -> Dim {
         dims.into_iter().fold(Dim::ONE, |product, dim| &product * dim)

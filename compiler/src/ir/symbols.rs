@@ -76,8 +76,6 @@ pub struct Symbols {
     by_name: BTreeMap<String, Symbol>,
     /// Equations that hold if the model is right, but could not be solved for a symbol.
     assumptions: BTreeSet<(Dim, Dim)>,
-    /// What dims are by such equations: the longer side to the shorter one.
-    known: BTreeMap<Dim, Dim>,
     /// Sentences for the user: which names turned out equal.
     notes: Vec<String>,
     replaced: usize,
@@ -175,24 +173,34 @@ impl Symbols {
         self.assumptions.iter()
     }
 
-    /// Adds an equation that is checked when the program runs; from here on the longer side is the shorter one.
-    pub fn assume(&mut self, left: &Dim, right: &Dim) {
-        let (left, right) = (self.resolve(left), self.resolve(right));
-        if left != right {
-            self.restore_equation(left, right);
-        }
+    /// Equations that cannot hold within the bounds.
+    pub fn contradictions(&self) -> impl Iterator<Item = &(Dim, Dim)> {
+        self.assumptions.iter().filter(|(left, right)| self.never_equal(left, right))
     }
 
-    /// Adds an equation as it was written down before.
-    pub fn restore_equation(&mut self, left: Dim, right: Dim) {
-        let (long, short) = if left.size() > right.size() { (&left, &right) } else { (&right, &left) };
-        self.known.insert(long.clone(), short.clone());
-        self.assumptions.insert((left, right));
+    /// Adds an equation that is checked when the program runs.
+    pub fn assume(&mut self, left: &Dim, right: &Dim) {
+        self.assumptions.insert((left.clone(), right.clone()));
+    }
+
+    /// From which value on a dim is known: 0 if inputs decide it, no value if a symbol of it is not defined yet.
+    fn known_from(&self, dim: &Dim) -> usize {
+        let mut last = 0;
+        dim.any_symbol(&mut |symbol| {
+            let from = match self.table[symbol].definition {
+                SymbolDefinition::Input { .. } | SymbolDefinition::Passed { .. } => 0,
+                SymbolDefinition::Data { value, .. } | SymbolDefinition::Extent { value, .. } => value.index() + 1,
+                SymbolDefinition::Undefined => usize::MAX,
+            };
+            last = last.max(from);
+            false
+        });
+        last
     }
 
     /// The dim with everything that was learnt put in; extremes that what was learnt decides are gone.
     pub fn resolve(&self, dim: &Dim) -> Dim {
-        if (self.replaced == 0 && self.known.is_empty()) || dim.as_const().is_some() {
+        if self.replaced == 0 || dim.as_const().is_some() {
             return dim.clone();
         }
         let mut dim = dim.clone();
@@ -207,16 +215,12 @@ impl Symbols {
             }
             dim = dim.substitute_with(&|symbol| self.table[symbol].replacement.clone(), &extremes);
         }
-        // Every dim that is known by an equation was resolved when that was learnt, so the chain ends.
-        while let Some(other) = self.known.get(&dim) {
-            dim = other.clone();
-        }
         dim
     }
 
     /// Resolves in place.
     pub fn resolve_all(&self, dims: &mut [Dim]) {
-        if self.replaced > 0 || !self.known.is_empty() {
+        if self.replaced > 0 {
             dims.iter_mut().for_each(|dim| *dim = self.resolve(dim));
         }
     }
@@ -286,6 +290,7 @@ impl Symbols {
             if let [(Atom::Symbol(symbol), 1)] = monomial.as_slice()
                 && coefficient.abs() == 1
                 && occurrences(&reduced_dim, *symbol) == 1
+                && self.known_from(&reduced_dim) <= self.known_from(&(*symbol).into())
             {
                 let bare = left.as_symbol() == Some(*symbol) || right.as_symbol() == Some(*symbol);
                 candidates.push((self.rank(*symbol, bare), *symbol, *coefficient));

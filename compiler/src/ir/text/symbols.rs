@@ -81,7 +81,7 @@ fn assume<R>(symbols: &mut Symbols, signature: &Dictionary<R>) -> Result<(), Str
         };
         let parse = |text: &str| Dim::parse(text, &mut |name| symbols.find(name).map(Dim::from));
         let (left, right) = (parse(left)?, parse(right)?);
-        symbols.restore_equation(left, right);
+        symbols.assume(&left, &right);
     }
     Ok(())
 }

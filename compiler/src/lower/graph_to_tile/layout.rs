@@ -24,7 +24,7 @@ impl Lowering {
                 let view = scope.view(node.operands[0]);
                 self.reshaped(&view, &dims)?
             }
-            Op::Broadcast { .. } => scope.view(node.operands[0]).broadcast(&scope.value_dims(value)),
+            Op::Broadcast { .. } => self.repeated(&scope.view(node.operands[0]), &scope.value_dims(value)),
             Op::Slice { starts, steps, .. } => {
                 let mut view = scope.view(node.operands[0]);
                 let dims = scope.value_dims(value);

@@ -265,6 +265,20 @@ impl Lowering {
         Ok(dense.reshape(dims).expect("a dense view takes any dims of equal product"))
     }
 
+    /// A view repeated to these dims, as numpy does. An extent that is 1 or 0, whatever its expression, is repeated like 1: that it
+    /// is not 0 was assumed (see inference) and is checked when the program runs.
+    fn repeated(&self, view: &View, dims: &[Dim]) -> View {
+        let most = |dim: &Dim| dim.bounds(&self.program.symbols).1;
+        let mut view = view.clone();
+        let new = dims.len() - view.rank();
+        for (own, wide) in view.dims.iter_mut().zip(&dims[new..]) {
+            if own != wide && most(own) == Some(1) && most(wide).is_none_or(|most| most > 1) {
+                *own = Dim::ONE;
+            }
+        }
+        view.broadcast(dims)
+    }
+
     /// A known tensor as bytes of the image. Equal recipes share their bytes.
     fn constant(&mut self, recipe: &Recipe) -> View {
         let dims: Vec<Dim> = recipe.dims().iter().map(|&dim| Dim::from(dim)).collect();
