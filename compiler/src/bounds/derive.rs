@@ -1,17 +1,23 @@
 //! The greatest value of every length that the run decides, as it follows from the lengths that inputs decide.
 //!
 //! In: a graph whose input lengths have bounds. Out: the same graph in which the lengths that `non_zero`, `if`, `while`, `top_k`
-//! and run-time shapes bring have theirs, inside of bodies too. Always holds: a bound is never too low for a right run; a length of
+//! and run-time shapes bring have theirs, inside of bodies too: by what the op says, and by the range of the elements that are read. Always holds: a bound is never too low for a right run; a length of
 //! which nothing follows keeps none, and is reported where memory for it would be needed.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use cranelift_entity::SecondaryMap;
+
+use super::ranges::{self, Ranges};
 use crate::graph::{Graph, NodeData, Op};
 use crate::ir::{Dim, Symbol, SymbolDefinition, Value};
 
 /// Bounds all lengths of a graph, in the order in which they come to be.
 pub(super) fn derive(graph: &mut Graph) {
     let nodes: Vec<_> = graph.nodes().map(|(node, _)| node).collect();
+    let readers = readers(graph);
+    let mut known: SecondaryMap<Value, Option<Ranges>> = SecondaryMap::new();
     for node in nodes {
         let mut data = graph.node(node).clone();
         let has_bodies = !data.op.regions().is_empty();
@@ -19,10 +25,36 @@ pub(super) fn derive(graph: &mut Graph) {
         for (dim, limit) in limits {
             bound(graph, &dim, limit);
         }
+        let found = ranges::of_node(graph, &data, &|value| known[value].clone());
+        for (&value, found) in data.results.iter().zip(found) {
+            let Some(found) = found else { continue };
+            for &(symbol, index) in readers.get(&value).into_iter().flatten() {
+                read(graph, symbol, *found.get(index as usize).unwrap_or(&found[0]));
+            }
+            known[value] = Some(found);
+        }
         if has_bodies {
             graph.replace_op(node, data.op);
         }
     }
+}
+
+/// The symbols whose values are elements of a tensor, with the element.
+fn readers(graph: &Graph) -> BTreeMap<Value, Vec<(Symbol, u64)>> {
+    let mut readers: BTreeMap<Value, Vec<(Symbol, u64)>> = BTreeMap::new();
+    for (symbol, row) in graph.symbols.iter().filter(|(_, row)| row.replacement.is_none()) {
+        if let SymbolDefinition::Data { value, index } = row.definition {
+            readers.entry(value).or_default().push((symbol, index));
+        }
+    }
+    readers
+}
+
+/// A symbol is an element of this range.
+fn read(graph: &mut Graph, symbol: Symbol, (low, high): (f64, f64)) {
+    // Beyond 2^53 a float no longer tells integers apart.
+    let limit = |value: f64| (value.abs() < 9e15).then_some(value as i64);
+    graph.symbols.bound(symbol, limit(low.ceil()), limit(high.floor()));
 }
 
 /// Limits a dim that is one length which the run decides.

@@ -6,6 +6,7 @@
 //! `--dim NAME=N`.
 
 mod derive;
+mod ranges;
 
 use std::collections::BTreeMap;
 
