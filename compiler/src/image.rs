@@ -215,8 +215,8 @@ fn entry_info(entry: &EntryGraph, program: &Program, addresses: &Addresses, pc: 
     let slots = addresses.slot_of.iter().map(|(&symbol, &slot)| {
         let row = program.symbols.data(symbol);
         let computed = !matches!(row.definition, SymbolDefinition::Input { .. });
-        let max = row.upper.unwrap_or(i64::MAX);
-        (slot, Slot { name: row.name.clone(), address: addresses.slots + 8 * u64::from(slot), max, computed })
+        let (min, max) = (row.lower.unwrap_or(0), row.upper.unwrap_or(i64::MAX));
+        (slot, Slot { name: row.name.clone(), address: addresses.slots + 8 * u64::from(slot), min, max, computed })
     });
     let mut slots: Vec<(u32, Slot)> = slots.collect();
     slots.sort_by_key(|entry| entry.0);

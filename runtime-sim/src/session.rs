@@ -309,6 +309,11 @@ fn bind(entry: &Entry, inputs: &Tensors) -> Result<Vec<i64>, Diagnostics> {
                         .help(format!("compile again with a greater maximum of `{}`", slot.name)),
                 );
             }
+            Some((value, place)) if *value < slot.min => {
+                let message =
+                    format!("{place} is {value}, but the model needs `{}` to be at least {}", slot.name, slot.min);
+                problems.push(Diagnostic::new(&codes::E0603, message));
+            }
             Some(_) | None => {}
         }
         // A length that no input has is a constant of the compilation, such as the capacity of a cache.

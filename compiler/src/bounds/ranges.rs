@@ -133,7 +133,8 @@ impl Context<'_> {
         let source = self.operand(0)?;
         let (Some(count), [start], [step]) = (self.count(), starts, steps) else { return self.hull(0) };
         let Some(start) = start.as_const() else { return self.hull(0) };
-        let at = |index: usize| usize::try_from(start + index as i64 * step).ok().and_then(|at| source.get(at)).copied();
+        let at =
+            |index: usize| usize::try_from(start + index as i64 * step).ok().and_then(|at| source.get(at)).copied();
         (0..count).map(at).collect::<Option<_>>().or_else(|| self.hull(0))
     }
 
@@ -146,7 +147,11 @@ impl Context<'_> {
         match index.filter(|_| list) {
             Some(index) => {
                 let index = if index < 0 { index + source.len() as i64 } else { index };
-                usize::try_from(index).ok().and_then(|at| source.get(at)).map(|&range| one(range)).or_else(|| self.hull(0))
+                usize::try_from(index)
+                    .ok()
+                    .and_then(|at| source.get(at))
+                    .map(|&range| one(range))
+                    .or_else(|| self.hull(0))
             }
             None => self.hull(0),
         }
@@ -157,7 +162,8 @@ impl Context<'_> {
         let parts = parts?;
         let sizes = |value: &Value| self.graph.ty(*value).sizes().and_then(|sizes| element_count(&sizes));
         let lists = self.graph.rank(self.node.results[0]) == 1 && self.count().is_some();
-        let complete = lists && parts.iter().zip(&self.node.operands).all(|(part, value)| sizes(value) == Some(part.len()));
+        let complete =
+            lists && parts.iter().zip(&self.node.operands).all(|(part, value)| sizes(value) == Some(part.len()));
         let all: Vec<Range> = parts.iter().flat_map(|part| part.iter().copied()).collect();
         if complete { Some(all.into()) } else { hull(&all).map(one) }
     }
@@ -215,7 +221,9 @@ fn binary(function: BinaryFunction, a: Range, b: Range) -> Option<Range> {
     let corners = |f: &dyn Fn(f64, f64) -> f64| {
         let all = [f(a.0, b.0), f(a.0, b.1), f(a.1, b.0), f(a.1, b.1)];
         let known = all.iter().all(|value| !value.is_nan());
-        known.then(|| (all.iter().copied().fold(f64::INFINITY, f64::min), all.iter().copied().fold(f64::NEG_INFINITY, f64::max)))
+        known.then(|| {
+            (all.iter().copied().fold(f64::INFINITY, f64::min), all.iter().copied().fold(f64::NEG_INFINITY, f64::max))
+        })
     };
     match function {
         BinaryFunction::Add => Some((a.0 + b.0, a.1 + b.1)),

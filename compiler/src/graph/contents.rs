@@ -251,9 +251,7 @@ fn elementwise(
     let position = |at: usize, own: &[usize]| -> usize {
         (0..sizes.len()).map(|axis| at / strides[axis] % sizes[axis].max(1) * own[axis]).sum()
     };
-    let one = |at: usize| {
-        function(&|index| operands[index].0[position(at, &operands[index].1)].clone(), divisor == 1)
-    };
+    let one = |at: usize| function(&|index| operands[index].0[position(at, &operands[index].1)].clone(), divisor == 1);
     Contents::over((0..element_count(sizes)?).map(one).collect::<Option<_>>()?, divisor)
 }
 

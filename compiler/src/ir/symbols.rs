@@ -163,6 +163,33 @@ impl Symbols {
         row.upper = [row.upper, upper].into_iter().flatten().min();
     }
 
+    /// Learns that a dim is never negative in a run that makes sense: a lower bound for the length of an input that it depends on. The
+    /// runtime refuses shorter inputs.
+    pub fn learn_not_negative(&mut self, dim: &Dim) {
+        let dim = self.resolve(dim);
+        let Some(polynomial) = dim.polynomial().map(|found| found.into_owned()) else { return };
+        let constant = polynomial.constant_term();
+        let rest: Vec<_> = polynomial.terms.iter().filter(|(monomial, _)| !monomial.is_empty()).collect();
+        let [(monomial, coefficient)] = rest.as_slice() else { return };
+        let [(atom, 1)] = monomial.as_slice() else { return };
+        let Some(below) = super::dim::floor_div(constant, *coefficient).filter(|_| *coefficient > 0) else { return };
+        // atom >= -constant / coefficient, rounded up.
+        let least = &Dim::ZERO - &Dim::from(below);
+        match atom {
+            Atom::Symbol(symbol) if matches!(self.table[*symbol].definition, SymbolDefinition::Input { .. }) => {
+                self.bound(*symbol, least.as_const(), None);
+            }
+            Atom::FloorDiv(a, n) if n.as_const().is_some_and(|n| n > 0) => {
+                self.learn_not_negative(&(a - &(n * &least)))
+            }
+            Atom::Min(a, b) => {
+                self.learn_not_negative(&(a - &least));
+                self.learn_not_negative(&(b - &least));
+            }
+            Atom::Symbol(_) | Atom::FloorDiv(..) | Atom::Mod(..) | Atom::Max(..) => {}
+        }
+    }
+
     /// What was learnt, in sentences.
     pub fn notes(&self) -> &[String] {
         &self.notes
@@ -487,8 +514,9 @@ fn atom_bounds(atom: &Atom, symbols: &Symbols) -> Interval {
                 Some(divisor) if divisor > 0 => {
                     (lower.map(|l| l.div_euclid(divisor)), upper.map(|u| u.div_euclid(divisor)))
                 }
-                // A positive divisor brings the quotient of a non-negative number towards zero.
+                // A positive divisor brings the quotient of a non-negative number towards zero, any other no further away.
                 _ if lower.is_some_and(|l| l >= 0) && bounds(b, symbols).0.is_some_and(|l| l >= 0) => (Some(0), upper),
+                _ if lower.is_some_and(|l| l >= 0) => (upper.and_then(i64::checked_neg), upper),
                 _ => (None, None),
             }
         }

@@ -285,12 +285,11 @@ impl Placer<'_> {
             group.first().map_or(Dim::ONE, |&(view, axis)| compute.views[view].dims[axis].clone())
         };
         // An axis of an operand that is too large: cutting another one would never end.
-        let too_large = |index: usize| {
-            misplaced.contains(&index) && self.staged_bytes(&compute.views[index]) > self.whole
-        };
-        let found = groups.iter().find(|group| {
-            upper(&extent(group), symbols) > 1 && group.iter().any(|&(view, _)| too_large(view))
-        });
+        let too_large =
+            |index: usize| misplaced.contains(&index) && self.staged_bytes(&compute.views[index]) > self.whole;
+        let found = groups
+            .iter()
+            .find(|group| upper(&extent(group), symbols) > 1 && group.iter().any(|&(view, _)| too_large(view)));
         let Some(group) = found else {
             let what = compute.inst.mnemonic();
             let message = format!("`{what}` needs a tensor that exceeds working memory and cannot be cut into pieces");

@@ -154,7 +154,7 @@ fn entry_directive(entries: &mut Vec<Entry>, places: &Places, name: &str, argume
             let mut entry = entry(entries)?;
             let (name, max) = parse_slot(argument)?;
             let address = places.addresses.get(name).map_or(0, |(address, _)| *address);
-            entry.slots.push(Slot { name: name.to_string(), address, max, computed: false });
+            entry.slots.push(Slot { name: name.to_string(), address, min: 0, max, computed: false });
             entries.push(entry);
         }
         "equal" => {

@@ -188,11 +188,9 @@ impl Lowering {
                 .filter(|&symbol| self.program.symbols.data(symbol).upper.is_none())
                 .map(|symbol| self.program.symbols.name(symbol))
                 .collect();
-            Diagnostic::new(
-                &codes::E0302,
-                format!("a dim of `{name}` has no maximum: it depends on {}", free.join(", ")),
-            )
-            .help(format!("give a maximum, for example --dim {}=128", free.first().unwrap_or(&"NAME")))
+            let dim: String = dim.display(&self.program.symbols).to_string().chars().take(200).collect();
+            Diagnostic::new(&codes::E0302, format!("the dim `{dim}` of `{name}` has no maximum"))
+                .help(format!("give a maximum, for example --dim {}=128", free.first().unwrap_or(&"NAME")))
         })
     }
 

@@ -109,7 +109,8 @@ fn range_count(c: &mut Call, [start, limit, delta]: [Value; 3], element: Element
     {
         // All over one divisor, which the quotient does not see.
         let all = Dim::from(all);
-        let [start, limit, delta] = [start, limit, delta].map(|(dim, divisor)| (&dim * &all).floor_div(&divisor.into()));
+        let [start, limit, delta] =
+            [start, limit, delta].map(|(dim, divisor)| (&dim * &all).floor_div(&divisor.into()));
         let way = &limit - &start;
         let count = match delta.as_const() {
             Some(0) => return Err(mismatch("the step of a range is 0")),
