@@ -7,7 +7,7 @@
 use std::rc::Rc;
 
 use narae_isa::tensor::element_count;
-use narae_isa::{BinaryFunction, Element, ReduceFunction, UnaryFunction};
+use narae_isa::{BinaryFunction, CompareFunction, Element, ReduceFunction, UnaryFunction};
 
 use crate::compress::Step;
 use crate::graph::{Graph, NodeData, Op};
@@ -92,12 +92,14 @@ impl Context<'_> {
             Op::Dims { dims, .. } => Some(dims.iter().map(|dim| of_dim(graph, dim)).collect()),
             Op::Iota { dims, axis, .. } => self.below(&dims[*axis]),
             Op::ArgReduce { axis, .. } => self.below(&graph.dims(self.node.operands[0])[*axis]),
-            Op::Compare { .. } => Some(one((0.0, 1.0))),
+            Op::Compare { function } => Some(
+                self.pairs(|a, b| Some(compare(*function, a, b))).unwrap_or_else(|| one((0.0, 1.0))),
+            ),
             Op::Convert { to, .. } => self.each(|x| convert(x, *to)),
             Op::Unary { function } => self.each(|x| unary(*function, x)),
             Op::Binary { function } => self.pairs(|a, b| binary(*function, a, b)),
             Op::Reshape { .. } => self.operand(0),
-            Op::Select {} => hull(&[hull(&self.operand(1)?)?, hull(&self.operand(2)?)?]).map(one),
+            Op::Select {} => self.select(),
             Op::Reduce { function: ReduceFunction::Min | ReduceFunction::Max | ReduceFunction::Mean, .. }
             | Op::Transpose { .. }
             | Op::Broadcast { .. }
@@ -126,6 +128,30 @@ impl Context<'_> {
             (&[a], all) if self.count() == Some(all.len()) => all.iter().map(|&b| f(a, b)).collect(),
             _ => f(hull(&a)?, hull(&b)?).map(one),
         }
+    }
+
+    /// The ranges of an operand, one for each of `count` elements.
+    fn spread(&self, index: usize, count: usize) -> Option<Vec<Range>> {
+        match &self.operand(index)?[..] {
+            &[range] => Some(vec![range; count]),
+            all if all.len() == count => Some(all.to_vec()),
+            _ => None,
+        }
+    }
+
+    /// Element by element where conditions are decided or the sides are, else all of both sides.
+    fn select(&self) -> Option<Ranges> {
+        let all = || hull(&[hull(&self.operand(1)?)?, hull(&self.operand(2)?)?]).map(one);
+        let Some(count) = self.count() else { return all() };
+        let unknown = || vec![(0.0, 1.0); count];
+        let conditions = self.spread(0, count).unwrap_or_else(unknown);
+        let (Some(yes), Some(no)) = (self.spread(1, count), self.spread(2, count)) else { return all() };
+        let chosen = |at: usize| match conditions[at] {
+            (low, _) if low > 0.0 => yes[at],
+            (_, high) if high <= 0.0 => no[at],
+            _ => (yes[at].0.min(no[at].0), yes[at].1.max(no[at].1)),
+        };
+        Some((0..count).map(chosen).collect())
     }
 
     /// A slice of a list.
@@ -200,6 +226,20 @@ fn convert((low, high): Range, to: Element) -> Option<Range> {
     }
 }
 
+/// Whether a comparison holds: always, never, or sometimes.
+fn compare(function: CompareFunction, a: Range, b: Range) -> Range {
+    let decide = |always: bool, never: bool| (f64::from(u8::from(always)), f64::from(u8::from(!never)));
+    let (apart, same) = (a.1 < b.0 || b.1 < a.0, a.0 == a.1 && a == b);
+    match function {
+        CompareFunction::Eq => decide(same, apart),
+        CompareFunction::Ne => decide(apart, same),
+        CompareFunction::Lt => decide(a.1 < b.0, a.0 >= b.1),
+        CompareFunction::Le => decide(a.1 <= b.0, a.0 > b.1),
+        CompareFunction::Gt => decide(a.0 > b.1, a.1 <= b.0),
+        CompareFunction::Ge => decide(a.0 >= b.1, a.1 < b.0),
+    }
+}
+
 fn unary(function: UnaryFunction, (low, high): Range) -> Option<Range> {
     let monotone = |f: fn(f64) -> f64| Some((f(low), f(high)));
     match function {
@@ -257,5 +297,8 @@ mod tests {
         assert_eq!(unary(UnaryFunction::Abs, (-3.0, 2.0)), Some((0.0, 3.0)));
         assert_eq!(convert((0.0, 7.9), Element::I64), Some((0.0, 7.0)));
         assert_eq!(convert((0.0, 300.0), Element::U8), None);
+        assert_eq!(compare(CompareFunction::Eq, (4.0, 4.0), (-1.0, -1.0)), (0.0, 0.0));
+        assert_eq!(compare(CompareFunction::Le, (0.0, 4.0), (4.0, 5.0)), (1.0, 1.0));
+        assert_eq!(compare(CompareFunction::Lt, (0.0, 4.0), (4.0, 5.0)), (0.0, 1.0));
     }
 }
