@@ -92,9 +92,9 @@ impl Context<'_> {
             Op::Dims { dims, .. } => Some(dims.iter().map(|dim| of_dim(graph, dim)).collect()),
             Op::Iota { dims, axis, .. } => self.below(&dims[*axis]),
             Op::ArgReduce { axis, .. } => self.below(&graph.dims(self.node.operands[0])[*axis]),
-            Op::Compare { function } => Some(
-                self.pairs(|a, b| Some(compare(*function, a, b))).unwrap_or_else(|| one((0.0, 1.0))),
-            ),
+            Op::Compare { function } => {
+                Some(self.pairs(|a, b| Some(compare(*function, a, b))).unwrap_or_else(|| one((0.0, 1.0))))
+            }
             Op::Convert { to, .. } => self.each(|x| convert(x, *to)),
             Op::Unary { function } => self.each(|x| unary(*function, x)),
             Op::Binary { function } => self.pairs(|a, b| binary(*function, a, b)),
