@@ -19,6 +19,8 @@ const MAXIMUM_ELEMENTS: usize = 128;
 /// The least and the greatest value.
 pub(super) type Range = (f64, f64);
 
+const ANYTHING: Range = (f64::NEG_INFINITY, f64::INFINITY);
+
 /// The ranges of the elements: one each, or one for all.
 pub(super) type Ranges = Rc<[Range]>;
 
@@ -64,8 +66,9 @@ struct Context<'a> {
 }
 
 impl Context<'_> {
+    /// The ranges of an operand; what is not known may be anything.
     fn operand(&self, index: usize) -> Option<Ranges> {
-        (self.known)(self.node.operands[index])
+        Some((self.known)(self.node.operands[index]).unwrap_or_else(|| one(ANYTHING)))
     }
 
     /// One range for all elements of an operand.
@@ -113,7 +116,7 @@ impl Context<'_> {
     }
 
     fn each(&self, f: impl Fn(Range) -> Option<Range>) -> Option<Ranges> {
-        self.operand(0)?.iter().map(|&range| f(range)).collect()
+        Some(self.operand(0)?.iter().map(|&range| certain(f(range))).collect())
     }
 
     /// Elementwise where both have equally many ranges, or one has one for all.
@@ -121,12 +124,12 @@ impl Context<'_> {
         let (a, b) = (self.operand(0)?, self.operand(1)?);
         let aligned = a.len() == b.len() && self.count() == Some(a.len());
         if aligned {
-            return a.iter().zip(b.iter()).map(|(&a, &b)| f(a, b)).collect();
+            return Some(a.iter().zip(b.iter()).map(|(&a, &b)| certain(f(a, b))).collect());
         }
         match (&a[..], &b[..]) {
-            (all, &[b]) if self.count() == Some(all.len()) => all.iter().map(|&a| f(a, b)).collect(),
-            (&[a], all) if self.count() == Some(all.len()) => all.iter().map(|&b| f(a, b)).collect(),
-            _ => f(hull(&a)?, hull(&b)?).map(one),
+            (all, &[b]) if self.count() == Some(all.len()) => Some(all.iter().map(|&a| certain(f(a, b))).collect()),
+            (&[a], all) if self.count() == Some(all.len()) => Some(all.iter().map(|&b| certain(f(a, b))).collect()),
+            _ => Some(one(certain(f(hull(&a)?, hull(&b)?)))),
         }
     }
 
@@ -204,6 +207,11 @@ impl Context<'_> {
         };
         ranges.iter().map(|&(low, high)| (low - low.abs() * part, high + high.abs() * part)).collect()
     }
+}
+
+/// What is not known, or is no number, may be anything.
+fn certain(range: Option<Range>) -> Range {
+    range.filter(|(low, high)| !low.is_nan() && !high.is_nan()).unwrap_or(ANYTHING)
 }
 
 /// A small constant that is in memory.
