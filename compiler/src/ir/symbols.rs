@@ -323,10 +323,23 @@ impl Symbols {
                 candidates.push((self.rank(*symbol, bare), *symbol, *coefficient));
             }
         }
-        let Some((_, symbol, coefficient)) = candidates.into_iter().max() else { return Some(None) };
+        candidates.sort_unstable();
         // c*s + rest = 0 with c = ±1, so s = -c*rest.
-        let rest = &reduced_dim - &(&Dim::from(coefficient) * &symbol.into());
-        Some(Some((symbol, &rest * &Dim::from(-coefficient))))
+        let solutions = candidates.into_iter().rev().map(|(_, symbol, coefficient)| {
+            let rest = &reduced_dim - &(&Dim::from(coefficient) * &symbol.into());
+            (symbol, &rest * &Dim::from(-coefficient))
+        });
+        Some(solutions.into_iter().find(|(symbol, value)| self.may_stand_for(*symbol, value)))
+    }
+
+    /// Whether a dim says all that is known of a symbol. A length that the run decides has its own limit; a sum of several such
+    /// lengths does not show it any more.
+    fn may_stand_for(&self, symbol: Symbol, value: &Dim) -> bool {
+        let decided = |symbol: Symbol| {
+            matches!(self.table[symbol].definition, SymbolDefinition::Data { .. } | SymbolDefinition::Extent { .. })
+        };
+        let simple = value.as_const().is_some() || value.as_symbol().is_some();
+        simple || !decided(symbol) || !value.any_symbol(&mut |other| decided(other))
     }
 
     /// Which symbol to eliminate: undefined ones first, then one that stands bare, then the newest.
