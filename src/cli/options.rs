@@ -69,9 +69,9 @@ pub struct CompileOptions {
     /// The longest past [default: the model's maximum position]
     #[arg(long, value_name = "N")]
     max_past: Option<i64>,
-    /// Fix a dim of the model; may be repeated
-    #[arg(long = "dim", value_name = "NAME=N", value_parser = named_number)]
-    dims: Vec<(String, i64)>,
+    /// Fix a dim of the model, or give its maximum (NAME<=N); may be repeated
+    #[arg(long = "dim", value_name = "NAME=N", value_parser = named_length)]
+    dims: Vec<NamedLength>,
     /// Where past and present live: io (plain inputs and outputs) or state (on the chip)
     #[arg(long, value_enum, value_name = "PLACE", hide_possible_values = true)]
     kv_cache: Option<CacheName>,
@@ -122,7 +122,11 @@ impl CompileOptions {
         options.maxima.batch = self.max_batch;
         options.maxima.sequence = self.max_seq;
         options.maxima.past = self.max_past;
-        options.maxima.fixed = self.dims.clone();
+        let chosen = |most: bool| {
+            let dims = self.dims.iter().filter(move |dim| dim.most == most);
+            dims.map(|dim| (dim.name.clone(), dim.value)).collect()
+        };
+        (options.maxima.fixed, options.maxima.named) = (chosen(false), chosen(true));
         options.verify_each = self.watch.verifies();
         options.name = model.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         Ok(options)
@@ -139,10 +143,20 @@ impl CompileOptions {
 }
 
 /// `NAME=N`.
-fn named_number(text: &str) -> Result<(String, i64), String> {
-    let (name, number) = text.split_once('=').ok_or_else(|| format!("`{text}` is not NAME=N"))?;
-    let number = number.parse().map_err(|_| format!("`{number}` is not a number"))?;
-    Ok((name.to_string(), number))
+/// What `--dim` says of a length.
+#[derive(Clone, Debug)]
+struct NamedLength {
+    name: String,
+    /// Whether this is its maximum, not its value.
+    most: bool,
+    value: i64,
+}
+
+fn named_length(text: &str) -> Result<NamedLength, String> {
+    let (name, number) = text.split_once('=').ok_or_else(|| format!("`{text}` is neither NAME=N nor NAME<=N"))?;
+    let value = number.parse().map_err(|_| format!("`{number}` is not a number"))?;
+    let bare = name.strip_suffix('<');
+    Ok(NamedLength { name: bare.unwrap_or(name).to_string(), most: bare.is_some(), value })
 }
 
 /// The name of a law.

@@ -2,7 +2,7 @@
 //!
 //! In: a graph whose input lengths have bounds. Out: the same graph in which the lengths that `non_zero`, `if`, `while`, `top_k`
 //! and run-time shapes bring have theirs, inside of bodies too: by what the op says, and by the range of the elements that are read. Always holds: a bound is never too low for a right run; a length of
-//! which nothing follows keeps none, and is reported where memory for it would be needed.
+//! which nothing follows gets the usual bound, which is noted.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,25 +13,31 @@ use super::ranges::{self, Ranges};
 use crate::graph::{Graph, NodeData, Op};
 use crate::ir::{Dim, Symbol, SymbolDefinition, Value};
 
-/// Bounds all lengths of a graph, in the order in which they come to be.
-pub(super) fn derive(graph: &mut Graph) {
+/// Bounds all lengths of a graph, in the order in which they come to be. A length of which nothing follows gets `usual`, and a note.
+pub(super) fn derive(graph: &mut Graph, usual: Option<i64>) {
     let nodes: Vec<_> = graph.nodes().map(|(node, _)| node).collect();
     let readers = readers(graph);
     let mut known: SecondaryMap<Value, Option<Ranges>> = SecondaryMap::new();
+    let given: Vec<Value> = graph.inputs().iter().map(|port| port.value).collect();
+    given.into_iter().for_each(|value| assume(graph, &readers, value, usual));
     for node in nodes {
         let mut data = graph.node(node).clone();
         let has_bodies = !data.op.regions().is_empty();
-        let limits = limits(graph, &mut data);
+        let limits = limits(graph, &mut data, usual);
         for (dim, limit) in limits {
             bound(graph, &dim, limit);
         }
         let found = ranges::of_node(graph, &data, &|value| known[value].clone());
         for (&value, found) in data.results.iter().zip(found) {
-            let Some(found) = found else { continue };
+            let Some(found) = found else {
+                assume(graph, &readers, value, usual);
+                continue;
+            };
             for &(symbol, index) in readers.get(&value).into_iter().flatten() {
                 read(graph, symbol, *found.get(index as usize).unwrap_or(&found[0]));
             }
             known[value] = Some(found);
+            assume(graph, &readers, value, usual);
         }
         if has_bodies {
             graph.replace_op(node, data.op);
@@ -39,9 +45,27 @@ pub(super) fn derive(graph: &mut Graph) {
     }
 }
 
+/// Gives what a tensor decides, and nothing else limits, the usual bound.
+fn assume(graph: &mut Graph, readers: &Readers, value: Value, usual: Option<i64>) {
+    let Some(usual) = usual else { return };
+    let mut decided: Vec<Symbol> = readers.get(&value).into_iter().flatten().map(|&(symbol, _)| symbol).collect();
+    for (axis, dim) in graph.dims(value).iter().enumerate() {
+        let Some(symbol) = dim.as_symbol() else { continue };
+        let own = SymbolDefinition::Extent { value, axis: axis as u32 };
+        decided.extend((graph.symbols.data(symbol).definition == own).then_some(symbol));
+    }
+    for symbol in decided.into_iter().filter(|&symbol| graph.symbols.data(symbol).upper.is_none()).collect::<Vec<_>>() {
+        let name = graph.symbols.name(symbol).to_string();
+        graph.symbols.note(format!("`{name}`, which data decides, is taken to be at most {usual} (--dim '{name}<=N')"));
+        graph.symbols.bound(symbol, None, Some(usual));
+    }
+}
+
+type Readers = BTreeMap<Value, Vec<(Symbol, u64)>>;
+
 /// The symbols whose values are elements of a tensor, with the element.
-fn readers(graph: &Graph) -> BTreeMap<Value, Vec<(Symbol, u64)>> {
-    let mut readers: BTreeMap<Value, Vec<(Symbol, u64)>> = BTreeMap::new();
+fn readers(graph: &Graph) -> Readers {
+    let mut readers = Readers::new();
     for (symbol, row) in graph.symbols.iter().filter(|(_, row)| row.replacement.is_none()) {
         if let SymbolDefinition::Data { value, index } = row.definition {
             readers.entry(value).or_default().push((symbol, index));
@@ -71,7 +95,7 @@ fn upper(graph: &Graph, dim: &Dim) -> Option<i64> {
 }
 
 /// Dims of a node's results, and what they cannot exceed. Bodies of the node get their own bounds on the way.
-fn limits(graph: &Graph, data: &mut NodeData) -> Vec<(Dim, i64)> {
+fn limits(graph: &Graph, data: &mut NodeData, usual: Option<i64>) -> Vec<(Dim, i64)> {
     let NodeData { op, operands, results, .. } = data;
     let dim = |value: Value, axis: usize| graph.dims(value)[axis].clone();
     let count = |value: Value| upper(graph, &Dim::product(graph.dims(value)));
@@ -87,7 +111,7 @@ fn limits(graph: &Graph, data: &mut NodeData) -> Vec<(Dim, i64)> {
         Op::Loop { symbols, body, .. } => {
             let inner = Arc::make_mut(body);
             pass(graph, symbols, inner);
-            derive(inner);
+            derive(inner, usual);
             vec![]
         }
         Op::If { symbols, then_body, else_body } => {
@@ -95,7 +119,7 @@ fn limits(graph: &Graph, data: &mut NodeData) -> Vec<(Dim, i64)> {
                 let inner = Arc::make_mut(body);
                 pass(graph, symbols, inner);
                 take_extents(graph, &operands[1..], inner);
-                derive(inner);
+                derive(inner, usual);
             }
             either(graph, results, [then_body, else_body])
         }
@@ -103,7 +127,7 @@ fn limits(graph: &Graph, data: &mut NodeData) -> Vec<(Dim, i64)> {
             let inner = Arc::make_mut(body);
             pass(graph, symbols, inner);
             let operands = &operands[usize::from(*conditional)..];
-            let frame = Frame { trip: upper(graph, trip), carried: *carried, skipped: usize::from(*conditional) };
+            let frame = Frame { trip: upper(graph, trip), carried: *carried, skipped: usize::from(*conditional), usual };
             frame.limits(graph, operands, results, inner)
         }
         _ => vec![],
@@ -165,12 +189,13 @@ struct Frame {
     carried: usize,
     /// The number of the body's outputs before the carried ones.
     skipped: usize,
+    usual: Option<i64>,
 }
 
 impl Frame {
     fn limits(&self, graph: &Graph, operands: &[Value], results: &[Value], body: &mut Graph) -> Vec<(Dim, i64)> {
         // Growth per iteration follows from lengths inside, and these from how long carried values get.
-        derive(body);
+        derive(body, None);
         let mut limits = Vec::new();
         for index in 0..self.carried {
             for axis in 0..graph.rank(results[index]) {
@@ -183,7 +208,7 @@ impl Frame {
                 }
             }
         }
-        derive(body);
+        derive(body, self.usual);
         limits.extend(self.stacked(graph, results, body));
         limits
     }
@@ -233,7 +258,7 @@ mod tests {
         let x = graph.add_input("x", TensorType::new(Element::Bool, dims));
         let found = graph.add(Op::NonZero {}, &[x], &Provenance::none()).expect("types fit");
         graph.add_output("y", found[0]);
-        derive(&mut graph);
+        derive(&mut graph, Some(1000));
         assert_eq!(upper(&graph, &graph.dims(found[0])[1]), Some(35));
     }
 
@@ -259,16 +284,17 @@ mod tests {
     #[test]
     fn a_carried_value_grows_once_per_iteration() {
         let (mut graph, result) = growing(Dim::from(10), Graph::default());
-        derive(&mut graph);
+        derive(&mut graph, Some(1000));
         assert_eq!(upper(&graph, &graph.dims(result)[0]), Some(4 + 10 * 3));
     }
 
     #[test]
-    fn what_may_grow_for_ever_has_no_bound() {
+    fn what_may_grow_for_ever_has_the_usual_bound() {
         let mut graph = Graph::default();
         let trip = graph.symbols.add("trip", SymbolDefinition::Undefined);
         let (mut graph, result) = growing(trip.into(), graph);
-        derive(&mut graph);
-        assert_eq!(upper(&graph, &graph.dims(result)[0]), None);
+        derive(&mut graph, Some(1000));
+        assert_eq!(upper(&graph, &graph.dims(result)[0]), Some(1000));
+        assert!(graph.symbols.notes().iter().any(|note| note.contains("at most 1000")), "{:?}", graph.symbols.notes());
     }
 }

@@ -2,8 +2,9 @@
 //!
 //! In: a graph whose input dims are symbols, what the user said. Out: a bound for every symbol that an input defines, or one
 //! report of all symbols without one; and bounds for what follows from these (`derive.rs`). A length is known by its place: axis 0 of any input is the batch, axis 1 of a matrix of
-//! integers the sequence, the position axis of a cache the past, axis 1 of a mask beside a cache both together. The past has a usual bound, 2048; any other length needs
-//! `--dim NAME=N`.
+//! integers the sequence, the position axis of a cache the past, axis 1 of a mask beside a cache both together. The past
+//! has a usual bound, 2048, and a length that only data decides 1024, which is noted; any other length needs
+//! `--dim NAME=N`, or its maximum with `--dim NAME<=N`. A run that exceeds a bound is an error.
 
 mod derive;
 mod ranges;
@@ -26,6 +27,8 @@ pub struct Maxima {
     pub past: Option<i64>,
     /// `--dim NAME=N`: the length is N.
     pub fixed: Vec<(String, i64)>,
+    /// `--dim NAME<=N`: the length is at most N.
+    pub named: Vec<(String, i64)>,
     /// Shapes of inputs that will be given: a length without another bound takes the greatest one seen.
     pub shapes: Vec<BTreeMap<String, Vec<usize>>>,
     /// Other lengths get this bound instead of an error.
@@ -47,12 +50,18 @@ enum Role {
 pub fn fix(graph: &mut Graph, maxima: &Maxima) -> Result<(), Diagnostics> {
     let mut problems = Vec::new();
     for (name, value) in &maxima.fixed {
-        let Some(symbol) = graph.symbols.find(name) else {
-            let known: Vec<&str> = graph.symbols.iter().map(|(_, row)| row.name.as_str()).collect();
-            let message = format!("--dim {name}={value}: the model has no dim of that name");
-            problems.push(Diagnostic::new(&codes::E0401, message).help(format!("its dims are: {}", known.join(", "))));
-            continue;
+        let symbol = match named(graph, name, "=", *value) {
+            Ok(symbol) => symbol,
+            Err(problem) => {
+                problems.push(problem);
+                continue;
+            }
         };
+        if decided_by_data(graph, symbol) {
+            let message = format!("--dim {name}={value}: that length is decided by data when the program runs");
+            problems.push(Diagnostic::new(&codes::E0401, message).help(format!("give its maximum: --dim '{name}<={value}'")));
+            continue;
+        }
         if graph.symbols.replace(symbol, &(*value).into()).is_err() {
             let message = format!("--dim {name}={value} contradicts what the model says of that dim");
             problems.push(Diagnostic::new(&codes::E0401, message));
@@ -60,6 +69,21 @@ pub fn fix(graph: &mut Graph, maxima: &Maxima) -> Result<(), Diagnostics> {
     }
     graph.resolve_symbols();
     Diagnostics::check(problems, ())
+}
+
+/// The symbol that the user means.
+fn named(graph: &Graph, name: &str, sign: &str, value: i64) -> Result<Symbol, Diagnostic> {
+    graph.symbols.find(name).ok_or_else(|| {
+        let known: Vec<&str> = graph.symbols.iter().map(|(_, row)| row.name.as_str()).collect();
+        let message = format!("--dim {name}{sign}{value}: the model has no dim of that name");
+        Diagnostic::new(&codes::E0401, message).help(format!("its dims are: {}", known.join(", ")))
+    })
+}
+
+fn decided_by_data(graph: &Graph, symbol: Symbol) -> bool {
+    let row = graph.symbols.data(symbol);
+    row.replacement.is_none()
+        && matches!(row.definition, SymbolDefinition::Data { .. } | SymbolDefinition::Extent { .. })
 }
 
 /// Gives every length its bound: those that inputs define, then those that follow.
@@ -71,6 +95,15 @@ pub fn bind(graph: &mut Graph, maxima: &Maxima) -> Result<(), Diagnostics> {
         .map(|(symbol, _)| symbol)
         .collect();
     let mut problems = Vec::new();
+    for (name, most) in &maxima.named {
+        match named(graph, name, "<=", *most) {
+            Ok(symbol) => {
+                let symbol = graph.symbols.resolve(&symbol.into()).as_symbol().unwrap_or(symbol);
+                graph.symbols.bound(symbol, None, Some(*most));
+            }
+            Err(problem) => problems.push(problem),
+        }
+    }
     for symbol in free {
         let role = role(graph, symbol);
         let asked = match role {
@@ -80,14 +113,14 @@ pub fn bind(graph: &mut Graph, maxima: &Maxima) -> Result<(), Diagnostics> {
             Role::Total => maxima.sequence.zip(maxima.past.or(usual(Role::Past))).map(|(new, past)| past + new),
             Role::Other => None,
         };
-        let bound = asked.or_else(|| seen(graph, symbol, maxima)).or(maxima.fallback).or(usual(role));
+        let given = graph.symbols.data(symbol).upper;
+        let bound = asked.or(given).or_else(|| seen(graph, symbol, maxima)).or(maxima.fallback).or(usual(role));
         match bound {
             Some(bound) => graph.symbols.bound(symbol, Some(0), Some(bound)),
-            None if graph.symbols.data(symbol).upper.is_some() => {}
             None => problems.push(unbounded(graph, symbol, role)),
         }
     }
-    derive::derive(graph);
+    derive::derive(graph, Some(maxima.fallback.unwrap_or(USUAL_DECIDED)));
     problems.extend(graph.symbols.contradictions().map(|(left, right)| {
         let (left, right) = (left.display(&graph.symbols), right.display(&graph.symbols));
         let message = format!("the model needs the lengths `{left}` and `{right}` to be equal");
@@ -95,6 +128,9 @@ pub fn bind(graph: &mut Graph, maxima: &Maxima) -> Result<(), Diagnostics> {
     }));
     Diagnostics::check(problems, ())
 }
+
+/// The bound of a length that data decides and of which nothing follows, such as the trip count of a loop that is an input.
+const USUAL_DECIDED: i64 = 1024;
 
 /// The bound of a length that nobody spoke of; only the past has one.
 fn usual(role: Role) -> Option<i64> {
@@ -162,7 +198,7 @@ fn unbounded(graph: &Graph, symbol: Symbol, role: Role) -> Diagnostic {
         Role::Sequence => String::from("--max-seq N"),
         Role::Past => String::from("--max-past N"),
         Role::Total => String::from("--max-seq N and --max-past N"),
-        Role::Other => format!("--dim {}=N", row.name),
+        Role::Other => format!("--dim {name}=N, or its maximum with --dim '{name}<=N'", name = row.name),
     };
     Diagnostic::new(&codes::E0302, format!("dim `{}`{place} has no maximum", row.name))
         .help(format!("give it with {flag}"))

@@ -195,6 +195,11 @@ impl Symbols {
         &self.notes
     }
 
+    /// Tells the user something about lengths.
+    pub fn note(&mut self, sentence: String) {
+        self.notes.push(sentence);
+    }
+
     /// Equations that must hold at run time and could not be solved.
     pub fn assumptions(&self) -> impl Iterator<Item = &(Dim, Dim)> {
         self.assumptions.iter()

@@ -37,7 +37,8 @@ impl Emitter<'_> {
         if trip.is(0) {
             return Ok(());
         }
-        let bound = match trip.as_const() {
+        // A number goes into the branch if it fits there.
+        let bound = match trip.as_const().and_then(|trip| i32::try_from(trip).ok()) {
             Some(_) => None,
             None => Some(self.locked_scalar(trip)?),
         };

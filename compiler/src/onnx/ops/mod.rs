@@ -22,6 +22,7 @@ mod quantization;
 mod reduce;
 mod resize;
 mod run_time_axes;
+pub(super) mod sequence;
 mod shape;
 mod slice;
 mod source;
@@ -48,6 +49,7 @@ const FAMILIES: &[&[Row]] = &[
     convolution::ROWS,
     resize::ROWS,
     control::ROWS,
+    sequence::ROWS,
     contrib_norm::ROWS,
     contrib_linear::ROWS,
     contrib_attention::ROWS,

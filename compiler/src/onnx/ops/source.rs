@@ -237,5 +237,5 @@ fn window(c: &mut Call, weights: &[f64]) -> Built<Vec<Value>> {
 
 /// A recipe of the constant that a value is, or a refusal that names the operand.
 pub(super) fn constant_recipe(c: &Call, value: Value, name: &str) -> Built<Recipe> {
-    c.graph.recipe(value).cloned().ok_or_else(|| unsupported(format!("{name} must be an initializer")))
+    c.recipe(value).ok_or_else(|| unsupported(format!("{name} must be an initializer")))
 }
