@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use narae::npz::{self, Arrays};
+use narae_compiler::graph::{Graph, Port};
+use narae_compiler::ir::Dim;
 use narae_isa::{Element, HostTensor};
 use serde_json::Value;
 
@@ -38,8 +40,6 @@ pub struct Row {
     calls: Vec<String>,
     relative: f64,
     absolute: BTreeMap<String, f64>,
-    /// Its declared inputs: name, element type as ONNX names it, extents or names of extents.
-    inputs: Vec<(String, String, Vec<Value>)>,
 }
 
 /// One stored call.
@@ -78,7 +78,6 @@ impl Zoo {
         let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
         let name = text(&row["file"]).expect("a row names its file");
         let absolute = row["tolerance"]["atol"].as_object().cloned().unwrap_or_default();
-        let input = |input: &Value| Some((text(&input["name"])?, text(&input["type"])?, list(&input["dims"])));
         Row {
             path: self.folder.join(&name),
             name,
@@ -86,7 +85,6 @@ impl Zoo {
             calls: list(&row["calls"]).iter().filter_map(text).collect(),
             relative: row["tolerance"]["rtol"].as_f64().unwrap_or(1e-3),
             absolute: absolute.into_iter().filter_map(|(name, value)| Some((name, value.as_f64()?))).collect(),
-            inputs: list(&row["inputs"]).iter().filter_map(input).collect(),
         }
     }
 }
@@ -117,10 +115,20 @@ impl Row {
         compare_all(got, &call.wanted, &call.inputs, tolerance).map_err(|problem| format!("{}: {problem}", call.name))
     }
 
-    /// Inputs for a file without answers: two sequences of seven tokens, nothing before them, in the declared types.
-    pub fn made_up_inputs(&self) -> Arrays {
-        let mut sizes = BTreeMap::new();
-        self.inputs.iter().map(|(name, kind, dims)| (name.clone(), made_up(name, kind, dims, &mut sizes))).collect()
+    /// Inputs for a file without answers: two sequences of seven tokens, nothing before them, in the types of its graph.
+    pub fn made_up_inputs(&self, graph: &Graph) -> Arrays {
+        let size = |symbol| match graph.symbols.name(symbol) {
+            name if name.contains("past") => 0,
+            name if name.contains("batch") => 2,
+            name if name.contains("seq") => 7,
+            _ => 8,
+        };
+        let extent = |dim: &Dim| dim.eval(&|symbol| Some(size(symbol))).expect("the dims of inputs have values") as usize;
+        let tensor = |port: &Port| {
+            let dims: Vec<usize> = graph.dims(port.value).iter().map(extent).collect();
+            (port.name.clone(), made_up(&port.name, graph.element(port.value), &dims))
+        };
+        graph.inputs().iter().map(tensor).collect()
     }
 
     /// How far the chip may be from the evaluator: bf16 keeps 8 bits, so two roundings of a value near 4 differ by up to 2^-6.
@@ -132,38 +140,18 @@ impl Row {
     }
 }
 
-/// Numbers for one declared input; `sizes` are the extents that names were given so far.
-fn made_up(name: &str, kind: &str, dims: &[Value], sizes: &mut BTreeMap<String, usize>) -> HostTensor {
-    let mut extent = |dim: &Value| match dim.as_u64() {
-        Some(size) => size as usize,
-        None => *sizes.entry(dim.as_str().unwrap_or_default().to_string()).or_insert_with_key(|name| match name {
-            name if name.contains("past") => 0,
-            name if name.contains("batch") => 2,
-            name if name.contains("cache_dim") => 32,
-            name if name.contains("seq") => 7,
-            _ => 8,
-        }),
-    };
-    let dims: Vec<usize> = dims.iter().map(&mut extent).collect();
-    let count: usize = dims.iter().product();
-    let element = match kind {
-        "FLOAT16" => Element::F16,
-        "BFLOAT16" => Element::BF16,
-        "INT64" => Element::I64,
-        "INT32" => Element::I32,
-        "BOOL" => Element::Bool,
-        _ => Element::F32,
-    };
+/// Numbers for one input.
+fn made_up(name: &str, element: Element, dims: &[usize]) -> HostTensor {
     // A fixed sequence of pseudorandom numbers (Knuth's multiplier): the same on every machine.
     let noise = |index: usize| (index as u64 + 1).wrapping_mul(6_364_136_223_846_793_005) >> 40;
     let number = |index: usize| match element {
-        Element::I64 | Element::I32 if name.contains("mask") => 1.0,
-        Element::I64 | Element::I32 => (noise(index) % 97) as f64,
         Element::Bool => 1.0,
+        element if element.is_integer() && name.contains("mask") => 1.0,
+        element if element.is_integer() => (noise(index) % 97) as f64,
         _ => noise(index) as f64 / f64::from(1 << 23) - 1.0,
     };
-    let numbers: Vec<f64> = (0..count).map(number).collect();
-    HostTensor::from_f64_as(element, &dims, &numbers)
+    let numbers: Vec<f64> = (0..dims.iter().product()).map(number).collect();
+    HostTensor::from_f64_as(element, dims, &numbers)
 }
 
 /// Judges all rows: `Ok` says what passed. Prints a line per row; fails with all problems at once.
