@@ -13,7 +13,7 @@ fn main() {
         let model = Model::open(&path, &Limits::default())?;
         let mut options = Options::new(Chip::load("narae-1")?);
         options.precision = Precision::F32;
-        options.maxima.fallback = Some(64);
+        options.maxima.rest = narae_compiler::bounds::Rest::AtMost(64);
         let (compiled, findings) = compile(&model, &options, &mut Unobserved)?;
         println!(
             "{} instructions, {} rows, {} weight bytes",

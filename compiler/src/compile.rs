@@ -6,6 +6,7 @@
 use narae_isa::chip::Chip;
 use narae_isa::{Diagnostic, Diagnostics, codes};
 
+use crate::bounds::{self, Rest};
 use crate::compress::decide::Rates;
 use crate::graph::Graph;
 use crate::image::{Compiled, Description, EntryGraph, build};
@@ -30,13 +31,35 @@ pub fn compile_graph(
     options: &Options,
     observer: &mut dyn Observer,
 ) -> Result<(Compiled, Findings), Diagnostics> {
-    let (graph, findings) = optimise(graph, options, observer)?;
+    let (graph, mut findings) = optimise(graph, options, observer)?;
+    if options.maxima.rest != Rest::Fitting {
+        return Ok((finish(graph, options, &findings, observer)?, findings));
+    }
+    let (compiled, note) = bounds::fit(&graph, |rest| {
+        let mut options = options.clone();
+        options.maxima.rest = rest;
+        let bounded = run_on_graph(graph.clone(), &["bound"], &mut Context::new(&options), observer)?;
+        let compiled = finish(bounded, &options, &findings, observer)?;
+        let bytes = compiled.buffer_bytes();
+        Ok((compiled, bytes))
+    })?;
+    findings.notes.extend(note);
+    Ok((compiled, findings))
+}
+
+/// The back half of the road.
+fn finish(
+    graph: Graph,
+    options: &Options,
+    findings: &Findings,
+    observer: &mut dyn Observer,
+) -> Result<Compiled, Diagnostics> {
     let entries = entries(graph)?;
     let programs = entries.iter().map(|entry| program(entry, options, observer)).collect::<Result<_, _>>()?;
     let decisions = serde_json::to_value(&findings.decisions)
         .unwrap_or_else(|error| unreachable!("decisions are plain data: {error}"));
     let description = Description { model: options.name.clone(), decisions };
-    Ok((build(&entries, programs, &options.chip, description)?, findings))
+    build(&entries, programs, &options.chip, description)
 }
 
 /// The front half of the road: everything that happens to the graph before it is split into entries and lowered.

@@ -277,6 +277,11 @@ impl Compiled {
         Ok(self.write(Cursor::new(Vec::new()))?.into_inner())
     }
 
+    /// Bytes of inputs, outputs and working memory in LPDDR.
+    pub fn buffer_bytes(&self) -> u64 {
+        self.content.metadata.region(RegionKind::Io).map_or(0, |region| region.bytes)
+    }
+
     /// Bytes of constants and packed weights.
     pub fn weight_bytes(&self) -> u64 {
         self.items_bytes

@@ -166,7 +166,7 @@ pub static PASSES: &[Pass] = &[
     },
     Pass {
         name: "bound",
-        doc: "lengths get their greatest values (--max-batch, --max-seq, --max-past)",
+        doc: "lengths get their greatest values (--max-batch, --max-seq, --max-past, --max, --max-shape)",
         rounds: false,
         work: Work::Graph(|graph, context| bounds::bind(graph, &context.options.maxima)),
     },

@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use narae_compiler::bounds::{self, Maxima};
+use narae_compiler::bounds::{self, Maxima, Rest};
 use narae_compiler::compile::{Options, compile_graph, optimise};
 use narae_compiler::compress::policy::Policy;
 use narae_compiler::graph::{self, Graph};
@@ -21,7 +21,8 @@ fn read(name: &str) -> Graph {
 }
 
 fn options() -> Options {
-    let maxima = Maxima { batch: Some(2), sequence: Some(16), past: Some(32), fallback: Some(64), ..Maxima::default() };
+    let maxima =
+        Maxima { batch: Some(2), sequence: Some(16), past: Some(32), rest: Rest::AtMost(64), ..Maxima::default() };
     let chip = Chip::built_in("narae-edge").expect("a built-in chip");
     Options { maxima, quant: Policy::None, name: "llama1_layer".into(), ..Options::new(chip) }
 }

@@ -6,7 +6,7 @@
 
 use std::path::{Path, PathBuf};
 
-use narae_compiler::bounds::{self, Maxima};
+use narae_compiler::bounds::{self, Maxima, Rest};
 use narae_compiler::compile::{Options, optimise};
 use narae_compiler::lower::graph_to_tile;
 use narae_compiler::onnx::{Limits, Model, import};
@@ -30,7 +30,8 @@ fn files(folder: &Path, filter: &str, found: &mut Vec<PathBuf>) {
 
 /// `Ok(false)` for a file that is refused before it is a program.
 fn check(path: &Path) -> Result<bool, Diagnostics> {
-    let maxima = Maxima { batch: Some(2), sequence: Some(16), past: Some(32), fallback: Some(64), ..Maxima::default() };
+    let maxima =
+        Maxima { batch: Some(2), sequence: Some(16), past: Some(32), rest: Rest::AtMost(64), ..Maxima::default() };
     let options = Options { maxima, ..Options::new(Chip::built_in("narae-edge").expect("a built-in chip")) };
     let lowered = || {
         let mut graph = import(&Model::open(path, &Limits::default())?)?;

@@ -48,7 +48,7 @@ codes! {
 
     // E03xx: shapes and dims (exit 1).
     E0301 1 "shapes contradict each other" "Two facts about one dim cannot both hold; the message names both. Export the model again, or give --dim values that fit it.";
-    E0302 1 "a dynamic dim has no bound" "Memory is planned for a maximum of every length. Give it with --dim NAME=N or the --max-… flag that the message names.";
+    E0302 1 "a dynamic dim has no bound" "Memory is planned for a maximum of every length. Give it with the --max… flag that the message names, or fix the length with --dim NAME=N.";
     E0303 1 "operands do not fit the operator" "Number, types or ranks of the operands are not what the operator demands. Export the model again; `onnx.checker` finds the same.";
     E0304 1 "IR text is not valid" "The text form of `graph` or `tile` does not parse; the message names the line and what was expected. `narae compile --emit graph` writes text that does.";
 
@@ -75,7 +75,7 @@ codes! {
     E0601 1 "an input is missing or unknown" "The names of the arrays are those of the model's inputs; `narae inspect` prints them.";
     E0602 1 "an input has the wrong element type" "Convert the array; `narae inspect` prints the types.";
     E0603 1 "an input has the wrong shape" "The dims of the inputs must agree with each other and with the entry's declaration; `narae inspect` prints it.";
-    E0604 5 "a length exceeds the compiled maximum" "Compile again with a greater --max-… or --dim.";
+    E0604 5 "a length exceeds the compiled maximum" "Compile again with a greater --max… or --dim.";
     E0605 1 "the program accessed memory out of bounds" "An address that the program computed is outside of its memory, so the program or its data is wrong. Check the inputs (indices above all); a compiled program that does it is our bug.";
     E0606 1 "the program has a hazard" "Two accesses to the same bytes are not ordered by semaphores. The message names both instructions. In a compiled program it is our bug: please report it.";
     E0607 1 "the program is deadlocked" "Every engine waits for a signal that no instruction will give. In a compiled program it is our bug: please report it.";

@@ -102,31 +102,21 @@ impl DimExpr {
 
     /// The highest slot index that occurs, if any.
     pub fn highest_slot(&self) -> Option<u16> {
-        match self {
-            DimExpr::Const(_) => None,
-            DimExpr::Slot(index) => Some(*index),
-            DimExpr::Add(a, b)
-            | DimExpr::Sub(a, b)
-            | DimExpr::Mul(a, b)
-            | DimExpr::FloorDiv(a, b)
-            | DimExpr::Mod(a, b)
-            | DimExpr::Min(a, b)
-            | DimExpr::Max(a, b) => a.highest_slot().max(b.highest_slot()),
-        }
+        self.slots().into_iter().max()
     }
 
-    /// Whether the slot occurs.
-    pub fn uses_slot(&self, slot: u16) -> bool {
+    /// The slots that occur, in order of their places; some more than once.
+    pub fn slots(&self) -> Vec<u16> {
         match self {
-            DimExpr::Const(_) => false,
-            DimExpr::Slot(index) => *index == slot,
+            DimExpr::Const(_) => vec![],
+            DimExpr::Slot(index) => vec![*index],
             DimExpr::Add(a, b)
             | DimExpr::Sub(a, b)
             | DimExpr::Mul(a, b)
             | DimExpr::FloorDiv(a, b)
             | DimExpr::Mod(a, b)
             | DimExpr::Min(a, b)
-            | DimExpr::Max(a, b) => a.uses_slot(slot) || b.uses_slot(slot),
+            | DimExpr::Max(a, b) => [a.slots(), b.slots()].concat(),
         }
     }
 

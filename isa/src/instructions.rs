@@ -323,7 +323,7 @@ isa! {
         v: DescriptorRegister [read any],
         /// Added to the scores, \[B, Hq, S, T\]; bool is a mask.
         bias: Option<DescriptorRegister> [read any],
-        /// Tokens before the first query, \[B\].
+        /// Tokens before the first query, \[B\]; below zero where the first queries come before the first key and see nothing.
         past: Option<DescriptorRegister> [read any],
         /// Valid keys, \[B\].
         keys: Option<DescriptorRegister> [read any],

@@ -347,7 +347,7 @@ fn check_dims(info: &TensorInfo, tensor: &HostTensor, slots: &[i64], entry: &Ent
 
 /// Checks the lengths that the program takes to be equal: those that depend on what it computed, or all others.
 fn check_equations(entry: &Entry, slots: &[i64], computed: bool) -> Result<(), Diagnostics> {
-    let depends = |side: &DimExpr| (0u16..).zip(&entry.slots).any(|(slot, row)| row.computed && side.uses_slot(slot));
+    let depends = |side: &DimExpr| side.slots().iter().any(|&slot| entry.slots[usize::from(slot)].computed);
     let differ = |(left, right): &&(DimExpr, DimExpr)| {
         (depends(left) || depends(right)) == computed && left.eval(slots).ok() != right.eval(slots).ok()
     };

@@ -5,6 +5,7 @@
 use std::path::Path;
 
 use clap::ValueEnum;
+use narae_compiler::bounds::Rest;
 use narae_compiler::compile::{KvCache, Logits, Options, Precision};
 use narae_compiler::compress::policy::Policy;
 use narae_compiler::rewrite::rules;
@@ -44,6 +45,9 @@ enum LogitsName {
     All,
 }
 
+/// The name that stands for all lengths without a bound of their own.
+const REST: &str = "*";
+
 /// Options of the compiler.
 #[derive(clap::Args, Clone)]
 #[command(next_help_heading = "Compile options")]
@@ -69,9 +73,15 @@ pub struct CompileOptions {
     /// The longest past [default: the model's maximum position]
     #[arg(long, value_name = "N")]
     max_past: Option<i64>,
-    /// Fix a dim of the model, or give its maximum (NAME<=N); may be repeated
-    #[arg(long = "dim", value_name = "NAME=N", value_parser = named_length)]
-    dims: Vec<NamedLength>,
+    /// Fix a dim of the model; may be repeated
+    #[arg(long = "dim", value_name = "NAME=N", value_parser = named_number)]
+    dims: Vec<(String, i64)>,
+    /// The greatest value of a length of the model; '*' for every length without a bound [default: what fits]; may be repeated
+    #[arg(long = "max", value_name = "NAME=N", value_parser = named_number)]
+    lengths: Vec<(String, i64)>,
+    /// The greatest extents of an input or output, one per axis: y=3,4; may be repeated
+    #[arg(long = "max-shape", value_name = "X=N", value_parser = named_shape)]
+    shapes: Vec<(String, Vec<usize>)>,
     /// Where past and present live: io (plain inputs and outputs) or state (on the chip)
     #[arg(long, value_enum, value_name = "PLACE", hide_possible_values = true)]
     kv_cache: Option<CacheName>,
@@ -122,12 +132,13 @@ impl CompileOptions {
         options.maxima.batch = self.max_batch;
         options.maxima.sequence = self.max_seq;
         options.maxima.past = self.max_past;
-        let chosen = |most: bool| {
-            let dims = self.dims.iter().filter(move |dim| dim.most == most);
-            dims.map(|dim| (dim.name.clone(), dim.value)).collect()
-        };
-        (options.maxima.fixed, options.maxima.named) = (chosen(false), chosen(true));
+        options.maxima.fixed = self.dims.clone();
         options.verify_each = self.watch.verifies();
+        options.maxima.lengths = self.lengths.iter().filter(|(name, _)| name != REST).cloned().collect();
+        if let Some((_, most)) = self.lengths.iter().find(|(name, _)| name == REST) {
+            options.maxima.rest = Rest::AtMost(*most);
+        }
+        options.maxima.shapes = vec![self.shapes.iter().cloned().collect()];
         options.name = model.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         Ok(options)
     }
@@ -143,24 +154,22 @@ impl CompileOptions {
 }
 
 /// `NAME=N`.
-/// What `--dim` says of a length.
-#[derive(Clone, Debug)]
-struct NamedLength {
-    name: String,
-    /// Whether this is its maximum, not its value.
-    most: bool,
-    value: i64,
-}
-
-fn named_length(text: &str) -> Result<NamedLength, String> {
-    let (name, number) = text.split_once('=').ok_or_else(|| format!("`{text}` is neither NAME=N nor NAME<=N"))?;
-    let value = number.parse().map_err(|_| format!("`{number}` is not a number"))?;
-    let bare = name.strip_suffix('<');
-    Ok(NamedLength { name: bare.unwrap_or(name).to_string(), most: bare.is_some(), value })
+fn named_number(text: &str) -> Result<(String, i64), String> {
+    let (name, number) = text.split_once('=').ok_or_else(|| format!("`{text}` is not NAME=N"))?;
+    let number = number.parse().map_err(|_| format!("`{number}` is not a number"))?;
+    Ok((name.to_string(), number))
 }
 
 /// The name of a law.
 fn law_name(text: &str) -> Result<String, String> {
     let names: Vec<&str> = rules::laws().iter().map(|law| law.name).collect();
     if names.contains(&text) { Ok(text.to_string()) } else { Err(format!("the laws are {}", names.join(", "))) }
+}
+
+/// `NAME=N,N`; nothing behind the sign for a scalar.
+fn named_shape(text: &str) -> Result<(String, Vec<usize>), String> {
+    let (name, extents) = text.split_once('=').ok_or_else(|| format!("`{text}` is not NAME=N,N"))?;
+    let number = |extent: &str| extent.trim().parse().map_err(|_| format!("`{extent}` is not a number"));
+    let extents = extents.split(',').filter(|extent| !extent.is_empty()).map(number).collect::<Result<_, _>>()?;
+    Ok((name.to_string(), extents))
 }

@@ -1,20 +1,37 @@
-//! The greatest value of every length that only the inputs decide.
+//! The greatest value of every length.
 //!
-//! In: a graph whose input dims are symbols, what the user said. Out: a bound for every symbol that an input defines, or one
-//! report of all symbols without one; and bounds for what follows from these (`derive.rs`). A length is known by its place: axis 0 of any input is the batch, axis 1 of a matrix of
-//! integers the sequence, the position axis of a cache the past, axis 1 of a mask beside a cache both together. The past
-//! has a usual bound, 2048, and a length that only data decides 1024, which is noted; any other length needs
-//! `--dim NAME=N`, or its maximum with `--dim NAME<=N`. A run that exceeds a bound is an error.
+//! In: a graph whose dims are symbols, what the user said. Out: a bound for every symbol that an input defines, or one report of all
+//! symbols without one; and bounds of lengths that the program computes, as far as they follow from the model (`derive`) or from what
+//! the user said of outputs (`narrow`). A length is known by its place: axis 0 of any input is the batch, axis 1 of a matrix of
+//! integers the sequence, the position axis of a cache the past, axis 1 of a mask beside a cache both together. The past has a usual bound, 2048; any other length needs
+//! `--max NAME=N`.
 
 mod derive;
+mod fit;
+mod narrow;
 mod ranges;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+
+pub(crate) use self::fit::fit;
 
 use narae_isa::{Diagnostic, Diagnostics, codes};
 
 use crate::graph::Graph;
-use crate::ir::{Symbol, SymbolDefinition};
+use crate::ir::{Node, Symbol, SymbolDefinition};
+
+/// What becomes of a length without a bound.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Rest {
+    /// What the program computes gets the greatest bound with which buffers stay small; an input's length is an error.
+    #[default]
+    Fitting,
+    /// `--max '*=N'`: it is at most N.
+    AtMost(i64),
+}
 
 /// What the user said about lengths.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -27,12 +44,12 @@ pub struct Maxima {
     pub past: Option<i64>,
     /// `--dim NAME=N`: the length is N.
     pub fixed: Vec<(String, i64)>,
-    /// `--dim NAME<=N`: the length is at most N.
-    pub named: Vec<(String, i64)>,
-    /// Shapes of inputs that will be given: a length without another bound takes the greatest one seen.
+    /// `--max NAME=N`: the length is at most N.
+    pub lengths: Vec<(String, i64)>,
+    /// `--max-shape NAME=N,N`, and the shapes of inputs that will be given: no extent of the input or output is greater.
     pub shapes: Vec<BTreeMap<String, Vec<usize>>>,
-    /// Other lengths get this bound instead of an error.
-    pub fallback: Option<i64>,
+    /// Lengths without another bound.
+    pub rest: Rest,
 }
 
 /// What a length is to the model.
@@ -50,16 +67,15 @@ enum Role {
 pub fn fix(graph: &mut Graph, maxima: &Maxima) -> Result<(), Diagnostics> {
     let mut problems = Vec::new();
     for (name, value) in &maxima.fixed {
-        let symbol = match named(graph, name, "=", *value) {
-            Ok(symbol) => symbol,
-            Err(problem) => {
-                problems.push(problem);
-                continue;
-            }
+        let Some(symbol) = graph.symbols.find(name) else {
+            let known: Vec<&str> = graph.symbols.iter().map(|(_, row)| row.name.as_str()).collect();
+            let message = format!("--dim {name}={value}: the model has no dim of that name");
+            problems.push(Diagnostic::new(&codes::E0401, message).help(format!("its dims are: {}", known.join(", "))));
+            continue;
         };
         if decided_by_data(graph, symbol) {
             let message = format!("--dim {name}={value}: that length is decided by data when the program runs");
-            problems.push(Diagnostic::new(&codes::E0401, message).help(format!("give its maximum: --dim '{name}<={value}'")));
+            problems.push(Diagnostic::new(&codes::E0401, message).help(format!("give its maximum: --max {name}={value}")));
             continue;
         }
         if graph.symbols.replace(symbol, &(*value).into()).is_err() {
@@ -71,23 +87,96 @@ pub fn fix(graph: &mut Graph, maxima: &Maxima) -> Result<(), Diagnostics> {
     Diagnostics::check(problems, ())
 }
 
-/// The symbol that the user means.
-fn named(graph: &Graph, name: &str, sign: &str, value: i64) -> Result<Symbol, Diagnostic> {
-    graph.symbols.find(name).ok_or_else(|| {
-        let known: Vec<&str> = graph.symbols.iter().map(|(_, row)| row.name.as_str()).collect();
-        let message = format!("--dim {name}{sign}{value}: the model has no dim of that name");
-        Diagnostic::new(&codes::E0401, message).help(format!("its dims are: {}", known.join(", ")))
-    })
-}
-
 fn decided_by_data(graph: &Graph, symbol: Symbol) -> bool {
     let row = graph.symbols.data(symbol);
     row.replacement.is_none()
         && matches!(row.definition, SymbolDefinition::Data { .. } | SymbolDefinition::Extent { .. })
 }
 
-/// Gives every length its bound: those that inputs define, then those that follow.
+/// Gives every length its bound: those that inputs define must have one afterwards.
 pub fn bind(graph: &mut Graph, maxima: &Maxima) -> Result<(), Diagnostics> {
+    let mut problems: Vec<Diagnostic> = Vec::new();
+    for (name, most) in &maxima.lengths {
+        if !limit(graph, name, *most) {
+            let message = format!("--max {name}={most}: the model has no length of that name");
+            problems.push(Diagnostic::new(&codes::E0401, message));
+        }
+    }
+    problems.extend(bind_inputs(graph, maxima));
+    // What follows from the model helps to see what follows from an output's extent, and the other way round.
+    for _ in 0..2 {
+        derive::derive(graph);
+        bind_outputs(graph, maxima);
+    }
+    derive::derive(graph);
+    if let Rest::AtMost(most) = maxima.rest {
+        limit_rest(graph, most);
+    }
+    problems.extend(graph.symbols.contradictions().map(|(left, right)| {
+        let (left, right) = (left.display(&graph.symbols), right.display(&graph.symbols));
+        let message = format!("the model needs the lengths `{left}` and `{right}` to be equal");
+        Diagnostic::new(&codes::E0301, message).help("raise the maxima: within them the two never are")
+    }));
+    Diagnostics::check(problems, ())
+}
+
+/// Bounds what decides the extents of outputs of which a maximum was said.
+fn bind_outputs(graph: &mut Graph, maxima: &Maxima) {
+    for port in graph.outputs().to_vec() {
+        for (axis, dim) in graph.dims(port.value).to_vec().iter().enumerate() {
+            if let Some(most) = greatest(maxima, &port.name, axis) {
+                narrow::narrow(&mut graph.symbols, dim, most);
+            }
+        }
+    }
+}
+
+/// Bounds the lengths of a name, in bodies as well; whether there are any.
+fn limit(graph: &mut Graph, name: &str, most: i64) -> bool {
+    let found = graph.symbols.find(name);
+    if let Some(symbol) = found {
+        narrow::narrow(&mut graph.symbols, &symbol.into(), most);
+    }
+    let inside = in_bodies(graph, &mut |body| limit(body, name, most));
+    found.is_some() || inside
+}
+
+/// Bounds every length that has no bound; what follows from that gets the bound that follows.
+fn limit_rest(graph: &mut Graph, most: i64) {
+    limit_open(graph, most);
+    derive::derive(graph);
+}
+
+fn limit_open(graph: &mut Graph, most: i64) {
+    let open: Vec<Symbol> = derive::open(&graph.symbols).collect();
+    open.into_iter().for_each(|symbol| graph.symbols.bound(symbol, None, Some(most)));
+    in_bodies(graph, &mut |body| {
+        limit_open(body, most);
+        true
+    });
+}
+
+/// Changes all bodies in a graph; whether any change said yes.
+fn in_bodies(graph: &mut Graph, change: &mut dyn FnMut(&mut Graph) -> bool) -> bool {
+    let with_bodies: Vec<Node> =
+        graph.nodes().filter(|(_, node)| !node.op.regions().is_empty()).map(|(node, _)| node).collect();
+    let mut any = false;
+    for node in with_bodies {
+        let mut op = graph.node(node).op.clone();
+        op.regions_mut().into_iter().for_each(|body| any |= change(Arc::make_mut(body)));
+        graph.replace_op(node, op);
+    }
+    any
+}
+
+/// The greatest extent that was said of an axis of an input or output.
+fn greatest(maxima: &Maxima, name: &str, axis: usize) -> Option<i64> {
+    let extents = maxima.shapes.iter().filter_map(|shapes| shapes.get(name)?.get(axis));
+    extents.max().and_then(|&extent| i64::try_from(extent).ok())
+}
+
+/// Gives every length that an input defines its bound.
+fn bind_inputs(graph: &mut Graph, maxima: &Maxima) -> Vec<Diagnostic> {
     let free: Vec<Symbol> = graph
         .symbols
         .iter()
@@ -95,15 +184,6 @@ pub fn bind(graph: &mut Graph, maxima: &Maxima) -> Result<(), Diagnostics> {
         .map(|(symbol, _)| symbol)
         .collect();
     let mut problems = Vec::new();
-    for (name, most) in &maxima.named {
-        match named(graph, name, "<=", *most) {
-            Ok(symbol) => {
-                let symbol = graph.symbols.resolve(&symbol.into()).as_symbol().unwrap_or(symbol);
-                graph.symbols.bound(symbol, None, Some(*most));
-            }
-            Err(problem) => problems.push(problem),
-        }
-    }
     for symbol in free {
         let role = role(graph, symbol);
         let asked = match role {
@@ -113,24 +193,20 @@ pub fn bind(graph: &mut Graph, maxima: &Maxima) -> Result<(), Diagnostics> {
             Role::Total => maxima.sequence.zip(maxima.past.or(usual(Role::Past))).map(|(new, past)| past + new),
             Role::Other => None,
         };
-        let given = graph.symbols.data(symbol).upper;
-        let bound = asked.or(given).or_else(|| seen(graph, symbol, maxima)).or(maxima.fallback).or(usual(role));
-        match bound {
+        let known = graph.symbols.data(symbol).upper.is_some();
+        let rest = match maxima.rest {
+            Rest::AtMost(most) => Some(most),
+            Rest::Fitting => usual(role),
+        };
+        let rest = rest.filter(|_| !known);
+        match asked.or_else(|| seen(graph, symbol, maxima)).or(rest) {
             Some(bound) => graph.symbols.bound(symbol, Some(0), Some(bound)),
+            None if known => {}
             None => problems.push(unbounded(graph, symbol, role)),
         }
     }
-    derive::derive(graph, Some(maxima.fallback.unwrap_or(USUAL_DECIDED)));
-    problems.extend(graph.symbols.contradictions().map(|(left, right)| {
-        let (left, right) = (left.display(&graph.symbols), right.display(&graph.symbols));
-        let message = format!("the model needs the lengths `{left}` and `{right}` to be equal");
-        Diagnostic::new(&codes::E0301, message).help("raise the maxima: within them the two never are")
-    }));
-    Diagnostics::check(problems, ())
+    problems
 }
-
-/// The bound of a length that data decides and of which nothing follows, such as the trip count of a loop that is an input.
-const USUAL_DECIDED: i64 = 1024;
 
 /// The bound of a length that nobody spoke of; only the past has one.
 fn usual(role: Role) -> Option<i64> {
@@ -142,18 +218,15 @@ fn usual(role: Role) -> Option<i64> {
 
 /// The greatest extent that the given inputs have where the symbol stands alone.
 fn seen(graph: &Graph, symbol: Symbol, maxima: &Maxima) -> Option<i64> {
-    let mut greatest = None;
-    for shapes in &maxima.shapes {
-        for port in graph.inputs() {
-            let Some(shape) = shapes.get(&port.name) else { continue };
-            for (dim, &extent) in graph.dims(port.value).iter().zip(shape) {
-                if graph.symbols.resolve(dim).as_symbol() == Some(symbol) {
-                    greatest = greatest.max(i64::try_from(extent).ok());
-                }
+    let mut most = None;
+    for port in graph.inputs() {
+        for (axis, dim) in graph.dims(port.value).iter().enumerate() {
+            if graph.symbols.resolve(dim).as_symbol() == Some(symbol) {
+                most = most.max(greatest(maxima, &port.name, axis));
             }
         }
     }
-    greatest
+    most
 }
 
 fn role(graph: &Graph, symbol: Symbol) -> Role {
@@ -198,7 +271,7 @@ fn unbounded(graph: &Graph, symbol: Symbol, role: Role) -> Diagnostic {
         Role::Sequence => String::from("--max-seq N"),
         Role::Past => String::from("--max-past N"),
         Role::Total => String::from("--max-seq N and --max-past N"),
-        Role::Other => format!("--dim {name}=N, or its maximum with --dim '{name}<=N'", name = row.name),
+        Role::Other => format!("--max {}=N", row.name),
     };
     Diagnostic::new(&codes::E0302, format!("dim `{}`{place} has no maximum", row.name))
         .help(format!("give it with {flag}"))

@@ -136,7 +136,8 @@ fn compute(graph: &Graph, node: &NodeData, sizes: &[usize]) -> Option<Contents> 
             let (source, indices) = (operand(0)?, operand(1)?);
             moved(source, gather(&source.elements, &indices.elements, &extents(0)?, *axis))
         }
-        Op::ArgReduce { .. }
+        Op::Bits { .. }
+        | Op::ArgReduce { .. }
         | Op::Cumulate { .. }
         | Op::Softmax { .. }
         | Op::Pad { .. }

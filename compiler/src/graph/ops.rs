@@ -250,6 +250,9 @@ ops! {
     /// Values out of range wrap (integers) or become infinite (floats), or the nearest finite value if `saturate`.
     Convert = "convert" ("x") { to: Element, saturate: bool, }
 
+    /// The bits of `x`, a number of type `from`, read as a number of type `to` of the same width, in type `element`.
+    Bits = "bits" ("x") { from: Element, to: Element, element: Element, }
+
     // ---- Reductions ----
 
     /// Combines the elements along axes, which stay with extent 1.

@@ -36,7 +36,7 @@ impl Graph {
                     }
                 }
                 Op::Convert { to, .. } | Op::Quantize { to, .. } => *to = retyped(*to, target),
-                Op::Iota { element, .. } => *element = retyped(*element, target),
+                Op::Iota { element, .. } | Op::Bits { element, .. } => *element = retyped(*element, target),
                 _ => {}
             }
             for body in node.op.regions_mut() {

@@ -143,6 +143,9 @@ fn random_op(
         }
         7 => (Op::Compare { function: random.pick(CompareFunction::ALL) }, vec![x, other(random)]),
         8 => (Op::Select {}, vec![other(random), x, other(random)]),
+        9 if ty.element == Element::F32 && random.chance(4) => {
+            one(Op::Bits { from: Element::F32, to: Element::I32, element: Element::I32 })
+        }
         9 => one(Op::Convert {
             to: random.pick(&[Element::F32, Element::F16, Element::I64, Element::Bool]),
             saturate: false,

@@ -98,6 +98,14 @@ impl Dim {
         }
     }
 
+    /// How long the expression is: its terms and their factors.
+    pub fn size(&self) -> u32 {
+        match &self.0 {
+            Form::Sum(sum) => sum.size,
+            Form::Constant(_) | Form::Symbol(_) | Form::Invalid => 1,
+        }
+    }
+
     /// Whether this is the integer `value`.
     pub fn is(&self, value: i64) -> bool {
         self.as_const() == Some(value)
@@ -313,7 +321,7 @@ impl Dim {
 
     /// The least and the greatest value that the bounds of the symbols allow; `None` where there is no limit.
     pub fn bounds(&self, symbols: &Symbols) -> (Option<i64>, Option<i64>) {
-        super::symbols::bounds(self, symbols)
+        super::interval::of_dim(self, &|symbol| symbols.interval(symbol))
     }
 
     /// The one symbol of a dim `c * symbol + rest` with known `c` and `rest`, and its value where the dim is `target`.

@@ -8,6 +8,7 @@ pub mod dim;
 mod dim_expr;
 mod dim_text;
 pub mod entities;
+pub mod interval;
 mod polynomial;
 pub mod symbols;
 pub(crate) mod text;

@@ -9,6 +9,7 @@ use cranelift_entity::{EntityRef, PrimaryMap};
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::dim::Extremes;
+use super::interval::{self, Interval};
 use super::polynomial::{Atom, Polynomial};
 use super::{Dim, Symbol, Value};
 
@@ -374,6 +375,29 @@ impl Symbols {
         Ok(())
     }
 
+    /// The least and the greatest value of a symbol.
+    pub fn interval(&self, symbol: Symbol) -> Interval {
+        let row = &self.table[symbol];
+        match &row.replacement {
+            Some(value) => interval::of_dim(value, &|symbol| self.interval(symbol)),
+            None => (row.lower, row.upper),
+        }
+    }
+
+    /// The greatest product of some dims, by the bounds of each, or by what the product is assumed to equal.
+    pub fn greatest_product(&self, dims: &[Dim]) -> Option<i64> {
+        let product = self.resolve(&Dim::product(dims));
+        if product.as_const().is_some() {
+            return product.as_const();
+        }
+        let equal = self.assumptions.iter().filter_map(|(left, right)| {
+            let (left, right) = (self.resolve(left), self.resolve(right));
+            let other = if left == product { Some(right) } else { (right == product).then_some(left) };
+            other?.bounds(self).1
+        });
+        equal.chain(product.bounds(self).1).min()
+    }
+
     /// The smaller dim, decided by bounds where they tell.
     pub fn minimum(&self, a: &Dim, b: &Dim) -> Dim {
         match self.compare(a, b) {
@@ -424,161 +448,4 @@ fn occurrences(dim: &Dim, wanted: Symbol) -> usize {
         false
     });
     count
-}
-
-type Interval = (Option<i64>, Option<i64>);
-
-/// Extremes inside of extremes are looked into so deep.
-const MAXIMUM_EXTREMES: usize = 3;
-
-/// The least and the greatest value of an expression. Unlimited ends and overflows are `None`.
-pub(super) fn bounds(dim: &Dim, symbols: &Symbols) -> Interval {
-    bounds_within(dim, symbols, MAXIMUM_EXTREMES)
-}
-
-/// Interval arithmetic over the terms, and then, for a term that is an extreme, over both of what it may be: `max(a, b) - a` is
-/// never negative.
-fn bounds_within(dim: &Dim, symbols: &Symbols, depth: usize) -> Interval {
-    if let Some(value) = dim.as_const() {
-        return (Some(value), Some(value));
-    }
-    let Some(polynomial) = dim.polynomial() else { return (None, None) };
-    let mut total = (Some(0), Some(0));
-    for (monomial, coefficient) in &polynomial.terms {
-        let mut product = (Some(*coefficient), Some(*coefficient));
-        for (atom, power) in monomial {
-            let interval = atom_bounds(atom, symbols);
-            for _ in 0..*power {
-                product = multiply(product, interval);
-            }
-        }
-        total = (
-            total.0.zip(product.0).and_then(|(a, b)| i64::checked_add(a, b)),
-            total.1.zip(product.1).and_then(|(a, b)| i64::checked_add(a, b)),
-        );
-    }
-    if depth > 0 {
-        total = between(total, rounded_bounds(dim, &polynomial.terms, symbols, depth - 1));
-    }
-    let extreme = polynomial.terms.iter().find_map(|(monomial, coefficient)| match monomial.as_slice() {
-        [(atom @ Atom::Min(a, b), 1)] => Some((atom, a, b, *coefficient, *coefficient < 0)),
-        [(atom @ Atom::Max(a, b), 1)] => Some((atom, a, b, *coefficient, *coefficient > 0)),
-        _ => None,
-    });
-    match extreme {
-        Some((atom, a, b, coefficient, greater)) if depth > 0 && polynomial.terms.len() > 1 => {
-            let whole = Dim::from_polynomial(Some(Polynomial::atom(atom.clone())));
-            let with =
-                |part: &Dim| bounds_within(&(dim + &(&(part - &whole) * &coefficient.into())), symbols, depth - 1);
-            tightened(total, with(a), with(b), greater)
-        }
-        _ => total,
-    }
-}
-
-/// Bounds by the first term `c · (a // n)` whose `c` is a multiple of `n`: that is `c / n · (a - r)` with a rest `r` below `n`, which
-/// may go up in the other terms.
-fn rounded_bounds(dim: &Dim, terms: &[(Vec<(Atom, u32)>, i64)], symbols: &Symbols, depth: usize) -> Interval {
-    let found = terms.iter().find_map(|(monomial, coefficient)| match monomial.as_slice() {
-        [(atom @ Atom::FloorDiv(a, n), 1)] => {
-            let n = n.as_const().filter(|&n| n > 0 && coefficient % n == 0)?;
-            Some((atom, a, n, *coefficient))
-        }
-        _ => None,
-    });
-    let Some((atom, a, n, coefficient)) = found.filter(|_| terms.len() > 1) else { return (None, None) };
-    let (whole, factor) = (Dim::from_polynomial(Some(Polynomial::atom(atom.clone()))), coefficient / n);
-    let exact = &(dim - &(&whole * &coefficient.into())) + &(a * &factor.into());
-    let rest = multiply((Some(-factor), Some(-factor)), (Some(0), Some(n - 1)));
-    let (lower, upper) = bounds_within(&exact, symbols, depth);
-    (
-        lower.zip(rest.0).and_then(|(a, b)| i64::checked_add(a, b)),
-        upper.zip(rest.1).and_then(|(a, b)| i64::checked_add(a, b)),
-    )
-}
-
-/// What lies in both intervals.
-fn between(a: Interval, b: Interval) -> Interval {
-    (a.0.into_iter().chain(b.0).max(), a.1.into_iter().chain(b.1).min())
-}
-
-/// Of the greater of two values (else of the lesser), of which a first guess is known.
-fn tightened(known: Interval, a: Interval, b: Interval, greater: bool) -> Interval {
-    let either = |a: Option<i64>, b: Option<i64>, pick: fn(i64, i64) -> i64| match (a, b) {
-        (Some(a), Some(b)) => Some(pick(a, b)),
-        (one, other) => one.or(other),
-    };
-    let both = |a: Option<i64>, b: Option<i64>, pick: fn(i64, i64) -> i64| a.zip(b).map(|(a, b)| pick(a, b));
-    let (lower, upper) = if greater {
-        (either(a.0, b.0, i64::max), both(a.1, b.1, i64::max))
-    } else {
-        (both(a.0, b.0, i64::min), either(a.1, b.1, i64::min))
-    };
-    between(known, (lower, upper))
-}
-
-fn atom_bounds(atom: &Atom, symbols: &Symbols) -> Interval {
-    match atom {
-        Atom::Symbol(symbol) => {
-            let row = symbols.data(*symbol);
-            match &row.replacement {
-                Some(value) => bounds(value, symbols),
-                None => (row.lower, row.upper),
-            }
-        }
-        Atom::FloorDiv(a, b) => {
-            let (lower, upper) = bounds(a, symbols);
-            match b.as_const() {
-                Some(divisor) if divisor > 0 => {
-                    (lower.map(|l| l.div_euclid(divisor)), upper.map(|u| u.div_euclid(divisor)))
-                }
-                // A positive divisor brings the quotient of a non-negative number towards zero, any other no further away.
-                _ if lower.is_some_and(|l| l >= 0) && bounds(b, symbols).0.is_some_and(|l| l >= 0) => (Some(0), upper),
-                _ if lower.is_some_and(|l| l >= 0) => (upper.and_then(i64::checked_neg), upper),
-                _ => (None, None),
-            }
-        }
-        Atom::Mod(_, b) => match bounds(b, symbols) {
-            (Some(lower), upper) if lower >= 0 => (Some(0), upper.map(|u| u.saturating_sub(1))),
-            _ => (None, None),
-        },
-        Atom::Min(a, b) => {
-            let (a, b) = (bounds(a, symbols), bounds(b, symbols));
-            (a.0.zip(b.0).map(|(a, b)| a.min(b)), [a.1, b.1].into_iter().flatten().min())
-        }
-        Atom::Max(a, b) => {
-            let (a, b) = (bounds(a, symbols), bounds(b, symbols));
-            ([a.0, b.0].into_iter().flatten().max(), a.1.zip(b.1).map(|(a, b)| a.max(b)))
-        }
-    }
-}
-
-fn multiply(a: Interval, b: Interval) -> Interval {
-    if let ((Some(a0), Some(a1)), (Some(b0), Some(b1))) = (a, b) {
-        let products = [a0.checked_mul(b0), a0.checked_mul(b1), a1.checked_mul(b0), a1.checked_mul(b1)];
-        if products.iter().any(Option::is_none) {
-            return (None, None);
-        }
-        let found = products.into_iter().flatten();
-        return (found.clone().min(), found.max());
-    }
-    match (sign(a), sign(b)) {
-        (Some(true), Some(true)) => {
-            (a.0.zip(b.0).and_then(|(x, y)| x.checked_mul(y)), a.1.zip(b.1).and_then(|(x, y)| x.checked_mul(y)))
-        }
-        (Some(false), Some(true)) => (None, a.1.zip(b.0).and_then(|(x, y)| x.checked_mul(y))),
-        (Some(true), Some(false)) => (None, a.0.zip(b.1).and_then(|(x, y)| x.checked_mul(y))),
-        _ => (None, None),
-    }
-}
-
-/// `Some(true)` if never negative, `Some(false)` if never positive.
-fn sign(interval: Interval) -> Option<bool> {
-    if interval.0.is_some_and(|l| l >= 0) {
-        Some(true)
-    } else if interval.1.is_some_and(|u| u <= 0) {
-        Some(false)
-    } else {
-        None
-    }
 }

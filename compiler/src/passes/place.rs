@@ -287,7 +287,7 @@ impl Placer<'_> {
         let large: Vec<usize> = (0..compute.views.len()).filter(too_large).collect();
         let ways = pieces::ways(compute);
         let found = ways.iter().find(|way| {
-            upper(&way.extent(compute), symbols) > 1 && large.iter().any(|&index| way.cuts(compute, index))
+            (2..u64::MAX).contains(&upper(&way.extent(compute), symbols)) && large.iter().any(|&index| way.cuts(compute, index))
         });
         let Some(way) = found else {
             let what = compute.inst.mnemonic();

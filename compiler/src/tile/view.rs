@@ -169,7 +169,10 @@ impl View {
             }
             let mergeable = out.iter().zip(views).all(|(result, view)| match result.dims.first() {
                 None => false,
-                Some(inner) => view.strides[axis] == &result.strides[0] * inner,
+                Some(inner) => {
+                    let product = inner * &view.dims[axis];
+                    view.strides[axis] == &result.strides[0] * inner && !product.is_invalid()
+                }
             });
             for (result, view) in out.iter_mut().zip(views) {
                 if mergeable {

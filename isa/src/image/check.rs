@@ -13,6 +13,7 @@ use crate::chip::Chip;
 use crate::codes;
 use crate::descriptor::{Descriptor, Memory, ROW_BYTES, Row};
 use crate::diagnostic::Diagnostic;
+use crate::dim::DimExpr;
 use crate::instructions::Inst;
 use crate::operand::ScalarRegister;
 use crate::table::WORD_BYTES;
@@ -110,10 +111,6 @@ impl<'a> Checker<'a> {
                 self.metadata(format!("entry `{}` starts at instruction {}, beyond the code", entry.name, entry.pc));
             }
             self.slots(entry);
-            let sides = entry.equations.iter().flat_map(|(left, right)| [left, right]);
-            if sides.filter_map(crate::DimExpr::highest_slot).any(|slot| usize::from(slot) >= entry.slots.len()) {
-                self.metadata(format!("an equation of entry `{}` uses a slot that does not exist", entry.name));
-            }
             let mut tensors = BTreeSet::new();
             for (direction, tensor) in entry
                 .inputs
@@ -138,6 +135,10 @@ impl<'a> Checker<'a> {
                 self.metadata(format!("slot `{}` of entry `{}` has a negative maximum", slot.name, entry.name));
             }
         }
+        let sides = entry.equations.iter().flat_map(|(left, right)| [left, right]);
+        if sides.filter_map(DimExpr::highest_slot).any(|slot| usize::from(slot) >= entry.slots.len()) {
+            self.metadata(format!("an equation of entry `{}` uses a slot that does not exist", entry.name));
+        }
     }
 
     fn tensor(&mut self, entry: &Entry, tensor: &TensorInfo) {
@@ -147,6 +148,11 @@ impl<'a> Checker<'a> {
         }
         if !self.is_mapped(tensor.memory, tensor.address, tensor.capacity_bytes) {
             self.metadata(format!("{name} lies outside of the memory map"));
+        }
+        // Lengths that the program computes depend on each other: the dims that they give are checked when the run ends.
+        let computed = |dim: &DimExpr| dim.slots().iter().any(|&slot| entry.slots[usize::from(slot)].computed);
+        if tensor.dims.iter().any(computed) {
+            return;
         }
         let greatest: Vec<i64> = entry.slots.iter().map(|slot| slot.max).collect();
         let Ok(dims) = tensor.dims_at(&greatest) else {

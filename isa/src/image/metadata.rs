@@ -42,8 +42,8 @@ pub struct Entry {
     pub outputs: Vec<TensorInfo>,
     /// Lengths that the program reads at its start or computes; the dims of inputs and outputs refer to them as `s0`, `s1` ….
     pub slots: Vec<Slot>,
-    /// Lengths that the program takes to be equal: checked before it runs, and after it where it computes one of them.
-    #[serde(default)]
+    /// Pairs of expressions of the slots that the model takes to be equal; a run in which they are not ends with an error.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub equations: Vec<(DimExpr, DimExpr)>,
 }
 

@@ -100,15 +100,16 @@ fn shape(out: &View, q: &View, k: &Cache, v: &Cache) -> Result<Shape, Fault> {
     Ok(Shape { batch: kb, heads: q.dims[1], kv_heads, queries: q.dims[2], keys, depth, value_depth })
 }
 
-/// The keys that query `i` of a sequence sees.
-fn visible(row: &Attend, past: usize, end: usize, sliding: Option<usize>, i: usize) -> Range<usize> {
-    let position = past + i;
-    let causal_end = if row.causal { end.min(position + 1) } else { end };
+/// The keys that the query at a position sees; none before the first key.
+fn visible(row: &Attend, position: i64, end: usize, sliding: Option<usize>) -> Range<usize> {
+    let behind = usize::try_from(position.saturating_add(1)).unwrap_or(0);
+    let causal_end = if row.causal { end.min(behind) } else { end };
     match sliding {
         None => 0..causal_end,
         Some(window) => {
-            let last = if row.causal { causal_end } else { end.min(position + window) };
-            let first = (position + 1).saturating_sub(window);
+            let reach = usize::try_from(position.saturating_add(window as i64)).unwrap_or(0);
+            let last = if row.causal { causal_end } else { end.min(reach) };
+            let first = behind.saturating_sub(window);
             first.min(last)..last
         }
     }
@@ -120,23 +121,23 @@ fn window(c: &Context<'_>, row: &Attend) -> Result<Option<usize>, Fault> {
     window.map_err(|_| Fault::operands("the sliding window is negative"))
 }
 
-/// Tokens before the first query, and valid keys, of sequence `b`.
+/// Tokens before the first query (below zero where that comes before the first key), and valid keys, of sequence `b`.
 fn bounds(
     row: &Attend,
-    past: Option<&[usize]>,
+    past: Option<&[i64]>,
     valid: Option<&[usize]>,
     b: usize,
     queries: usize,
     keys: usize,
-) -> (usize, usize) {
+) -> (i64, usize) {
     let before = match past {
         Some(past) => past[b],
-        None if row.causal => keys.saturating_sub(queries),
+        None if row.causal => keys.saturating_sub(queries) as i64,
         None => 0,
     };
     let end = match (valid, past) {
         (Some(valid), _) => valid[b].min(keys),
-        (None, Some(_)) => keys.min(before.saturating_add(queries)),
+        (None, Some(_)) => keys.min(usize::try_from(before.saturating_add(queries as i64)).unwrap_or(0)),
         (None, None) => keys,
     };
     (before, end)
@@ -150,12 +151,12 @@ pub fn visible_keys(
     queries: usize,
     keys: usize,
 ) -> Result<Vec<Vec<Range<usize>>>, Fault> {
-    let past = super::moves::lengths(c, row.past, batch)?;
+    let past = super::moves::per_sequence(c, row.past, batch)?;
     let valid = super::moves::lengths(c, row.keys, batch)?;
     let sliding = window(c, row)?;
     let of = |b| {
         let (before, end) = bounds(row, past.as_deref(), valid.as_deref(), b, queries, keys);
-        (0..queries).map(|i| visible(row, before, end, sliding, i)).collect()
+        (0..queries).map(|i| visible(row, before.saturating_add(i as i64), end, sliding)).collect()
     };
     Ok((0..batch).map(of).collect())
 }
@@ -184,7 +185,7 @@ pub(super) fn attend(c: &mut Context<'_>, row: &Attend) -> Result<Flow, Fault> {
     if let Some(bias) = &bias {
         bias.check(c.memory)?;
     }
-    let past = super::moves::lengths(c, row.past, shape.batch)?;
+    let past = super::moves::per_sequence(c, row.past, shape.batch)?;
     let valid = super::moves::lengths(c, row.keys, shape.batch)?;
     let sinks = match c.optional_view(row.sinks)? {
         None => None,
@@ -215,7 +216,10 @@ pub(super) fn attend(c: &mut Context<'_>, row: &Attend) -> Result<Flow, Fault> {
             let list: Vec<Query> = (0..rows)
                 .map(|r| {
                     let sink = sinks.as_ref().map(|sinks| sinks[kv_head * group + r / shape.queries]);
-                    Query { visible: visible(row, before, end, sliding, r % shape.queries), sink }
+                    Query {
+                        visible: visible(row, before.saturating_add((r % shape.queries) as i64), end, sliding),
+                        sink,
+                    }
                 })
                 .collect();
             let first = (b * shape.heads + kv_head * group) * shape.queries;

@@ -111,20 +111,28 @@ pub(super) fn scatterrows(c: &mut Context<'_>, row: &ScatterRows) -> Result<Flow
     Ok(Flow::Next)
 }
 
-/// The tokens that a cache holds already, for each sequence; zeros when absent.
+/// One number per sequence; nothing when absent.
+pub(super) fn per_sequence(
+    c: &Context<'_>,
+    register: Option<DescriptorRegister>,
+    batch: usize,
+) -> Result<Option<Vec<i64>>, Fault> {
+    let Some(view) = c.optional_view(register)? else { return Ok(None) };
+    require(view.len() == batch, || format!("{} lengths for {batch} sequences", view.len()))?;
+    let mut numbers = Vec::new();
+    c.memory.load_integers(&view, &mut numbers)?;
+    let number = |n: i128| i64::try_from(n).map_err(|_| Fault::operands(format!("a sequence has the length {n}")));
+    numbers.into_iter().map(number).collect::<Result<Vec<i64>, Fault>>().map(Some)
+}
+
+/// The tokens that a cache holds already, for each sequence; nothing when absent.
 pub(super) fn lengths(
     c: &Context<'_>,
     register: Option<DescriptorRegister>,
     batch: usize,
 ) -> Result<Option<Vec<usize>>, Fault> {
-    let Some(view) = c.optional_view(register)? else { return Ok(None) };
-    require(view.len() == batch, || format!("{} lengths for {batch} sequences", view.len()))?;
-    let mut lengths = Vec::new();
-    c.memory.load_integers(&view, &mut lengths)?;
-    let checked = lengths
-        .into_iter()
-        .map(|n| usize::try_from(n).map_err(|_| Fault::operands(format!("a sequence has the length {n}"))));
-    checked.collect::<Result<Vec<usize>, Fault>>().map(Some)
+    let length = |n: i64| usize::try_from(n).map_err(|_| Fault::operands(format!("a sequence has the length {n}")));
+    per_sequence(c, register, batch)?.map(|numbers| numbers.into_iter().map(length).collect()).transpose()
 }
 
 pub(super) fn append(c: &mut Context<'_>, row: &Append) -> Result<Flow, Fault> {

@@ -119,6 +119,10 @@ impl Memory {
     /// `len` bytes at `start`.
     #[inline]
     pub fn bytes(&self, space: Space, start: u64, len: u64) -> Result<&[u8], Fault> {
+        // Nothing lies anywhere.
+        if len == 0 {
+            return Ok(&[]);
+        }
         let region = match space {
             Space::Sram => &self.sram,
             Space::Dram => self.dram_region(start).ok_or_else(|| outside(space, start, len))?,
@@ -139,6 +143,9 @@ impl Memory {
     /// `len` bytes at `start`, to write.
     #[inline]
     pub fn bytes_mut(&mut self, space: Space, start: u64, len: u64) -> Result<&mut [u8], Fault> {
+        if len == 0 {
+            return Ok(&mut []);
+        }
         let region = match space {
             Space::Sram => &mut self.sram,
             Space::Dram => {

@@ -104,6 +104,11 @@ pub(crate) fn convert(x: &HostTensor, to: Element, saturate: bool) -> HostTensor
     x.convert(to, if saturate { Overflow::Saturate } else { Overflow::Wrap })
 }
 
+pub(super) fn bits(x: &HostTensor, (from, to): (Element, Element), element: Element) -> HostTensor {
+    let number = HostTensor { element: to, ..convert(x, from, false) };
+    convert(&number, element, false)
+}
+
 /// The parameter that serves each element of the data: broadcast, and blocked along one axis.
 fn blocked(parameter: &HostTensor, data: &[usize], axis: usize, block: usize) -> Positions {
     let strides = parameter.strides();

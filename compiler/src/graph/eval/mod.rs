@@ -380,6 +380,7 @@ pub fn evaluate_op(
         Op::Compare { function } => one(elementwise::comparison(*function, at(0), at(1))?),
         Op::Select {} => one(elementwise::select(at(0), at(1), at(2))?),
         Op::Convert { to, saturate } => one(elementwise::convert(at(0), *to, *saturate)),
+        Op::Bits { from, to, element } => one(elementwise::bits(at(0), (*from, *to), *element)),
         Op::Reduce { function, axes } => one(reduce::reduce(*function, at(0), axes)),
         Op::ArgReduce { function, axis, last } => one(reduce::arg_reduce(*function, at(0), *axis, *last)),
         Op::Cumulate { function, axis, exclusive, reverse } => {

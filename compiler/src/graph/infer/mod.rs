@@ -91,6 +91,10 @@ pub fn infer(op: &Op, operands: Vec<TensorType>, symbols: &mut Symbols) -> Resul
             one(TensorType::new(cx.element(1), cx.broadcast_all(0)?))
         }
         Op::Convert { to, saturate: _ } => one(TensorType::new(*to, cx.types[0].dims.clone())),
+        Op::Bits { from, to, element } => {
+            cx.ensure(from.bits() == to.bits(), "the two types differ in width")?;
+            one(TensorType::new(*element, cx.types[0].dims.clone()))
+        }
         Op::Reduce { function, axes } => {
             cx.accepts(function.domain().accepts(cx.element(0)), function.name())?;
             one(layout::reduce(cx, axes)?)

@@ -56,7 +56,7 @@ impl Lowering {
             Some(0),
             Some(i64::try_from(trip).unwrap_or(i64::MAX) - 1),
         );
-        let mut inner = Scope::new(body, passed, &mut |symbol| self.own_symbol(body, symbol).into());
+        let mut inner = self.body_scope(body, passed);
         let inputs = body.inputs();
         for (port, &value) in inputs.iter().zip(&node.operands[..carried]) {
             let from = scope.view(value);

@@ -3,7 +3,7 @@
 use narae_isa::element::ScaleRounding;
 use narae_isa::instructions::{self as isa, Inst};
 use narae_isa::operand::Axis;
-use narae_isa::{Diagnostic, codes};
+use narae_isa::{Diagnostic, Element, codes};
 
 use super::scope::Scope;
 use super::{Lowered, Lowering, d};
@@ -24,6 +24,12 @@ impl Lowering {
             }
             Op::Convert { saturate, .. } => {
                 isa::Convert { out: d(0), a: d(1), rounding: ScaleRounding::Up, saturate: *saturate }.into()
+            }
+            Op::Bits { from, to, element } => {
+                let x = self.converted(scope.view(node.operands[0]), *from)?;
+                let bits = self.converted(View { element: *to, ..x }, *element)?;
+                scope.set_view(node.results[0], bits);
+                return Ok(());
             }
             Op::Iota { axis, .. } => return self.iota(scope, node, *axis),
             Op::Quantize { axis, block, .. } => {
@@ -50,6 +56,17 @@ impl Lowering {
         all.extend(&wide);
         let views = View::simplify_together(&all);
         self.compute(inst, views, vec![])
+    }
+
+    /// A view in another element type: itself, or a conversion to working memory.
+    fn converted(&mut self, view: View, element: Element) -> Result<View, Diagnostic> {
+        if view.element == element {
+            return Ok(view);
+        }
+        let out = self.scratch(element, &view.dims)?;
+        let inst = isa::Convert { out: d(0), a: d(1), rounding: ScaleRounding::Up, saturate: false };
+        self.apply(inst.into(), out.clone(), vec![view])?;
+        Ok(out)
     }
 
     fn iota(&mut self, scope: &mut Scope<'_>, node: &NodeData, axis: usize) -> Lowered {

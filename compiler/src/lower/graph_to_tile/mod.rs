@@ -39,6 +39,14 @@ pub fn lower(graph: &Graph, name: &str) -> Result<Program, Diagnostics> {
     let program = Program { name: name.to_string(), symbols: graph.symbols.clone(), ..Program::default() };
     let mut lowering = Lowering { program, block: Vec::new(), constants: BTreeMap::new(), cause: Cause::default() };
     let mut scope = Scope::new(graph, &[], &mut |symbol| symbol.into());
+    lowering.name_extents(&mut scope);
+    let symbols = &mut lowering.program.symbols;
+    scope.read_claims(&mut |name, known| {
+        let symbol =
+            symbols.add_bounded(name, crate::ir::SymbolDefinition::Undefined, Some(0), known.bounds(symbols).1);
+        symbols.assume(&symbol.into(), known);
+        symbol
+    });
     let mut problems = lowering.entry(&mut scope);
     problems.dedup();
     lowering.program.body = lowering.block;
@@ -126,6 +134,10 @@ impl Lowering {
             let result = node.results.first().map_or(String::new(), |value| value.to_string());
             let graph_op = format!("{result} = {}", node.op.name()).into();
             self.cause = Cause { provenance: node.provenance.clone(), graph_op };
+            for &value in &node.results {
+                let names = scope.names_to_set(value).into_iter();
+                self.block.extend(names.map(|(symbol, value)| Op::Let { symbol, value }));
+            }
             match self.node(scope, node) {
                 Ok(()) => node.results.iter().for_each(|&value| {
                     self.read_symbols(scope, value);
@@ -166,13 +178,18 @@ impl Lowering {
 
     /// A new buffer of these dims; its capacity follows from the bounds of the symbols.
     fn allocate(&mut self, element: Element, dims: &[Dim], home: Home, name: &str) -> Result<View, Diagnostic> {
-        let mut capacity = element.bytes() as u64;
-        for dim in dims {
-            let bound = self.upper_bound(dim, name)?;
-            capacity = capacity.checked_mul(bound).filter(|&bytes| bytes < 1 << 50).ok_or_else(|| {
-                Diagnostic::new(&codes::E0402, format!("`{name}` may need more than {} TiB", 1 << 10))
-                    .help("lower the maxima of the dynamic dims with --dim or --max-…")
-            })?;
+        // Every dim has a bound of its own: it is a length of loops and moves.
+        let extents = dims.iter().map(|dim| self.upper_bound(dim, name)).collect::<Result<Vec<u64>, _>>()?;
+        let count = extents.iter().try_fold(1u64, |count, &extent| count.checked_mul(extent));
+        let assumed = self.program.symbols.greatest_product(dims).and_then(|count| u64::try_from(count).ok());
+        let count = [count, assumed].into_iter().flatten().min();
+        let bytes = count.and_then(|count| count.checked_mul(element.bytes() as u64));
+        let capacity = bytes.filter(|&bytes| bytes < 1 << 50).ok_or_else(|| {
+            Diagnostic::new(&codes::E0402, format!("`{name}` may need more than {} TiB", 1 << 10))
+                .help("lower the maxima of the dynamic dims with --max or --max-…")
+        })?;
+        if Dim::product(dims.iter().skip(1)).is_invalid() {
+            return Err(Diagnostic::new(&codes::E0403, format!("the dims of `{name}` are too complicated")));
         }
         let data = BufferData { home, capacity, element, dims: dims.to_vec(), name: name.to_string() };
         let buffer = self.program.buffers.push(data);
@@ -314,6 +331,7 @@ impl Lowering {
             | GraphOp::Compare { .. }
             | GraphOp::Select {}
             | GraphOp::Convert { .. }
+            | GraphOp::Bits { .. }
             | GraphOp::Quantize { .. }
             | GraphOp::Dequantize { .. } => self.elementwise(scope, node),
             GraphOp::Reduce { .. }
@@ -338,6 +356,25 @@ impl Lowering {
             GraphOp::Conv { .. } | GraphOp::Pool { .. } | GraphOp::Window { .. } => self.windows(scope, node),
             GraphOp::Loop { .. } | GraphOp::While { .. } | GraphOp::If { .. } => self.control(scope, node),
         }
+    }
+
+    /// The scope of a body: its symbols become symbols of the program.
+    fn body_scope<'g>(&mut self, body: &'g Graph, passed: &[Dim]) -> Scope<'g> {
+        let mut scope = Scope::new(body, passed, &mut |symbol| self.own_symbol(body, symbol).into());
+        self.name_extents(&mut scope);
+        scope
+    }
+
+    /// Long extents become symbols that the program sets where they come to be.
+    fn name_extents(&mut self, scope: &mut Scope<'_>) {
+        let symbols = &mut self.program.symbols;
+        scope.name_extents(&mut |dim| {
+            let (lower, upper) = dim.bounds(symbols);
+            let symbol = symbols.add_bounded("length", crate::ir::SymbolDefinition::Undefined, lower, upper);
+            symbols.bound(symbol, Some(0), None);
+            symbols.assume(&symbol.into(), dim);
+            symbol
+        });
     }
 
     /// A program symbol for a symbol of a body that is read at run time.

@@ -3,6 +3,8 @@
 //! In: a graph whose symbols are its own. Out: dims in the program's symbols, views of values. Always holds: a value has
 //! a view before any node that uses it is lowered.
 
+use std::collections::BTreeMap;
+
 use cranelift_entity::{EntityRef, SecondaryMap};
 
 use crate::graph::ops::PadMode;
@@ -22,7 +24,12 @@ pub(super) struct Scope<'g> {
     readers: Vec<Vec<(Symbol, u64)>>,
     /// How often each value is used, by its index.
     uses: Vec<u32>,
+    /// Program symbols that stand for long expressions, and whether they have been set yet.
+    names: BTreeMap<Dim, (Symbol, bool)>,
 }
+
+/// Longer expressions get a symbol: products of them would be too long to work with.
+const LONG: u32 = 8;
 
 impl<'g> Scope<'g> {
     /// An empty scope; `passed` are the program's dims for the symbols that the enclosing op passes in, and `own`
@@ -36,6 +43,7 @@ impl<'g> Scope<'g> {
             symbols: SecondaryMap::new(),
             readers: vec![Vec::new(); count],
             uses: graph.use_counts(),
+            names: BTreeMap::new(),
         };
         for (symbol, row) in graph.symbols.iter() {
             if row.replacement.is_some() {
@@ -54,9 +62,55 @@ impl<'g> Scope<'g> {
         scope
     }
 
+    /// Reads the lengths that the model computes although inference knows what they are, so that this can be checked; `name` makes a
+    /// symbol for one of which that is known.
+    pub fn read_claims(&mut self, name: &mut dyn FnMut(&str, &Dim) -> Symbol) {
+        for (symbol, row) in self.graph.symbols.iter() {
+            if let (SymbolDefinition::Data { value, index }, Some(known)) = (row.definition, &row.replacement) {
+                self.symbols[symbol] = Some(name(&row.name, &self.spelled(known)).into());
+                self.readers[value.index()].push((symbol, index));
+            }
+        }
+    }
+
+    /// Gives names to the long extents of values that the graph computes; `name` makes a symbol for one.
+    pub fn name_extents(&mut self, name: &mut dyn FnMut(&Dim) -> Symbol) {
+        // Who runs the program finds the symbols of inputs by their extents.
+        let inputs: Vec<Dim> = self.graph.inputs().iter().flat_map(|port| self.value_dims(port.value)).collect();
+        for (_, value) in self.graph.values() {
+            for dim in &value.ty.dims {
+                let dim = self.spelled(dim);
+                if dim.size() > LONG && !self.names.contains_key(&dim) && !inputs.contains(&dim) {
+                    let symbol = name(&dim);
+                    self.names.insert(dim, (symbol, false));
+                }
+            }
+        }
+    }
+
+    /// The names among the extents of a value that are not set yet, with what they stand for. They count as set from here on.
+    pub fn names_to_set(&mut self, value: Value) -> Vec<(Symbol, Dim)> {
+        let mut found = Vec::new();
+        for dim in self.graph.dims(value) {
+            let dim = self.spelled(dim);
+            if let Some((symbol, set)) = self.names.get_mut(&dim)
+                && !std::mem::replace(set, true)
+            {
+                found.push((*symbol, dim));
+            }
+        }
+        found
+    }
+
+    /// A dim of this graph in the program's symbols, in full.
+    fn spelled(&self, dim: &Dim) -> Dim {
+        self.graph.symbols.resolve(dim).substitute(&|symbol| self.symbols[symbol].clone())
+    }
+
     /// A dim of this graph in the program's symbols.
     pub fn dim(&self, dim: &Dim) -> Dim {
-        self.graph.symbols.resolve(dim).substitute(&|symbol| self.symbols[symbol].clone())
+        let dim = self.spelled(dim);
+        self.names.get(&dim).map_or(dim, |(symbol, _)| (*symbol).into())
     }
 
     /// Dims of this graph in the program's symbols.

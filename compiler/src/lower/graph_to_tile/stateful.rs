@@ -36,7 +36,7 @@ impl Lowering {
         let operands: Vec<View> = node.operands[1..].iter().map(|&value| scope.view(value)).collect();
         let mut lowered = Vec::new();
         for body in bodies {
-            let mut inner = Scope::new(body, passed, &mut |symbol| self.own_symbol(body, symbol).into());
+            let mut inner = self.body_scope(body, passed);
             for (port, view) in body.inputs().iter().zip(&operands) {
                 inner.set_view(port.value, view.clone());
                 self.input_extents(&inner, port.value, &view.dims);
@@ -77,7 +77,7 @@ impl Lowering {
         // A loop that nothing limits but its condition has no last iteration; only what it stacks needs one.
         let last = frame.trip.bounds(&self.program.symbols).1.map(|most| most.saturating_sub(1));
         let index = self.program.symbols.add_bounded("iteration", SymbolDefinition::Undefined, Some(0), last);
-        let mut inner = Scope::new(body, &frame.passed, &mut |symbol| self.own_symbol(body, symbol).into());
+        let mut inner = self.body_scope(body, &frame.passed);
         let counter = self.scratch(Element::I64, &[])?;
         inner.set_view(body.inputs()[0].value, counter.clone());
         let mut homes = Vec::new();
@@ -103,10 +103,9 @@ impl Lowering {
         };
         let mut stacks = Vec::new();
         for &value in &node.results[frame.carried..] {
-            for (axis, symbol) in self.extents(scope, value) {
-                if axis == 0 {
-                    self.block.push(Op::Let { symbol, value: Dim::ZERO });
-                }
+            // Where nothing is stacked, extents that nobody knows are zero.
+            for (_, symbol) in self.extents(scope, value) {
+                self.block.push(Op::Let { symbol, value: Dim::ZERO });
             }
             let dims = scope.value_dims(value);
             let mut room = dims.clone();
@@ -175,11 +174,13 @@ impl Lowering {
         let carried = first + frame.carried;
         let index = Dim::from(index);
         for ((stack, from), &value) in stacks.iter().zip(&outputs[carried..]).zip(&node.results[frame.carried..]) {
-            self.copy(stack.select(0, &index), from.clone());
             for (axis, symbol) in self.extents(scope, value) {
                 let value = if axis == 0 { &index + &Dim::ONE } else { from.dims[axis - 1].clone() };
                 self.block.push(Op::Let { symbol, value });
             }
+            // The extents that were just set are those of this iteration's tensor.
+            let dims: Vec<Dim> = stack.dims.iter().take(1).chain(&from.dims).cloned().collect();
+            self.copy(View::dense_like(stack, &dims).select(0, &index), from.clone());
         }
         // New values first to working memory: one may be the old value of another.
         let mut news = Vec::new();

@@ -73,6 +73,9 @@ pub fn copy_instruction(program: &Program, to: &View, from: &View, cause: &Cause
 /// SRAM addresses are told apart from LPDDR addresses in hazard ranges by this bit.
 const SRAM_RANGE: u64 = 1 << 60;
 
+/// The label of the end of the program.
+const STOP: u32 = 0;
+
 /// Emits one program. `rows` is shared by all entries of an image.
 pub fn emit(program: &Program, addresses: &Addresses, rows: &mut Rows) -> Result<Code, Diagnostic> {
     let mut emitter = Emitter {
@@ -81,13 +84,14 @@ pub fn emit(program: &Program, addresses: &Addresses, rows: &mut Rows) -> Result
         rows: std::mem::take(rows),
         state: State { scalars: File::new(ScalarRegister::COUNT), descriptors: File::new(DescriptorRegister::COUNT) },
         lines: Vec::new(),
-        labels: 0,
+        labels: STOP + 1,
         origin: 0,
         origin_table: vec![Origin { cause: Cause::default(), tile_op: 0 }],
         tile_op: 0,
     };
     emitter.inst(isa::Mark { kind: MarkKind::Token, value: 0, ri: None }, vec![]);
     let done = emitter.block(&program.body);
+    emitter.push(Line::Label(STOP));
     emitter.push(Line::Barrier);
     emitter.inst(isa::Halt {}, vec![]);
     *rows = emitter.rows;

@@ -4,10 +4,11 @@
 //! something else. Symbols are loaded from their slots in LPDDR.
 
 use narae_isa::instructions as isa;
-use narae_isa::operand::{ScalarFunction, ScalarRegister};
+use narae_isa::operand::{Condition, ScalarFunction, ScalarRegister, Target};
 use narae_isa::{Diagnostic, DimExpr};
 
-use super::{Emitted, Emitter, limit};
+use super::{Emitted, Emitter, STOP, limit};
+use crate::ir::interval::Interval;
 use crate::ir::{Dim, Symbol};
 use crate::passes::hazards::Touch;
 use crate::tile::View;
@@ -120,7 +121,8 @@ impl Emitter<'_> {
         Touch { start, end: start + 8, write }
     }
 
-    /// Sets a symbol from memory: what depended on its old value is forgotten.
+    /// Sets a symbol from memory: what depended on its old value is forgotten. A program that reads a length beyond its bounds stops before
+    /// it uses it; the host finds the length in its slot.
     pub(super) fn read(&mut self, symbol: Symbol, from: &View) -> Emitted {
         self.forget(symbol);
         let mut touches = Vec::new();
@@ -136,8 +138,18 @@ impl Emitter<'_> {
         let slot = self.slot(symbol);
         let to = self.slots()?;
         self.inst(isa::StoreScalar { to, ri: None, index: slot, rs: rd }, vec![self.slot_touch(slot, true)]);
+        self.stop_beyond(rd, self.program.symbols.interval(symbol));
         self.state.scalars.unlock(rd.index());
         Ok(())
+    }
+
+    fn stop_beyond(&mut self, ra: ScalarRegister, (low, high): Interval) {
+        for (condition, limit) in [(Condition::Lt, low), (Condition::Gt, high)] {
+            // What the instruction cannot hold is beyond any memory.
+            if let Some(value) = limit.and_then(|limit| i32::try_from(limit).ok()) {
+                self.inst(isa::BranchImmediate { condition, ra, value, target: Target(STOP) }, vec![]);
+            }
+        }
     }
 
     /// Sets a symbol to a number; the old value may be part of the new one.
@@ -146,6 +158,12 @@ impl Emitter<'_> {
         let slot = self.slot(symbol);
         let to = self.slots()?;
         self.inst(isa::StoreScalar { to, ri: None, index: slot, rs }, vec![self.slot_touch(slot, true)]);
+        let (low, high) = self.program.symbols.interval(symbol);
+        let (least, most) = value.bounds(&self.program.symbols);
+        // What the old bounds promise of the new value needs no check.
+        let low = low.filter(|&low| least.is_none_or(|least| least < low));
+        let high = high.filter(|&high| most.is_none_or(|most| most > high));
+        self.stop_beyond(rs, (low, high));
         self.forget(symbol);
         self.state.scalars.unlock(rs.index());
         Ok(())

@@ -38,6 +38,7 @@ pub(super) const ROWS: &[Row] = &[
     microsoft("BiasSplitGelu", "float", bias_split_gelu),
     microsoft("QuickGelu", "float", quick_gelu),
     onnx("Swish", 24, NEWEST, "float", swish),
+    onnx("SwiGLU", 28, NEWEST, "float", swiglu),
     onnx("LeakyRelu", 6, NEWEST, "float", leaky_relu),
     onnx("PRelu", 7, NEWEST, "float, integer", |c| {
         let (x, slope) = c.pair()?;
@@ -109,6 +110,13 @@ fn swish(c: &mut Call) -> Built<Vec<Value>> {
     let x = c.single()?;
     let alpha = c.attributes.float_or("alpha", 1.0)?;
     gated(c, x, alpha.into())
+}
+
+fn swiglu(c: &mut Call) -> Built<Vec<Value>> {
+    let (gate, x) = c.pair()?;
+    let alpha = c.attributes.float_or("alpha", 1.0)?;
+    let gate = gated(c, gate, alpha.into())?[0];
+    Ok(vec![c.mul(gate, x)?])
 }
 
 fn leaky_relu(c: &mut Call) -> Built<Vec<Value>> {

@@ -1,6 +1,6 @@
 //! Operators that work on each element: arithmetic, comparison, logic, choice, conversion.
 
-use narae_isa::{BinaryFunction, CompareFunction, Diagnostic, Element, UnaryFunction, codes};
+use narae_isa::{BinaryFunction, CompareFunction, Element, UnaryFunction};
 
 use super::source::element_attribute;
 use crate::graph::Op;
@@ -209,12 +209,25 @@ fn bit_cast(c: &mut Call) -> Built<Vec<Value>> {
     let x = c.single()?;
     let to = element_attribute(c.attributes.required_int("to")?)?;
     let from = c.element(x);
-    // Whole numbers of one width wrap into each other bit by bit; a bool is one byte.
+    // A bool is one byte in memory.
+    let width = |element: Element| if element == Element::Bool { 8 } else { element.bits() };
+    if width(from) != width(to) || to == Element::Bool {
+        return Err(mismatch(format!("the bits of {from} cannot be read as {to}")));
+    }
+    // Whole numbers of one width wrap into each other bit by bit.
     let whole = |element: Element| element.is_integer() || element == Element::Bool;
-    if from == to || (whole(from) && to.is_integer() && from.bits() == to.bits()) {
+    if whole(from) && whole(to) {
         return Ok(vec![c.convert(x, to)?]);
     }
-    Err(Diagnostic::new(&codes::E0202, format!("the bits of {from} read as {to}")))
+    // The bits of small integers in a byte of memory are those of the number without a sign.
+    let plain = |element: Element| match element {
+        Element::Bool => Element::U8,
+        Element::I4 => Element::U4,
+        other => other,
+    };
+    let x = c.convert(x, plain(from))?;
+    let y = c.op(Op::Bits { from: plain(from), to: plain(to), element: plain(to) }, &[x])?;
+    Ok(vec![c.convert(y, to)?])
 }
 
 fn clip(c: &mut Call) -> Built<Vec<Value>> {

@@ -16,9 +16,12 @@ mod convolution;
 mod einsum;
 mod elementwise;
 mod indexing;
+mod loops;
 mod matrix;
 mod normalization;
+mod pad;
 mod quantization;
+mod recurrent;
 mod reduce;
 mod resize;
 mod run_time_axes;
@@ -40,6 +43,7 @@ const FAMILIES: &[&[Row]] = &[
     elementwise::ROWS,
     activation::ROWS,
     shape::ROWS,
+    pad::ROWS,
     indexing::ROWS,
     reduce::ROWS,
     matrix::ROWS,
@@ -50,6 +54,8 @@ const FAMILIES: &[&[Row]] = &[
     resize::ROWS,
     control::ROWS,
     sequence::ROWS,
+    loops::ROWS,
+    recurrent::ROWS,
     contrib_norm::ROWS,
     contrib_linear::ROWS,
     contrib_attention::ROWS,

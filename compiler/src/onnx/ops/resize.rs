@@ -271,7 +271,7 @@ fn resize_axis(c: &mut Call, x: Value, options: &Options, axis: &Axis) -> Built<
         let index = c.binary(BinaryFunction::Min, index, last)?;
         return Ok((c.gather(x, index, axis.axis)?, outside));
     }
-    let (neighbours, weights) = neighbours(c, at, options, axis)?;
+    let (neighbours, weights) = neighbours(c, at, &input, options, axis)?;
     let weights = if options.exclude { inside_only(c, neighbours, weights, last)? } else { weights };
     let index = c.binary(BinaryFunction::Max, neighbours, zero)?;
     let index = c.binary(BinaryFunction::Min, index, last)?;
@@ -366,7 +366,7 @@ fn nearest(c: &mut Call, at: Value, rounding: &str) -> Built {
 }
 
 /// The neighbours of each position and their weights, `[extent, taps]`: `i64` and f64.
-fn neighbours(c: &mut Call, at: Value, options: &Options, axis: &Axis) -> Built<(Value, Value)> {
+fn neighbours(c: &mut Call, at: Value, input: &Dim, options: &Options, axis: &Axis) -> Built<(Value, Value)> {
     let support = if options.mode == Mode::Cubic { 2.0 } else { 1.0 };
     let shrink = c.with_number(BinaryFunction::Min, axis.scale, 1.0)?;
     let plain = !options.antialias || axis.known_scale.is_some_and(|scale| scale >= 1.0);
@@ -380,7 +380,11 @@ fn neighbours(c: &mut Call, at: Value, options: &Options, axis: &Axis) -> Built<
         let first = c.with_number(BinaryFunction::Add, first, 1.0)?;
         let twice = c.with_number(BinaryFunction::Mul, first, -2.0)?;
         let count = c.with_number(BinaryFunction::Add, twice, 2.0)?;
-        (first, length(c, count)?)
+        let count = c.convert(count, Element::I64)?;
+        // A result that has elements at all is not smaller than the operand by more than the operand's extent.
+        let most = c.dim_scalar(input * &Dim::from(2 * support as i64))?;
+        let count = c.binary(BinaryFunction::Min, count, most)?;
+        (first, c.scalar_operand(count, "taps", Some(0))?)
     };
     // The neighbour on the left is strictly left, so that the rest is in (0, 1].
     let base = c.unary(UnaryFunction::Ceil, at)?;

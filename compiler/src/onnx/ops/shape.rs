@@ -1,12 +1,9 @@
 //! Operators that move elements without changing them.
 
-use narae_isa::{
-    BinaryFunction, CompareFunction, Diagnostic, Element, HostTensor, ReduceFunction, ScatterFunction, codes,
-};
+use narae_isa::{BinaryFunction, CompareFunction, Diagnostic, Element, HostTensor, ReduceFunction, codes};
 
 use super::slice::slice;
 use crate::graph::Op;
-use crate::graph::ops::PadMode;
 use crate::ir::{Dim, Value};
 use crate::onnx::builder::{Built, mismatch, unsupported};
 use crate::onnx::call::{Call, NEWEST, Row, microsoft, onnx};
@@ -21,15 +18,16 @@ pub(super) const ROWS: &[Row] = &[
     onnx("Concat", 4, NEWEST, "any", concat),
     onnx("Split", 2, NEWEST, "any", split),
     onnx("Slice", 1, NEWEST, "any", slice),
-    onnx("Pad", 2, NEWEST, "any", pad),
     onnx("Tile", 6, NEWEST, "any", tile),
     onnx("Trilu", 14, NEWEST, "any", trilu),
     microsoft("Trilu", "any", trilu),
     onnx("DepthToSpace", 1, NEWEST, "any", depth_to_space),
     onnx("SpaceToDepth", 1, NEWEST, "any", space_to_depth),
-    onnx("CenterCropPad", 18, NEWEST, "any", center_crop_pad),
     onnx("ReverseSequence", 10, NEWEST, "any", reverse_sequence),
 ];
+
+/// The axes that an instruction can walk.
+const MAXIMUM_RANK: usize = 8;
 
 /// The product of dims.
 pub(super) fn product<'a>(dims: impl IntoIterator<Item = &'a Dim>) -> Dim {
@@ -147,10 +145,7 @@ fn expand(c: &mut Call) -> Built<Vec<Value>> {
     let source = c.dims(x);
     let wanted = match c.known(target) {
         Some(wanted) => wanted,
-        None => {
-            let dims = expand_at_run_time(c, &source, target)?;
-            return Ok(vec![c.broadcast(x, dims)?]);
-        }
+        None => return Ok(vec![expand_at_run_time(c, x, target)?]),
     };
     let rank = source.len().max(wanted.len());
     let extent =
@@ -172,22 +167,35 @@ fn expand(c: &mut Call) -> Built<Vec<Value>> {
     Ok(vec![c.broadcast(x, dims)?])
 }
 
-fn expand_at_run_time(c: &mut Call, source: &[Dim], target: Value) -> Built<Vec<Dim>> {
+/// The target is only seen when the program runs. So is whether an axis whose extent is a symbol is repeated: it is gathered.
+fn expand_at_run_time(c: &mut Call, x: Value, target: Value) -> Built {
+    let source = c.dims(x);
     let count = c.dims(target).first().and_then(Dim::as_size);
     let count = count.ok_or_else(|| unsupported("the rank of the result is not known"))?;
     let rank = count.max(source.len());
-    let mut own = vec![Dim::ONE; rank - source.len()];
-    own.extend_from_slice(source);
-    let own = c.dims_tensor(own, vec![rank])?;
+    let new = rank - source.len();
+    let mut own = vec![Dim::ONE; new];
+    own.extend_from_slice(&source);
+    let extents = c.dims_tensor(own.clone(), vec![rank])?;
     let mut wanted = c.convert(target, Element::I64)?;
     if rank > count {
         let ones = c.tensor(HostTensor::from_i64(&[rank - count], &vec![1; rank - count]))?;
         wanted = c.concat(&[ones, wanted], 0)?;
     }
     let one = c.integer(Element::I64, 1)?;
-    let stretched = c.compare(CompareFunction::Eq, own, one)?;
-    let found = c.select(stretched, wanted, own)?;
-    c.shape_operand(found, "shape", Some(0))
+    let stretched = c.compare(CompareFunction::Eq, extents, one)?;
+    let found = c.select(stretched, wanted, extents)?;
+    let dims = c.shape_operand(found, "shape", Some(0))?;
+    let mut y = x;
+    for (axis, extent) in source.iter().enumerate().filter(|(_, extent)| extent.as_const().is_none()) {
+        let last = c.dim_scalar(extent - &Dim::ONE)?;
+        let positions = c.iota(Element::I64, vec![dims[new + axis].clone()], 0)?;
+        let positions = c.binary(BinaryFunction::Min, positions, last)?;
+        y = c.gather(y, positions, axis)?;
+    }
+    let known = |(own, dim): (&Dim, Dim)| own.as_size().filter(|&own| own != 1).map_or(dim, Dim::from);
+    let dims = own.iter().zip(dims).map(known).collect();
+    c.broadcast(y, dims)
 }
 
 fn concat(c: &mut Call) -> Built<Vec<Value>> {
@@ -206,6 +214,7 @@ fn split(c: &mut Call) -> Built<Vec<Value>> {
     let outputs = c.outputs.len();
     let attribute = c.attributes.ints("split")?;
     let parts = c.attributes.int_or("num_outputs", outputs as i64)?;
+    let read = attribute.is_none() && c.optional(1).is_some_and(|operand| c.known(operand).is_none());
     let extents: Vec<Dim> = match (attribute, c.optional(1)) {
         (Some(list), _) => list.iter().copied().map(Dim::from).collect(),
         (None, Some(operand)) => c.shape_operand(operand, "split", Some(0))?,
@@ -216,7 +225,12 @@ fn split(c: &mut Call) -> Built<Vec<Value>> {
     }
     let total = extents.iter().fold(Dim::ZERO, |sum, extent| &sum + extent);
     let whole = c.dim(x, axis);
-    c.must_equal(&total, &whole, "the sum of the parts")?;
+    if read {
+        // Not solved for a part: a length that is read is simpler than what is left of the others.
+        c.graph.symbols.assume(&total, &whole);
+    } else {
+        c.must_equal(&total, &whole, "the sum of the parts")?;
+    }
     c.split(x, axis, &extents)
 }
 
@@ -234,98 +248,6 @@ fn even_split(whole: &Dim, parts: i64, outputs: usize, ragged: bool) -> Built<Ve
     Ok(extents)
 }
 
-fn pad(c: &mut Call) -> Built<Vec<Value>> {
-    c.at_most(4)?;
-    let x = c.input(0)?;
-    let rank = c.rank(x);
-    let mode = match c.attributes.text_or("mode", "constant")? {
-        "constant" => PadMode::Constant,
-        "edge" => PadMode::Edge,
-        "reflect" => PadMode::Reflect,
-        "wrap" => PadMode::Wrap,
-        other => return Err(unsupported(format!("mode `{other}`"))),
-    };
-    if let Some(axes) = c.optional(3).filter(|&axes| c.known_ints(axes).is_none()) {
-        return Ok(vec![pad_axes_at_run_time(c, x, axes, mode)?]);
-    }
-    let axes = match c.known_list(3, "axes")? {
-        Some(axes) => axes.iter().map(|&axis| c.axis(axis, rank)).collect::<Built<Vec<usize>>>()?,
-        None => (0..rank).collect(),
-    };
-    let (pads, value) = if c.opset < 11 {
-        let pads = c.attributes.ints("pads")?.ok_or_else(|| mismatch("pads are missing"))?;
-        let value = c.attributes.float_or("value", 0.0)?;
-        let element = c.element(x);
-        (pads.iter().copied().map(Dim::from).collect(), Some(c.scalar(element, value.into())?))
-    } else {
-        let operand = c.input(1)?;
-        let pads = match c.known(operand) {
-            Some(pads) => pads,
-            None => c.shape_operand(operand, "pads", None)?,
-        };
-        (pads, c.optional(2))
-    };
-    if pads.len() != 2 * axes.len() {
-        return Err(mismatch(format!("{} pads for {} axes", pads.len(), axes.len())));
-    }
-    let value = match value.filter(|_| mode == PadMode::Constant) {
-        Some(value) => Some(c.reshape(value, vec![])?),
-        None => None,
-    };
-    let (mut before, mut after) = (vec![Dim::ZERO; rank], vec![Dim::ZERO; rank]);
-    for (index, &axis) in axes.iter().enumerate() {
-        before[axis] = pads[index].clone();
-        after[axis] = pads[axes.len() + index].clone();
-    }
-    Ok(vec![pad_or_crop(c, x, value, &before, &after, mode)?])
-}
-
-/// The axes are only seen when the program runs: the numbers are put where they belong.
-fn pad_axes_at_run_time(c: &mut Call, x: Value, axes: Value, mode: PadMode) -> Built {
-    let rank = c.rank(x);
-    let (pads, count) = (c.input(1)?, c.dim(axes, 0));
-    let zero = c.integer(Element::I64, 0)?;
-    let axes = c.convert(axes, Element::I64)?;
-    let mut lists = Vec::new();
-    for part in c.split(pads, 0, &[count.clone(), count])? {
-        let all = c.broadcast(zero, vec![Dim::from(rank)])?;
-        let function = ScatterFunction::Replace;
-        let all = c.op(Op::ScatterElements { axis: 0, function }, &[all, axes, part])?;
-        lists.push(c.shape_operand(all, "pads", None)?);
-    }
-    let value = match c.optional(2).filter(|_| mode == PadMode::Constant) {
-        Some(value) => Some(c.reshape(value, vec![])?),
-        None => None,
-    };
-    pad_or_crop(c, x, value, &lists[0], &lists[1], mode)
-}
-
-/// Padding where the numbers are positive, cropping where they are negative.
-pub(super) fn pad_or_crop(
-    c: &mut Call,
-    x: Value,
-    value: Option<Value>,
-    before: &[Dim],
-    after: &[Dim],
-    mode: PadMode,
-) -> Built {
-    let positive = |c: &Call, dims: &[Dim]| -> Vec<Dim> {
-        dims.iter().map(|dim| c.graph.symbols.maximum(dim, &Dim::ZERO)).collect()
-    };
-    let negated = |dims: &[Dim]| -> Vec<Dim> { dims.iter().map(|dim| &Dim::ZERO - dim).collect() };
-    let (front, back) = (positive(c, before), positive(c, after));
-    let (cut_front, cut_back) = (positive(c, &negated(before)), positive(c, &negated(after)));
-    let mut y = x;
-    if cut_front.iter().chain(&cut_back).any(|dim| !dim.is(0)) {
-        let dims =
-            c.dims(x).iter().enumerate().map(|(axis, dim)| &(dim - &cut_front[axis]) - &cut_back[axis]).collect();
-        let steps = vec![1; before.len()];
-        y = c.op(Op::Slice { starts: cut_front, steps, dims }, &[y])?;
-    }
-    let dims = c.dims(y).iter().enumerate().map(|(axis, dim)| &(dim + &front[axis]) + &back[axis]).collect();
-    c.pad(y, value, front, dims, mode)
-}
-
 fn tile(c: &mut Call) -> Built<Vec<Value>> {
     let (x, repeats) = c.pair()?;
     let repeats = c.shape_operand(repeats, "repeats", Some(0))?;
@@ -339,6 +261,10 @@ fn tile(c: &mut Call) -> Built<Vec<Value>> {
 /// The tensor several times along each axis.
 pub(super) fn repeat(c: &mut Call, x: Value, repeats: &[Dim]) -> Built {
     let dims = c.dims(x);
+    let repeated = repeats.iter().filter(|repeat| !repeat.is(1)).count();
+    if dims.len() + repeated > MAXIMUM_RANK {
+        return repeat_one_by_one(c, x, repeats);
+    }
     let (mut spread, mut wide, mut merged) = (Vec::new(), Vec::new(), Vec::new());
     for (dim, repeat) in dims.iter().zip(repeats) {
         // An axis that is not repeated needs no axis of its own: the rank stays small.
@@ -353,6 +279,20 @@ pub(super) fn repeat(c: &mut Call, x: Value, repeats: &[Dim]) -> Built {
     let y = c.reshape(x, spread)?;
     let y = c.broadcast(y, wide)?;
     c.reshape(y, merged)
+}
+
+/// The same axis after axis, with the axes before and behind it taken as one each.
+fn repeat_one_by_one(c: &mut Call, x: Value, repeats: &[Dim]) -> Built {
+    let mut y = x;
+    for (axis, repeat) in repeats.iter().enumerate().filter(|(_, repeat)| !repeat.is(1)) {
+        let mut dims = c.dims(y);
+        let (before, behind) = (product(&dims[..axis]), product(&dims[axis + 1..]));
+        let z = c.reshape(y, vec![before.clone(), Dim::ONE, dims[axis].clone(), behind.clone()])?;
+        let z = c.broadcast(z, vec![before, repeat.clone(), dims[axis].clone(), behind])?;
+        dims[axis] = &dims[axis] * repeat;
+        y = c.reshape(z, dims)?;
+    }
+    Ok(y)
 }
 
 fn trilu(c: &mut Call) -> Built<Vec<Value>> {
@@ -420,30 +360,6 @@ fn space_to_depth(c: &mut Call) -> Built<Vec<Value>> {
 
 fn image(c: &Call, x: Value) -> Built<[Dim; 4]> {
     <[Dim; 4]>::try_from(c.dims(x)).map_err(|dims| mismatch(format!("rank {} instead of 4", dims.len())))
-}
-
-fn center_crop_pad(c: &mut Call) -> Built<Vec<Value>> {
-    let (x, target) = c.pair()?;
-    let rank = c.rank(x);
-    let axes = match c.attributes.ints("axes")? {
-        Some(axes) => axes.iter().map(|&axis| c.axis(axis, rank)).collect::<Built<Vec<usize>>>()?,
-        None => (0..rank).collect(),
-    };
-    let wanted = c.shape_operand(target, "shape", Some(0))?;
-    if wanted.len() != axes.len() {
-        return Err(mismatch(format!("{} sizes for {} axes", wanted.len(), axes.len())));
-    }
-    let (mut before, mut after) = (vec![Dim::ZERO; rank], vec![Dim::ZERO; rank]);
-    for (&axis, wanted) in axes.iter().zip(&wanted) {
-        let missing = wanted - &c.dim(x, axis);
-        // Padding and cropping both leave the smaller half in front.
-        let half = |dim: &Dim| dim.floor_div(&Dim::from(2i64));
-        let grown = half(&c.graph.symbols.maximum(&missing, &Dim::ZERO));
-        let cut = half(&c.graph.symbols.maximum(&(&Dim::ZERO - &missing), &Dim::ZERO));
-        before[axis] = &grown - &cut;
-        after[axis] = &missing - &before[axis];
-    }
-    Ok(vec![pad_or_crop(c, x, None, &before, &after, PadMode::Constant)?])
 }
 
 fn reverse_sequence(c: &mut Call) -> Built<Vec<Value>> {

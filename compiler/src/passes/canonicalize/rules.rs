@@ -40,6 +40,7 @@ pub(super) fn simplify(b: &mut Builder, op: &Op, operands: &[Value], provenance:
         Op::Constant { .. }
         | Op::Dims { .. }
         | Op::Iota { .. }
+        | Op::Bits { .. }
         | Op::ArgReduce { .. }
         | Op::Cumulate { .. }
         | Op::Softmax { .. }

@@ -29,7 +29,7 @@ fn round_trip(program: &Program, sources: &Sources) {
 /// A random graph as a program, before and after placement; `None` if it needs a limit that nobody gave.
 fn lowered(seed: u64) -> Option<(Program, Program)> {
     let (mut graph, _) = random_graph(seed, 30);
-    bounds::bind(&mut graph, &Maxima { fallback: Some(8), ..Maxima::default() }).ok()?;
+    bounds::bind(&mut graph, &Maxima { rest: bounds::Rest::AtMost(8), ..Maxima::default() }).ok()?;
     let program = graph_to_tile::lower(&graph, "main").ok()?;
     let placed = place::place(&program, 1 << 20).ok()?;
     Some((program, placed))

@@ -336,10 +336,23 @@ impl<'a> Verifier<'a> {
         Corners { symbols: &self.program.symbols, loops: &self.loops }
     }
 
-    fn inside(&mut self, op: &Op, view: &View) {
-        // A start counted from the end of a length that other lengths only equal when the model runs: no bound can tell.
+    /// Whether only the run can tell if a view is inside: a start counted from the end of a length that other lengths only equal when the
+    /// model runs, a start that the run decides, or several extents that it decides (a part and the rest are together the whole).
+    fn depends_on_the_run(&self, view: &View) -> bool {
+        let decided = |symbol: &Symbol| {
+            let row = self.program.symbols.data(*symbol);
+            let counts = self.loops.iter().any(|(index, _)| index == symbol);
+            !counts && !matches!(row.definition, SymbolDefinition::Input { .. })
+        };
         let (least, _) = view.offset.bounds(&self.program.symbols);
-        if view.offset.symbols().len() > 1 && least.is_none_or(|least| least < 0) {
+        let start = view.offset.symbols();
+        let from_end = start.len() > 1 && least.is_none_or(|least| least < 0);
+        let extents: BTreeSet<Symbol> = view.dims.iter().flat_map(|dim| dim.symbols()).filter(decided).collect();
+        from_end || start.iter().any(decided) || extents.len() > 1
+    }
+
+    fn inside(&mut self, op: &Op, view: &View) {
+        if self.depends_on_the_run(view) {
             return;
         }
         let members = self.program.members(view.buffer);
