@@ -1,10 +1,10 @@
-//! The zoo of `../shared/models` through the front end and the reference evaluator: every file, every stored call, by the
-//! manifest's tolerances, as imported, after canonicalisation, and after the laws. `NARAE_ZOO=text` limits it to file
+//! The zoo through the front end and the reference evaluator: every file, every stored call, by the manifest's tolerances, as
+//! imported, after canonicalisation, and after the laws. The evaluator is plain and slow, so only the llamas are tried unless
+//! `$NARAE_ZOO` says otherwise (`NARAE_ZOO=` takes all); see `support/zoo.rs`.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "tests talk to whoever runs them")]
 
 mod support;
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use narae::compiler::graph::Graph;
@@ -15,18 +15,7 @@ use narae::compiler::passes::canonicalize::canonicalize;
 use narae::compiler::rewrite;
 use narae::isa::HostTensor;
 use narae::npz::{self, Arrays};
-use support::compare::{Tolerance, compare_all};
-
-/// Files that cannot be imported, and why: sequences do not exist on the machine.
-const REFUSED: &[&str] = &["torch_ts_odd/scripted_split_sequence.onnx", "torch_ts_odd/scripted_loop_sequence.onnx"];
-
-#[derive(Default)]
-struct Score {
-    files: usize,
-    calls: usize,
-    passed: usize,
-    failed: Vec<String>,
-}
+use support::zoo::{Call, REFUSED, Row, Zoo, judge_rows};
 
 fn graph_of(path: &Path) -> Result<Graph, String> {
     let model = Model::open(path, &Limits::default()).map_err(|error| format!("does not open: {error}"))?;
@@ -38,113 +27,53 @@ fn graph_of(path: &Path) -> Result<Graph, String> {
     Ok(graph)
 }
 
-/// Runs one call; the largest difference.
-fn call(
-    evaluator: &mut Evaluator,
-    graph: &Graph,
-    data: &Arrays,
-    tolerance: &dyn Fn(&str) -> Tolerance,
-) -> Result<f64, String> {
-    let part = |prefix: &str| -> Arrays {
-        data.iter()
-            .filter_map(|(key, tensor)| key.strip_prefix(prefix).map(|name| (name.to_string(), tensor.clone())))
-            .collect()
-    };
-    let (inputs, want) = (part("in/"), part("out/"));
-    let mut operands = Vec::new();
-    for port in graph.inputs() {
-        let tensor = inputs.get(&port.name).ok_or_else(|| format!("input `{}` is not stored", port.name))?;
-        operands.push(tensor.clone());
+/// Runs all calls on one form of the graph; the largest difference.
+fn run(stage: &str, graph: &Graph, row: &Row, calls: &[Call]) -> Result<f64, String> {
+    let mut evaluator = Evaluator::new(graph);
+    let mut worst = 0f64;
+    for call in calls {
+        let stored = |name: &str| call.inputs.get(name).cloned().ok_or_else(|| format!("input `{name}` is not stored"));
+        let operands = graph.inputs().iter().map(|port| stored(&port.name)).collect::<Result<_, String>>()?;
+        let outputs = evaluator.run(operands).map_err(|error| format!("{stage}, {}: {error}", call.name))?;
+        let got: Arrays = graph.outputs().iter().map(|port| port.name.clone()).zip(outputs).collect();
+        worst = worst.max(row.judge(call, &got).map_err(|problem| format!("{stage}, {problem}"))?);
     }
-    let outputs = evaluator.run(operands).map_err(|error| format!("does not run: {error}"))?;
-    let got: Arrays = graph.outputs().iter().map(|port| port.name.clone()).zip(outputs).collect();
-    compare_all(&got, &want, &inputs, tolerance)
+    Ok(worst)
 }
 
-fn file(zoo: &Path, entry: &serde_json::Value, score: &mut Score) {
-    let name = entry["file"].as_str().expect("a file name");
-    score.files += 1;
-    let mut graph = match graph_of(&zoo.join(name)) {
-        Ok(graph) => graph,
-        Err(problem) => {
-            println!("{name}: {problem}");
-            score.failed.push(format!("{name}: {problem}"));
-            return;
-        }
-    };
-    let Some(reference) = entry["ref"].as_str() else {
-        println!("{name}: {} nodes, imports; no references", graph.node_count());
-        return;
-    };
-    let tolerance = |output: &str| Tolerance {
-        relative: entry["tolerance"]["rtol"].as_f64().unwrap_or(1e-3),
-        absolute: entry["tolerance"]["atol"][output].as_f64().unwrap_or(1e-4),
-    };
-    let calls: Vec<&str> = entry["calls"].as_array().into_iter().flatten().filter_map(|call| call.as_str()).collect();
-    let raw = graph.clone();
-    let simplified = canonicalize(&mut graph).map_err(|error| error.to_string());
-    let mut better = graph.clone();
-    let laws = rewrite::recover(&mut better, &rewrite::Options::default()).map_err(|error| error.to_string());
-    let laws = laws.and_then(|_| verify(&better).map_err(|error| format!("does not verify: {error}")));
-    let mut worst = 0f64;
-    let mut problems = BTreeMap::new();
-    let mut as_imported = Evaluator::new(&raw);
-    let mut as_simplified = Evaluator::new(&graph);
-    let mut as_recovered = Evaluator::new(&better);
-    for &name in &calls {
-        score.calls += 1;
-        let data = npz::read_selected(&zoo.join(reference), &format!("{name}/")).expect("references are readable");
-        let first = call(&mut as_imported, &raw, &data, &tolerance);
-        let second = simplified.clone().and_then(|()| call(&mut as_simplified, &graph, &data, &tolerance));
-        let third = laws.clone().and_then(|()| call(&mut as_recovered, &better, &data, &tolerance));
-        let both = second.map_err(|error| format!("canonicalised: {error}"));
-        let all = both.and_then(|_| third.map_err(|error| format!("recovered: {error}")));
-        match first.and_then(|largest| all.map(|_| largest)) {
-            Ok(largest) => {
-                worst = worst.max(largest);
-                score.passed += 1;
-            }
-            Err(problem) => {
-                problems.insert(name, problem);
-            }
-        }
-    }
-    println!(
-        "{name}: {}/{} calls, largest |Δ| {worst:.2e}, {} nodes, {} canonicalised, {} recovered",
-        calls.len() - problems.len(),
-        calls.len(),
-        raw.node_count(),
-        graph.node_count(),
-        better.node_count()
-    );
-    for (call, problem) in &problems {
-        println!("    {call}: {}", problem.chars().take(600).collect::<String>());
-        score.failed.push(format!("{name} {call}: {problem}"));
-    }
+fn judge(row: &Row) -> Result<String, String> {
+    let mut graph = graph_of(&row.path)?;
+    let calls = if row.has_answers() { row.calls()? } else { Vec::new() };
+    let worst = run("as imported", &graph, row, &calls)?;
+    let imported = graph.node_count();
+    canonicalize(&mut graph).map_err(|error| error.to_string())?;
+    run("canonicalised", &graph, row, &calls)?;
+    let canonical = graph.node_count();
+    rewrite::recover(&mut graph, &rewrite::Options::default()).map_err(|error| error.to_string())?;
+    verify(&graph).map_err(|error| format!("does not verify after the laws: {error}"))?;
+    run("recovered", &graph, row, &calls)?;
+    let recovered = graph.node_count();
+    Ok(format!(
+        "{} calls, max |Δ| {worst:.2e}, {imported} nodes, {canonical} canonicalised, {recovered} recovered",
+        calls.len()
+    ))
 }
 
 #[test]
 fn every_stored_call_matches() {
-    let zoo = shared_or_skip!("models/zoo");
-    let text = std::fs::read_to_string(zoo.join("manifest.json")).expect("the zoo has a manifest");
-    let manifest: Vec<serde_json::Value> = serde_json::from_str(&text).expect("the manifest is a list");
-    let filter = std::env::var("NARAE_ZOO").unwrap_or_else(|_| "llama".to_string());
-    let mut score = Score::default();
-    for entry in &manifest {
-        let name = entry["file"].as_str().expect("a file name");
-        if !name.contains(&filter) || REFUSED.contains(&name) {
-            continue;
-        }
-        file(&zoo, entry, &mut score);
-    }
-    println!("{} files, {} of {} calls match", score.files, score.passed, score.calls);
-    assert!(score.failed.is_empty(), "{} failures:\n{}", score.failed.len(), score.failed.join("\n"));
+    let Some(zoo) = Zoo::find() else { return support::skip("the zoo") };
+    judge_rows(&zoo.rows("llama"), judge);
+}
+
+#[test]
+fn every_operator_matches() {
+    judge_rows(&Zoo::of_operators().rows(""), judge);
 }
 
 #[test]
 fn sequences_are_refused_with_all_their_operators() {
     let zoo = shared_or_skip!("models/zoo");
-    for name in REFUSED {
+    for (name, _) in REFUSED {
         let model = Model::open(zoo.join(name), &Limits::default()).expect("the file is well formed");
         let refused = import(&model).expect_err("sequences do not exist on the machine");
         assert_eq!(refused.exit(), 3, "{refused}");

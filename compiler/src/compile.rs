@@ -31,11 +31,11 @@ pub fn compile_graph(
     options: &Options,
     observer: &mut dyn Observer,
 ) -> Result<(Compiled, Findings), Diagnostics> {
-    let (graph, findings) = optimise(graph, options, observer)?;
+    let (graph, mut findings) = optimise(graph, options, observer)?;
     if options.maxima.rest != Rest::Fitting {
         return Ok((finish(graph, options, &findings, observer)?, findings));
     }
-    let compiled = bounds::fit(&graph, |rest| {
+    let (compiled, note) = bounds::fit(&graph, |rest| {
         let mut options = options.clone();
         options.maxima.rest = rest;
         let bounded = run_on_graph(graph.clone(), &["bound"], &mut Context::new(&options), observer)?;
@@ -43,6 +43,7 @@ pub fn compile_graph(
         let bytes = compiled.buffer_bytes();
         Ok((compiled, bytes))
     })?;
+    findings.notes.extend(note);
     Ok((compiled, findings))
 }
 

@@ -13,11 +13,11 @@ use narae_isa::image::{
     BufferInfo, BufferKind, DebugInfo, Entry, Image, ImageContent, ImageWriter, Metadata, Origin, Region, RegionKind,
     Slot, StateBuffer, TensorInfo, write_file_atomically,
 };
-use narae_isa::{Diagnostic, Diagnostics};
+use narae_isa::{Diagnostic, Diagnostics, DimExpr};
 
 use crate::compress::{Recipe, Sources, pack};
 use crate::graph::Graph;
-use crate::ir::SymbolDefinition;
+use crate::ir::{Dim, Symbol, SymbolDefinition};
 use crate::lower::tile_to_isa::Code;
 use crate::lower::tile_to_isa::{self, Addresses, Rows};
 use crate::passes::memory_map::{self, Item, MemoryMap, PAGE, PlacedItem};
@@ -197,7 +197,7 @@ fn entry_info(entry: &EntryGraph, program: &Program, addresses: &Addresses, pc: 
             Home::Output(index) => (&mut outputs, index, entry.graph.outputs()),
             _ => continue,
         };
-        let dim = |dim: &crate::ir::Dim| {
+        let dim = |dim: &Dim| {
             let expression = dim.to_expression(&slot_of);
             expression.unwrap_or_else(|| unreachable!("the symbols of a port's dims have slots"))
         };
@@ -218,25 +218,30 @@ fn entry_info(entry: &EntryGraph, program: &Program, addresses: &Addresses, pc: 
     let slots = addresses.slot_of.iter().map(|(&symbol, &slot)| {
         let row = program.symbols.data(symbol);
         let computed = !matches!(row.definition, SymbolDefinition::Input { .. });
-        let max = row.upper.unwrap_or(i64::MAX);
-        (slot, Slot { name: row.name.clone(), address: addresses.slots + 8 * u64::from(slot), max, computed })
+        let (min, max) = (row.lower.unwrap_or(0), row.upper.unwrap_or(i64::MAX));
+        (slot, Slot { name: row.name.clone(), address: addresses.slots + 8 * u64::from(slot), min, max, computed })
     });
     let mut slots: Vec<(u32, Slot)> = slots.collect();
     slots.sort_by_key(|entry| entry.0);
-    let equations = program.symbols.assumptions();
-    let equations = equations.filter_map(|(left, right)| {
-        let text = |dim: &crate::ir::Dim| program.symbols.resolve(dim).to_expression(&slot_of);
-        // Symbols without a slot decide nothing in the program.
-        text(left).zip(text(right)).filter(|(left, right)| left != right)
-    });
     Entry {
         name: entry.name.clone(),
         pc,
         inputs: inputs.into_iter().map(|entry| entry.1).collect(),
         outputs: outputs.into_iter().map(|entry| entry.1).collect(),
         slots: slots.into_iter().map(|entry| entry.1).collect(),
-        equations: equations.collect(),
+        equations: equations(program, &slot_of),
     }
+}
+
+/// What compiling took to be equal, as far as it is said in lengths that the program has.
+fn equations(program: &Program, slot_of: &dyn Fn(Symbol) -> Option<u16>) -> Vec<(DimExpr, DimExpr)> {
+    // What is too long to be written down is left to the instructions, which check the dims of their operands.
+    let side = |dim: &Dim| {
+        let expression = program.symbols.resolve(dim).to_expression(slot_of)?;
+        DimExpr::parse(&expression.to_string()).ok()
+    };
+    let open = program.symbols.assumptions().filter_map(|(left, right)| Some((side(left)?, side(right)?)));
+    open.filter(|(left, right)| left != right).collect()
 }
 
 fn state_buffers(program: &Program, map: &MemoryMap) -> Vec<StateBuffer> {

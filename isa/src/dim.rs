@@ -120,6 +120,23 @@ impl DimExpr {
         }
     }
 
+    /// The text with these names of slots.
+    pub fn named(&self, name: &dyn Fn(u16) -> String) -> String {
+        let pair = |a: &DimExpr, sign: &str, b: &DimExpr| format!("({} {sign} {})", a.named(name), b.named(name));
+        let call = |word: &str, a: &DimExpr, b: &DimExpr| format!("{word}({}, {})", a.named(name), b.named(name));
+        match self {
+            DimExpr::Const(value) => value.to_string(),
+            DimExpr::Slot(index) => name(*index),
+            DimExpr::Add(a, b) => pair(a, "+", b),
+            DimExpr::Sub(a, b) => pair(a, "-", b),
+            DimExpr::Mul(a, b) => pair(a, "*", b),
+            DimExpr::FloorDiv(a, b) => pair(a, "/", b),
+            DimExpr::Mod(a, b) => pair(a, "%", b),
+            DimExpr::Min(a, b) => call("min", a, b),
+            DimExpr::Max(a, b) => call("max", a, b),
+        }
+    }
+
     /// Reads what [`fmt::Display`] wrote (and the usual freedom of spaces and brackets).
     pub fn parse(text: &str) -> Result<DimExpr, DimError> {
         let mut parser = Parser { text, position: 0 };
@@ -141,17 +158,7 @@ fn floor_div(a: i64, b: i64) -> Option<i64> {
 
 impl fmt::Display for DimExpr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            DimExpr::Const(value) => write!(f, "{value}"),
-            DimExpr::Slot(index) => write!(f, "s{index}"),
-            DimExpr::Add(a, b) => write!(f, "({a} + {b})"),
-            DimExpr::Sub(a, b) => write!(f, "({a} - {b})"),
-            DimExpr::Mul(a, b) => write!(f, "({a} * {b})"),
-            DimExpr::FloorDiv(a, b) => write!(f, "({a} / {b})"),
-            DimExpr::Mod(a, b) => write!(f, "({a} % {b})"),
-            DimExpr::Min(a, b) => write!(f, "min({a}, {b})"),
-            DimExpr::Max(a, b) => write!(f, "max({a}, {b})"),
-        }
+        f.write_str(&self.named(&|index| format!("s{index}")))
     }
 }
 

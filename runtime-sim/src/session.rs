@@ -110,11 +110,11 @@ impl Machine {
         let image = self.image.clone();
         let entry = image.entry(name)?;
         let mut slots = bind(entry, inputs)?;
-        check_equations(entry, &slots, &|slot| !slot.computed)?;
+        check_equations(entry, &slots, false)?;
         self.write_inputs(entry, inputs, &slots)?;
         let statistics = self.run_core(name, entry.pc, recorder, loads)?;
         self.read_slots(entry, &mut slots)?;
-        check_equations(entry, &slots, &|_| true)?;
+        check_equations(entry, &slots, true)?;
         let outputs = self.read_outputs(entry, &slots)?;
         Ok(Outcome { outputs, slots, statistics })
     }
@@ -329,7 +329,7 @@ fn bind(entry: &Entry, inputs: &Tensors) -> Result<Vec<i64>, Diagnostics> {
     let mut values = Vec::with_capacity(slots.len());
     for (slot, bound) in entry.slots.iter().zip(&slots) {
         if let Some((value, place)) = bound {
-            problems.extend(too_long(slot, *value, place));
+            problems.extend(out_of_range(slot, *value, place));
         }
         // A length that no input has is a constant of the compilation, such as the capacity of a cache.
         let unbound = if slot.computed { 0 } else { slot.max };
@@ -343,36 +343,16 @@ fn bind(entry: &Entry, inputs: &Tensors) -> Result<Vec<i64>, Diagnostics> {
     Diagnostics::check(problems, values)
 }
 
-/// Checks the equations between lengths that are known by now.
-fn check_equations(entry: &Entry, slots: &[i64], known: &dyn Fn(&Slot) -> bool) -> Result<(), Diagnostics> {
-    let decided =
-        |side: &DimExpr| side.slots().iter().all(|&slot| entry.slots.get(usize::from(slot)).is_some_and(known));
-    let mut problems = Vec::new();
-    for (left, right) in entry.equations.iter().filter(|(left, right)| decided(left) && decided(right)) {
-        let (a, b) = (left.eval(slots), right.eval(slots));
-        if let (Ok(a), Ok(b)) = (a, b)
-            && a != b
-        {
-            let mut used = [left.slots(), right.slots()].concat();
-            used.sort_unstable();
-            used.dedup();
-            let names = used.iter().map(|&slot| {
-                let slot = usize::from(slot);
-                format!("s{slot} is `{}` = {}", entry.slots[slot].name, slots[slot])
-            });
-            let message = format!("the model needs {left} and {right} to be equal, but they are {a} and {b}");
-            problems.push(Diagnostic::new(&codes::E0603, message).note(names.collect::<Vec<String>>().join(", ")));
-        }
-    }
-    Diagnostics::check(problems, ())
-}
-
 /// The problem of a length that the program was not compiled for.
-fn too_long(slot: &Slot, value: i64, place: &str) -> Option<Diagnostic> {
-    let message =
-        format!("{place} is {value}, but the program was compiled for `{}` from 0 to {}", slot.name, slot.max);
-    let help = format!("compile again with a greater maximum of `{}`", slot.name);
-    (!(0..=slot.max).contains(&value)).then(|| Diagnostic::new(&codes::E0604, message).help(help))
+fn out_of_range(slot: &Slot, value: i64, place: &str) -> Option<Diagnostic> {
+    let Slot { name, min, max, .. } = slot;
+    if value > *max {
+        let message = format!("{place} is {value}, but the program was compiled for `{name}` up to {max}");
+        let help = format!("compile again with a greater maximum of `{name}`");
+        return Some(Diagnostic::new(&codes::E0604, message).help(help));
+    }
+    let message = format!("{place} is {value}, but the model needs `{name}` to be at least {min}");
+    (value < *min).then(|| Diagnostic::new(&codes::E0603, message))
 }
 
 /// The problem of dims that the other inputs contradict.
@@ -391,6 +371,21 @@ fn check_dims_of(info: &TensorInfo, dims: &[usize], slots: &[i64], entry: &Entry
         }
         Ok(_) => None,
     }
+}
+
+/// Checks the lengths that the program takes to be equal: those that depend on what it computed, or all others.
+fn check_equations(entry: &Entry, slots: &[i64], computed: bool) -> Result<(), Diagnostics> {
+    let depends = |side: &DimExpr| side.slots().iter().any(|&slot| entry.slots[usize::from(slot)].computed);
+    let differ = |(left, right): &&(DimExpr, DimExpr)| {
+        (depends(left) || depends(right)) == computed && left.eval(slots).ok() != right.eval(slots).ok()
+    };
+    let named = |side: &DimExpr| side.named(&|slot| entry.slots[usize::from(slot)].name.clone());
+    let problem = |(left, right): &(DimExpr, DimExpr)| {
+        let value = |side: &DimExpr| side.eval(slots).map_or_else(|error| error.to_string(), |value| value.to_string());
+        let message = format!("the model needs `{}` and `{}` to be equal", named(left), named(right));
+        Diagnostic::new(&codes::E0603, message).note(format!("they are {} and {}", value(left), value(right)))
+    };
+    Diagnostics::check(entry.equations.iter().filter(differ).map(problem).collect(), ())
 }
 
 #[cfg(test)]

@@ -77,7 +77,7 @@ pub struct CompileOptions {
     /// Fix a dim of the model; may be repeated
     #[arg(long = "dim", value_name = "NAME=N", value_parser = named_number)]
     dims: Vec<(String, i64)>,
-    /// The greatest value of a length of the model; '*' for every length without a bound [run: what fits]; may be repeated
+    /// The greatest value of a length of the model; '*' for every length without a bound [default: what fits]; may be repeated
     #[arg(long = "max", value_name = "NAME=N", value_parser = named_number)]
     lengths: Vec<(String, i64)>,
     /// The greatest extents of an input or output, one per axis: y=3,4; may be repeated

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 
 use narae::npz::{self, Arrays};
 use narae::session::{Reference, Session};
-use narae_compiler::bounds::Rest;
 use narae_compiler::compile::KvCache;
 use narae_isa::image::Entry;
 use narae_isa::{Diagnostics, HostTensor};
@@ -158,9 +157,6 @@ fn session(arguments: &Arguments, inputs: &Arrays, voice: Voice) -> Result<Sessi
     if is_model(&arguments.file) {
         let mut options = arguments.compile.resolve(&arguments.file, KvCache::Io)?;
         // Lengths without a bound take it from the inputs that are given.
-        if options.maxima.rest == Rest::Refused {
-            options.maxima.rest = Rest::Fitting;
-        }
         options.maxima.shapes.push(inputs.iter().map(|(name, tensor)| (name.clone(), tensor.dims.clone())).collect());
         voice.detail(format_args!("compiling {}", arguments.file.display()));
         let mut watcher = arguments.compile.watch.watcher(voice, Some(inputs))?;

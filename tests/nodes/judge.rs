@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use narae::compiler::bounds::{self, Rest};
+use narae::compiler::bounds;
 use narae::compiler::compile::{Options, Precision, compile_graph};
 use narae::compiler::graph::eval::evaluate;
 use narae::compiler::graph::{Graph, Port};
@@ -74,7 +74,6 @@ fn instructions(
 fn options(chip: &Chip, calls: &[(Arrays, Arrays)]) -> Options {
     let mut options = Options::new(chip.clone());
     options.precision = Precision::F32;
-    options.maxima.rest = Rest::Fitting;
     let shapes = |arrays: &Arrays| arrays.iter().map(|(name, tensor)| (name.clone(), tensor.dims.clone())).collect();
     options.maxima.shapes = calls.iter().map(|(inputs, _)| shapes(inputs)).collect();
     options

@@ -4,6 +4,7 @@
 
 pub mod compare;
 pub mod wire;
+pub mod zoo;
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};

@@ -26,6 +26,17 @@ pub(super) fn has_open(graph: &Graph) -> bool {
         || graph.nodes().any(|(_, node)| node.op.regions().into_iter().any(|body| has_open(body)))
 }
 
+/// The names of the lengths without a bound, of bodies included.
+pub(super) fn open_names(graph: &Graph) -> Vec<String> {
+    let mut names: Vec<String> =
+        open(&graph.symbols).map(|symbol| format!("`{}`", graph.symbols.name(symbol))).collect();
+    let bodies = graph.nodes().flat_map(|(_, node)| node.op.regions());
+    names.extend(bodies.flat_map(|body| open_names(body)));
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
 /// The symbols without an upper bound.
 pub(super) fn open(symbols: &Symbols) -> impl Iterator<Item = Symbol> {
     symbols.iter().filter(|(_, row)| row.replacement.is_none() && row.upper.is_none()).map(|(symbol, _)| symbol)

@@ -13,20 +13,27 @@ const TRIED: &[i64] = &[4096, 1024, 256, 64, 16];
 /// Buffers of a program that is small enough, in bytes.
 const SMALL: u64 = 1 << 28;
 
-/// Builds with the first bound that fits; `build` gives a program and the bytes of its buffers.
+/// Builds with the first bound that fits; `build` gives a program and the bytes of its buffers. Says which bound was chosen for what.
 pub(crate) fn fit<T>(
     graph: &Graph,
     mut build: impl FnMut(Rest) -> Result<(T, u64), Diagnostics>,
-) -> Result<T, Diagnostics> {
-    if !derive::has_open(graph) {
-        return Ok(build(Rest::Refused)?.0);
+) -> Result<(T, Option<String>), Diagnostics> {
+    let open = derive::open_names(graph);
+    if open.is_empty() {
+        return Ok((build(Rest::Fitting)?.0, None));
     }
     let mut last = None;
     for &most in TRIED {
+        let note = || {
+            Some(format!(
+                "what the program computes and nothing bounds is taken to be at most {most} (--max NAME=N): {}",
+                open.join(", ")
+            ))
+        };
         match build(Rest::AtMost(most)) {
-            Ok((program, bytes)) if bytes <= SMALL => return Ok(program),
+            Ok((program, bytes)) if bytes <= SMALL => return Ok((program, note())),
             // Nothing smaller is tried than the smallest bound.
-            Ok((program, _)) => last = Some(Ok(program)),
+            Ok((program, _)) => last = Some(Ok((program, note()))),
             Err(problems) if exceeds(&problems) => last = Some(Err(problems)),
             Err(problems) => return Err(problems),
         }

@@ -3,7 +3,7 @@
 //! In: a graph whose dims are symbols, what the user said. Out: a bound for every symbol that an input defines, or one report of all
 //! symbols without one; and bounds of lengths that the program computes, as far as they follow from the model (`derive`) or from what
 //! the user said of outputs (`narrow`). A length is known by its place: axis 0 of any input is the batch, axis 1 of a matrix of
-//! integers the sequence, the position axis of a cache the past. The past has a usual bound, 2048; any other length needs
+//! integers the sequence, the position axis of a cache the past, axis 1 of a mask beside a cache both together. The past has a usual bound, 2048; any other length needs
 //! `--max NAME=N`.
 
 mod derive;
@@ -26,13 +26,11 @@ use crate::ir::{Node, Symbol, SymbolDefinition};
 /// What becomes of a length without a bound.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Rest {
-    /// It is an error that names the length.
+    /// What the program computes gets the greatest bound with which buffers stay small; an input's length is an error.
     #[default]
-    Refused,
+    Fitting,
     /// `--max '*=N'`: it is at most N.
     AtMost(i64),
-    /// What the program computes gets the greatest bound with which buffers stay small; an input's length is an error.
-    Fitting,
 }
 
 /// What the user said about lengths.
@@ -60,6 +58,8 @@ enum Role {
     Batch,
     Sequence,
     Past,
+    /// What a mask covers beside a cache: the past and the tokens of the call.
+    Total,
     Other,
 }
 
@@ -73,6 +73,12 @@ pub fn fix(graph: &mut Graph, maxima: &Maxima) -> Result<(), Diagnostics> {
             problems.push(Diagnostic::new(&codes::E0401, message).help(format!("its dims are: {}", known.join(", "))));
             continue;
         };
+        if decided_by_data(graph, symbol) {
+            let message = format!("--dim {name}={value}: that length is decided by data when the program runs");
+            problems
+                .push(Diagnostic::new(&codes::E0401, message).help(format!("give its maximum: --max {name}={value}")));
+            continue;
+        }
         if graph.symbols.replace(symbol, &(*value).into()).is_err() {
             let message = format!("--dim {name}={value} contradicts what the model says of that dim");
             problems.push(Diagnostic::new(&codes::E0401, message));
@@ -80,6 +86,12 @@ pub fn fix(graph: &mut Graph, maxima: &Maxima) -> Result<(), Diagnostics> {
     }
     graph.resolve_symbols();
     Diagnostics::check(problems, ())
+}
+
+fn decided_by_data(graph: &Graph, symbol: Symbol) -> bool {
+    let row = graph.symbols.data(symbol);
+    row.replacement.is_none()
+        && matches!(row.definition, SymbolDefinition::Data { .. } | SymbolDefinition::Extent { .. })
 }
 
 /// Gives every length its bound: those that inputs define must have one afterwards.
@@ -101,6 +113,11 @@ pub fn bind(graph: &mut Graph, maxima: &Maxima) -> Result<(), Diagnostics> {
     if let Rest::AtMost(most) = maxima.rest {
         limit_rest(graph, most);
     }
+    problems.extend(graph.symbols.contradictions().map(|(left, right)| {
+        let (left, right) = (left.display(&graph.symbols), right.display(&graph.symbols));
+        let message = format!("the model needs the lengths `{left}` and `{right}` to be equal");
+        Diagnostic::new(&codes::E0301, message).help("raise the maxima: within them the two never are")
+    }));
     Diagnostics::check(problems, ())
 }
 
@@ -174,12 +191,13 @@ fn bind_inputs(graph: &mut Graph, maxima: &Maxima) -> Vec<Diagnostic> {
             Role::Batch => maxima.batch,
             Role::Sequence => maxima.sequence,
             Role::Past => maxima.past,
+            Role::Total => maxima.sequence.zip(maxima.past.or(usual(Role::Past))).map(|(new, past)| past + new),
             Role::Other => None,
         };
         let known = graph.symbols.data(symbol).upper.is_some();
         let rest = match maxima.rest {
             Rest::AtMost(most) => Some(most),
-            Rest::Refused | Rest::Fitting => usual(role),
+            Rest::Fitting => usual(role),
         };
         let rest = rest.filter(|_| !known);
         match asked.or_else(|| seen(graph, symbol, maxima)).or(rest) {
@@ -195,7 +213,7 @@ fn bind_inputs(graph: &mut Graph, maxima: &Maxima) -> Vec<Diagnostic> {
 fn usual(role: Role) -> Option<i64> {
     match role {
         Role::Past => Some(2048),
-        Role::Batch | Role::Sequence | Role::Other => None,
+        Role::Batch | Role::Sequence | Role::Total | Role::Other => None,
     }
 }
 
@@ -214,6 +232,7 @@ fn seen(graph: &Graph, symbol: Symbol, maxima: &Maxima) -> Option<i64> {
 
 fn role(graph: &Graph, symbol: Symbol) -> Role {
     let mut found = Role::Other;
+    let has_cache = graph.inputs().iter().any(|port| port.name.contains("past") && graph.rank(port.value) >= 4);
     for port in graph.inputs() {
         let rank = graph.rank(port.value);
         for (axis, dim) in graph.dims(port.value).iter().enumerate() {
@@ -226,11 +245,12 @@ fn role(graph: &Graph, symbol: Symbol) -> Role {
                 (3, 5) if cache => Role::Past,
                 (1, 5) if cache => Role::Batch,
                 (0, 1..=4) => Role::Batch,
+                (1, 2) if has_cache && port.name.contains("mask") => Role::Total,
                 (1, 2) if graph.element(port.value).is_integer() => Role::Sequence,
                 _ => Role::Other,
             };
             // The surest place wins: a cache says what the past is, ids what the sequence is.
-            if found == Role::Other || role == Role::Past {
+            if matches!(found, Role::Other | Role::Total) || role == Role::Past {
                 found = role;
             }
         }
@@ -251,6 +271,7 @@ fn unbounded(graph: &Graph, symbol: Symbol, role: Role) -> Diagnostic {
         Role::Batch => String::from("--max-batch N"),
         Role::Sequence => String::from("--max-seq N"),
         Role::Past => String::from("--max-past N"),
+        Role::Total => String::from("--max-seq N and --max-past N"),
         Role::Other => format!("--max {}=N", row.name),
     };
     Diagnostic::new(&codes::E0302, format!("dim `{}`{place} has no maximum", row.name))

@@ -1,21 +1,34 @@
-//! Ranges of the elements of integer tensors: how the bound of a length is found that is only computed when the program runs.
+//! Ranges of the elements of tensors, as far as lengths decide them: how the bound of a length is found that the program computes, even
+//! as the root of another.
 //!
 //! In: a node, the ranges of its operands. Out: the ranges of its results, nothing where nothing is known. Always holds: whatever the inputs
-//! are, an element is within its range.
+//! are, an element is within its range; floats are allowed the rounding of their type.
+
+use std::rc::Rc;
 
 use narae_isa::tensor::element_count;
-use narae_isa::{BinaryFunction, ReduceFunction, ScatterFunction, UnaryFunction};
+use narae_isa::{
+    BinaryFunction, CompareFunction, CumulateFunction, Element, ReduceFunction, ScatterFunction, UnaryFunction,
+};
 
+use crate::compress::Step;
 use crate::graph::{Graph, NodeData, Op};
-use crate::ir::interval::{self, ANY, Interval};
+use crate::ir::interval::Interval;
 use crate::ir::{Dim, Value};
 
-/// Tensors with more elements get one range for all.
-const MAXIMUM_ELEMENTS: usize = 64;
+/// Tensors of more elements have one range for all.
+const MAXIMUM_ELEMENTS: usize = 128;
+/// Beyond 2^53 a float no longer tells integers apart.
+const EXACT: f64 = 9e15;
 
-/// One range per element, row-major, or one for all.
+/// The least and the greatest value.
+type Range = (f64, f64);
+
+const ANYTHING: Range = (f64::NEG_INFINITY, f64::INFINITY);
+
+/// The ranges of the elements: one each, or one for all.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Ranges(Vec<Interval>);
+pub(super) struct Ranges(Rc<[Range]>);
 
 /// The ranges of operands by position.
 type Operands<'a> = dyn Fn(usize) -> Ranges + 'a;
@@ -23,197 +36,367 @@ type Operands<'a> = dyn Fn(usize) -> Ranges + 'a;
 impl Ranges {
     /// Nothing is known.
     pub(super) fn unknown() -> Ranges {
-        Ranges::all(ANY)
+        Ranges::all(ANYTHING)
     }
 
-    fn all(interval: Interval) -> Ranges {
-        Ranges(vec![interval])
+    fn all(range: Range) -> Ranges {
+        Ranges(Rc::from([range]))
     }
 
-    /// The range of the element at a row-major position.
+    /// The range of the integer at a row-major position.
     pub(super) fn at(&self, index: usize) -> Interval {
-        if self.0.len() == 1 { self.0[0] } else { self.0.get(index).copied().unwrap_or(ANY) }
+        let (low, high) = self.get(index);
+        let limit = |value: f64| (value.abs() < EXACT).then_some(value as i64);
+        (limit(low.ceil()), limit(high.floor()))
+    }
+
+    fn get(&self, index: usize) -> Range {
+        if self.0.len() == 1 { self.0[0] } else { self.0.get(index).copied().unwrap_or(ANYTHING) }
     }
 
     /// One range that holds all elements.
-    pub(super) fn hull(&self) -> Interval {
-        self.0.iter().copied().reduce(interval::either).unwrap_or(ANY)
+    fn hull(&self) -> Range {
+        self.0.iter().copied().reduce(either).unwrap_or(ANYTHING)
     }
 
     /// What is either this or that.
     pub(super) fn either(&self, other: &Ranges) -> Ranges {
-        combine(&[self.clone(), other.clone()], self.0.len().max(other.0.len()), |of| interval::either(of[0], of[1]))
+        if self.0.len() == other.0.len() {
+            self.0.iter().zip(other.0.iter()).map(|(&a, &b)| either(a, b)).collect()
+        } else {
+            Ranges::all(either(self.hull(), other.hull()))
+        }
     }
 }
 
-/// Applies a function element by element where the operands are given so, else to all at once.
-fn combine(operands: &[Ranges], count: usize, function: impl Fn(&[Interval]) -> Interval) -> Ranges {
-    let uniform = operands.iter().all(|ranges| ranges.0.len() == 1);
-    let aligned = operands.iter().all(|ranges| ranges.0.len() == 1 || ranges.0.len() == count);
-    if uniform || !aligned {
-        let hulls: Vec<Interval> = operands.iter().map(Ranges::hull).collect();
-        return Ranges::all(function(&hulls));
+impl FromIterator<Range> for Ranges {
+    fn from_iter<T: IntoIterator<Item = Range>>(ranges: T) -> Ranges {
+        Ranges(ranges.into_iter().collect())
     }
-    let at = |index: usize| operands.iter().map(|ranges| ranges.at(index)).collect::<Vec<Interval>>();
-    Ranges((0..count).map(|index| function(&at(index))).collect())
 }
 
-/// The number of elements of a value, if it is known and small.
-fn count(graph: &Graph, value: Value) -> Option<usize> {
-    element_count(&graph.ty(value).sizes()?).filter(|&count| count <= MAXIMUM_ELEMENTS)
+fn either(a: Range, b: Range) -> Range {
+    (a.0.min(b.0), a.1.max(b.1))
 }
 
-/// Every element on its own.
-fn spread(graph: &Graph, value: Value, ranges: &Ranges) -> Option<Vec<Interval>> {
-    Some((0..count(graph, value)?).map(|index| ranges.at(index)).collect())
+/// The bounds of a dim as a range; unlimited ends are infinite.
+fn of_dim(graph: &Graph, dim: &Dim) -> Range {
+    let (lower, upper) = graph.symbols.resolve(dim).bounds(&graph.symbols);
+    (lower.map_or(f64::NEG_INFINITY, |least| least as f64), upper.map_or(f64::INFINITY, |most| most as f64))
 }
 
 /// The ranges of the results of a node without bodies.
 pub(super) fn of_node(graph: &Graph, node: &NodeData, operand: &Operands<'_>) -> Vec<Option<Ranges>> {
-    let results = node.results.iter().enumerate();
+    let cx = Context { graph, node, operand };
     let one = |(index, &value): (usize, &Value)| {
-        let element = graph.element(value);
-        if !element.is_integer() && element != narae_isa::Element::Bool {
-            return None;
-        }
         if let Some(known) = graph.known_dims(value).filter(|known| !known.is_empty()) {
-            return Some(Ranges(known.iter().map(|dim| dim.bounds(&graph.symbols)).collect()));
+            return Some(known.iter().map(|dim| of_dim(graph, dim)).collect());
         }
-        of_result(graph, node, index, operand)
+        cx.result(index).map(|found| cx.rounded(value, found))
     };
-    results.map(one).collect()
+    node.results.iter().enumerate().map(one).collect()
 }
 
-fn of_result(graph: &Graph, node: &NodeData, index: usize, operand: &Operands<'_>) -> Option<Ranges> {
-    let symbols = &graph.symbols;
-    let result = node.results[index];
-    let elements = || count(graph, result).unwrap_or(0);
-    let below = |dim: &Dim| Ranges::all((Some(0), dim.bounds(symbols).1.map(|most| most.saturating_sub(1).max(0))));
-    let dims = |index: usize| graph.dims(node.operands[index]);
-    match &node.op {
-        Op::Iota { dims, axis, .. } => Some(below(&dims[*axis])),
-        Op::Unary { function: UnaryFunction::Neg } => {
-            Some(combine(&[operand(0)], elements(), |of| interval::negate(of[0])))
+struct Context<'a> {
+    graph: &'a Graph,
+    node: &'a NodeData,
+    operand: &'a Operands<'a>,
+}
+
+impl Context<'_> {
+    fn operand(&self, index: usize) -> Ranges {
+        (self.operand)(index)
+    }
+
+    fn dims(&self, index: usize) -> &[Dim] {
+        self.graph.dims(self.node.operands[index])
+    }
+
+    /// One range for all elements of an operand.
+    fn hull(&self, index: usize) -> Option<Ranges> {
+        Some(Ranges::all(self.operand(index).hull()))
+    }
+
+    /// From none to this many.
+    fn up_to(&self, count: &Dim) -> Range {
+        (0.0, of_dim(self.graph, count).1)
+    }
+
+    /// Indices into an axis.
+    fn below(&self, extent: &Dim) -> Range {
+        (0.0, (of_dim(self.graph, extent).1 - 1.0).max(0.0))
+    }
+
+    /// How many elements the result has, if they are few.
+    fn count(&self) -> Option<usize> {
+        let sizes = self.graph.ty(self.node.results[0]).sizes()?;
+        element_count(&sizes).filter(|&count| count <= MAXIMUM_ELEMENTS)
+    }
+
+    /// The ranges of a result, computed exactly.
+    fn result(&self, index: usize) -> Option<Ranges> {
+        let graph = self.graph;
+        Some(match &self.node.op {
+            Op::Constant { recipe } => return constant(recipe),
+            Op::Iota { dims, axis, .. } => Ranges::all(self.below(&dims[*axis])),
+            Op::ArgReduce { axis, .. } => Ranges::all(self.below(&self.dims(0)[*axis])),
+            Op::Compare { function } => self.pairs(|a, b| Some(compare(*function, a, b))),
+            Op::Convert { to, .. } => self.each(|x| convert(x, *to)),
+            Op::Unary { function } => self.each(|x| unary(*function, x)),
+            Op::Binary { function } => {
+                let integers = graph.element(self.node.results[0]).is_integer();
+                self.pairs(|a, b| binary(*function, a, b, integers))
+            }
+            Op::Reshape { .. } => self.operand(0),
+            Op::Transpose { permutation } if permutation.len() == 1 => self.operand(0),
+            Op::Select {} => self.select(),
+            Op::Reduce { function, .. } => return self.reduce(*function),
+            Op::Cumulate { axis, function: CumulateFunction::Sum, .. } => {
+                Ranges::all(certain(times(self.operand(0).hull(), self.up_to(&self.dims(0)[*axis]))))
+            }
+            Op::Transpose { .. } | Op::Broadcast { .. } | Op::GatherElements { .. } | Op::GatherNd { .. } => {
+                return self.hull(0);
+            }
+            Op::Slice { starts, steps, .. } => return self.slice(starts, steps),
+            Op::Gather { .. } => return self.gather(),
+            Op::Concat { .. } => return self.concat(),
+            Op::ScatterElements { function: ScatterFunction::Replace, .. }
+            | Op::ScatterNd { function: ScatterFunction::Replace } => {
+                self.operand(0).either(&Ranges::all(self.operand(2).hull()))
+            }
+            Op::TopK { .. } if index == 0 => return self.hull(0),
+            Op::TopK { axis, .. } => Ranges::all(self.below(&self.dims(0)[*axis])),
+            Op::NonZero {} if index == 1 => Ranges::all(self.up_to(&Dim::product(self.dims(0)))),
+            Op::NonZero {} => Ranges::all(self.dims(0).iter().map(|dim| self.below(dim)).reduce(either)?),
+            _ => return None,
+        })
+    }
+
+    fn each(&self, f: impl Fn(Range) -> Option<Range>) -> Ranges {
+        self.operand(0).0.iter().map(|&range| certain(f(range))).collect()
+    }
+
+    /// Elementwise where both have as many ranges as the result has elements, or one for all.
+    fn pairs(&self, f: impl Fn(Range, Range) -> Option<Range>) -> Ranges {
+        let (a, b) = (self.operand(0), self.operand(1));
+        let most = a.0.len().max(b.0.len());
+        let fits = |ranges: &Ranges| ranges.0.len() == 1 || Some(ranges.0.len()) == self.count();
+        if fits(&a) && fits(&b) {
+            (0..most).map(|index| certain(f(a.get(index), b.get(index)))).collect()
+        } else {
+            Ranges::all(certain(f(a.hull(), b.hull())))
         }
-        Op::Unary { function: UnaryFunction::Abs } => {
-            let size = |of: &[Interval]| interval::maximum(of[0], interval::negate(of[0]));
-            Some(combine(&[operand(0)], elements(), size))
+    }
+
+    /// The ranges of an operand, one for each of its elements.
+    fn spread(&self, index: usize) -> Option<Vec<Range>> {
+        let sizes = self.graph.ty(self.node.operands[index]).sizes()?;
+        let count = element_count(&sizes).filter(|&count| count <= MAXIMUM_ELEMENTS)?;
+        let ranges = self.operand(index);
+        Some((0..count).map(|at| ranges.get(at)).collect())
+    }
+
+    /// Element by element where conditions are decided or the sides are, else all of both sides.
+    fn select(&self) -> Ranges {
+        let (conditions, yes, no) = (self.operand(0), self.operand(1), self.operand(2));
+        let most = [&conditions, &yes, &no].map(|ranges| ranges.0.len()).into_iter().max().unwrap_or(1);
+        let fits = |ranges: &Ranges| ranges.0.len() == 1 || Some(ranges.0.len()) == self.count();
+        if ![&conditions, &yes, &no].into_iter().all(fits) {
+            return Ranges::all(either(yes.hull(), no.hull()));
         }
-        Op::Binary { function } => {
-            let function = binary(*function)?;
-            Some(combine(&[operand(0), operand(1)], elements(), |of| function(of[0], of[1])))
+        let chosen = |at: usize| match conditions.get(at) {
+            (low, _) if low > 0.0 => yes.get(at),
+            (_, high) if high <= 0.0 => no.get(at),
+            _ => either(yes.get(at), no.get(at)),
+        };
+        (0..most).map(chosen).collect()
+    }
+
+    fn reduce(&self, function: ReduceFunction) -> Option<Ranges> {
+        let hull = self.operand(0).hull();
+        let all = if self.dims(0).len() == 1 { self.spread(0) } else { None };
+        let range = match (function, all) {
+            (ReduceFunction::Min, Some(all)) => all.into_iter().reduce(|a, b| (a.0.min(b.0), a.1.min(b.1)))?,
+            (ReduceFunction::Max, Some(all)) => all.into_iter().reduce(|a, b| (a.0.max(b.0), a.1.max(b.1)))?,
+            (ReduceFunction::Min | ReduceFunction::Max | ReduceFunction::Mean, _) => hull,
+            (ReduceFunction::Sum, Some(all)) => all.into_iter().fold((0.0, 0.0), |a, b| (a.0 + b.0, a.1 + b.1)),
+            (ReduceFunction::Sum, None) => times(hull, self.up_to(&Dim::product(self.dims(0))))?,
+            (ReduceFunction::Prod, Some(all)) => all.into_iter().try_fold((1.0, 1.0), times)?,
+            (ReduceFunction::All | ReduceFunction::Any, _) => (0.0, 1.0),
+            _ => return None,
+        };
+        Some(Ranges::all(certain(Some(range))))
+    }
+
+    /// Evenly spaced elements of a list.
+    fn slice(&self, starts: &[Dim], steps: &[i64]) -> Option<Ranges> {
+        let picked = || {
+            let ([start], [step]) = (starts, steps) else { return None };
+            let (all, start, count) = (self.spread(0)?, start.as_const()?, self.count()?);
+            let at = |index: usize| all.get(usize::try_from(start + index as i64 * step).ok()?).copied();
+            (0..count).map(at).collect::<Option<Ranges>>()
+        };
+        picked().or_else(|| self.hull(0))
+    }
+
+    /// Some elements of a list.
+    fn gather(&self) -> Option<Ranges> {
+        let picked = || {
+            let all = self.spread(0).filter(|_| self.dims(0).len() == 1)?;
+            let wrapped = |index: i64| if index < 0 { index + all.len() as i64 } else { index };
+            let one = |dim: &Dim| all.get(usize::try_from(wrapped(dim.as_const()?)).ok()?).copied();
+            let indices = self.graph.known_dims(self.node.operands[1]).filter(|known| !known.is_empty())?;
+            indices.iter().map(one).collect::<Option<Ranges>>()
+        };
+        picked().or_else(|| self.hull(0))
+    }
+
+    fn concat(&self) -> Option<Ranges> {
+        let parts = 0..self.node.operands.len();
+        let list = self.dims(0).len() == 1 && self.count().is_some();
+        let apart = || parts.clone().map(|index| self.spread(index)).collect::<Option<Vec<_>>>();
+        match apart().filter(|_| list) {
+            Some(lists) => Some(lists.into_iter().flatten().collect()),
+            None => parts.clone().map(|index| self.operand(index).hull()).reduce(either).map(Ranges::all),
         }
-        Op::Compare { .. } => Some(Ranges::all((Some(0), Some(1)))),
-        Op::Select {} => Some(combine(&[operand(1), operand(2)], elements(), |of| interval::either(of[0], of[1]))),
-        Op::Convert { to, .. } => convert(operand(0), *to),
-        Op::Reduce { function, .. } => reduce(graph, node, *function, &operand(0)),
-        Op::Cumulate { axis, function: narae_isa::CumulateFunction::Sum, .. } => {
-            let times = (Some(0), dims(0)[*axis].bounds(symbols).1);
-            Some(Ranges::all(interval::multiply(operand(0).hull(), times)))
+    }
+
+    /// The ranges with room for the rounding of a float type; an integer that wraps may be anything.
+    fn rounded(&self, value: Value, ranges: Ranges) -> Ranges {
+        let element = self.graph.element(value);
+        let part = match element {
+            Element::F64 => 1e-12,
+            Element::F32 => 1e-6,
+            element if element.is_float() => 1e-2,
+            _ => return ranges.0.iter().map(|&range| certain(wrapped(range, element))).collect(),
+        };
+        ranges.0.iter().map(|&(low, high)| (low - low.abs() * part, high + high.abs() * part)).collect()
+    }
+}
+
+/// What of a range an integer type holds; `None` if a known end of it does not fit.
+fn wrapped(range: Range, element: Element) -> Option<Range> {
+    let Some((least, most)) = element.integer_range() else { return Some(range) };
+    let fits = |end: f64| end.is_infinite() || (least as f64..=most as f64).contains(&end);
+    (fits(range.0) && fits(range.1)).then_some(range)
+}
+
+/// What is not known, or is no number, may be anything.
+fn certain(range: Option<Range>) -> Range {
+    range.filter(|(low, high)| !low.is_nan() && !high.is_nan()).unwrap_or(ANYTHING)
+}
+
+/// A small constant that is in memory.
+fn constant(recipe: &crate::compress::Recipe) -> Option<Ranges> {
+    let Step::Inline(bytes) = recipe.step() else { return None };
+    let element = recipe.element();
+    let numbers: Vec<f64> = bytes.chunks_exact(element.bytes()).map(|bytes| element.load_f64(bytes)).collect();
+    let ranges: Ranges = numbers.iter().map(|&number| (number, number)).collect();
+    (!numbers.is_empty()).then(|| if numbers.len() <= MAXIMUM_ELEMENTS { ranges } else { Ranges::all(ranges.hull()) })
+}
+
+fn convert((low, high): Range, to: Element) -> Option<Range> {
+    match to.integer_range() {
+        None => Some((low, high)),
+        Some((least, most)) => {
+            // What wraps may be anything.
+            let inside = low >= least as f64 && high <= most as f64;
+            inside.then(|| (low.trunc(), high.trunc()))
         }
-        Op::Reshape { .. } => Some(operand(0)),
-        Op::Transpose { permutation } if permutation.len() == 1 => Some(operand(0)),
-        Op::Broadcast { .. } | Op::Transpose { .. } => Some(Ranges::all(operand(0).hull())),
-        Op::Slice { starts, steps, .. } => {
-            let ranges = operand(0);
-            let picked = match (starts.as_slice(), steps.as_slice()) {
-                ([start], [step]) => pick(graph, node, &ranges, start.as_const(), *step),
-                _ => None,
-            };
-            Some(picked.unwrap_or_else(|| Ranges::all(ranges.hull())))
-        }
-        Op::Concat { .. } => concat(graph, node, operand),
-        Op::Gather { .. } => {
-            let ranges = operand(0);
-            let picked = gather(graph, node, &ranges);
-            Some(picked.unwrap_or_else(|| Ranges::all(ranges.hull())))
-        }
-        Op::GatherElements { .. } | Op::GatherNd { .. } => Some(Ranges::all(operand(0).hull())),
-        Op::ScatterElements { function: ScatterFunction::Replace, .. }
-        | Op::ScatterNd { function: ScatterFunction::Replace } => {
-            let updates = Ranges::all(operand(2).hull());
-            Some(operand(0).either(&updates))
-        }
-        Op::TopK { .. } if index == 0 => Some(Ranges::all(operand(0).hull())),
-        Op::TopK { axis, .. } | Op::ArgReduce { axis, .. } => Some(below(&dims(0)[*axis])),
-        Op::NonZero {} if index == 1 => Some(Ranges::all((Some(0), Dim::product(dims(0)).bounds(symbols).1))),
-        Op::NonZero {} => Some(dims(0).iter().map(below).reduce(|a, b| a.either(&b)).unwrap_or(Ranges::all(ANY))),
+    }
+}
+
+/// Whether a comparison holds: always, never, or sometimes.
+fn compare(function: CompareFunction, a: Range, b: Range) -> Range {
+    let decide = |always: bool, never: bool| (f64::from(u8::from(always)), f64::from(u8::from(!never)));
+    let (apart, same) = (a.1 < b.0 || b.1 < a.0, a.0 == a.1 && a == b);
+    match function {
+        CompareFunction::Eq => decide(same, apart),
+        CompareFunction::Ne => decide(apart, same),
+        CompareFunction::Lt => decide(a.1 < b.0, a.0 >= b.1),
+        CompareFunction::Le => decide(a.1 <= b.0, a.0 > b.1),
+        CompareFunction::Gt => decide(a.0 > b.1, a.1 <= b.0),
+        CompareFunction::Ge => decide(a.0 >= b.1, a.1 < b.0),
+    }
+}
+
+fn unary(function: UnaryFunction, (low, high): Range) -> Option<Range> {
+    let monotone = |f: fn(f64) -> f64| Some((f(low), f(high)));
+    match function {
+        UnaryFunction::Neg => Some((-high, -low)),
+        UnaryFunction::Abs if low >= 0.0 => Some((low, high)),
+        UnaryFunction::Abs => Some((0.0, high.max(-low))),
+        UnaryFunction::Floor => monotone(f64::floor),
+        UnaryFunction::Ceil => monotone(f64::ceil),
+        UnaryFunction::Round => monotone(f64::round_ties_even),
+        UnaryFunction::Relu => Some((low.max(0.0), high.max(0.0))),
+        UnaryFunction::Sqrt if low >= 0.0 => monotone(f64::sqrt),
+        UnaryFunction::Square => times((low, high), (low, high)),
+        UnaryFunction::Not => Some((0.0, 1.0)),
         _ => None,
     }
 }
 
-fn binary(function: BinaryFunction) -> Option<fn(Interval, Interval) -> Interval> {
-    Some(match function {
-        BinaryFunction::Add => interval::add,
-        BinaryFunction::Sub => |a, b| interval::add(a, interval::negate(b)),
-        BinaryFunction::Mul => interval::multiply,
-        BinaryFunction::Div => interval::divide_to_zero,
-        BinaryFunction::FloorDiv => interval::divide_down,
-        BinaryFunction::Mod => |_, b| interval::remainder(b),
-        BinaryFunction::Min => interval::minimum,
-        BinaryFunction::Max => interval::maximum,
-        _ => return None,
-    })
+/// Of what a function of two numbers is at the corners of their ranges.
+fn corners(a: Range, b: Range, f: impl Fn(f64, f64) -> f64) -> Option<Range> {
+    let all = [f(a.0, b.0), f(a.0, b.1), f(a.1, b.0), f(a.1, b.1)];
+    let known = all.iter().all(|value| !value.is_nan());
+    known.then(|| (all.into_iter().fold(f64::INFINITY, f64::min), all.into_iter().fold(f64::NEG_INFINITY, f64::max)))
 }
 
-/// Integers to integers: the same number where it fits.
-fn convert(ranges: Ranges, to: narae_isa::Element) -> Option<Ranges> {
-    if to == narae_isa::Element::Bool {
-        return Some(Ranges::all((Some(0), Some(1))));
+/// Of a product.
+fn times(a: Range, b: Range) -> Option<Range> {
+    // Ends that are infinite stand for any number, and a number times zero is zero.
+    corners(a, b, |x, y| if x == 0.0 || y == 0.0 { 0.0 } else { x * y })
+}
+
+/// Of a quotient of integers, rounded down or towards zero; the divisor is not zero.
+fn quotient(a: Range, b: Range, round: fn(f64) -> f64) -> Option<Range> {
+    if b.0 > 0.0 {
+        return corners(a, b, |x, y| round(x / y));
     }
-    let (least, most) = to.integer_range()?;
-    let fits = |&(low, high): &Interval| {
-        low.is_some_and(|low| i128::from(low) >= least) && high.is_some_and(|high| i128::from(high) <= most)
-    };
-    (to == narae_isa::Element::I64 || ranges.0.iter().all(fits)).then_some(ranges)
+    // A positive divisor brings the quotient towards zero, any other leaves its size at most as it was.
+    let size = a.0.abs().max(a.1.abs());
+    Some(if a.0 >= 0.0 && b.0 >= 0.0 { (0.0, a.1) } else { (-size, size) })
 }
 
-fn reduce(graph: &Graph, node: &NodeData, function: ReduceFunction, ranges: &Ranges) -> Option<Ranges> {
-    let x = node.operands[0];
-    let whole = graph.rank(x) == 1;
-    let all = if whole { spread(graph, x, ranges) } else { None };
-    Some(Ranges::all(match (function, all) {
-        (ReduceFunction::Min, Some(all)) => all.into_iter().reduce(interval::minimum)?,
-        (ReduceFunction::Max, Some(all)) => all.into_iter().reduce(interval::maximum)?,
-        (ReduceFunction::Min | ReduceFunction::Max, None) => ranges.hull(),
-        (ReduceFunction::Sum, Some(all)) => all.into_iter().fold(interval::point(0), interval::add),
-        (ReduceFunction::Sum, None) => {
-            let (_, most) = Dim::product(graph.dims(x)).bounds(&graph.symbols);
-            interval::multiply(ranges.hull(), (Some(0), most))
+fn binary(function: BinaryFunction, a: Range, b: Range, integers: bool) -> Option<Range> {
+    match function {
+        BinaryFunction::Add => Some((a.0 + b.0, a.1 + b.1)),
+        BinaryFunction::Sub => Some((a.0 - b.1, a.1 - b.0)),
+        BinaryFunction::Mul => times(a, b),
+        BinaryFunction::Min => Some((a.0.min(b.0), a.1.min(b.1))),
+        BinaryFunction::Max => Some((a.0.max(b.0), a.1.max(b.1))),
+        BinaryFunction::Div if integers => quotient(a, b, f64::trunc),
+        BinaryFunction::FloorDiv if integers => quotient(a, b, f64::floor),
+        BinaryFunction::Div if b.0 > 0.0 => corners(a, b, |x, y| x / y),
+        BinaryFunction::FloorDiv if b.0 > 0.0 => corners(a, b, |x, y| (x / y).floor()),
+        BinaryFunction::Mod if b.0 >= 0.0 => Some((0.0, if integers { (b.1 - 1.0).max(0.0) } else { b.1 })),
+        BinaryFunction::Pow if a.0 >= 0.0 && b.0 >= 0.0 => {
+            let (low, high) = corners(a, b, f64::powf)?;
+            // Between the corners lies 1, where the base passes it.
+            Some((if a.0 <= 1.0 && a.1 >= 1.0 { low.min(1.0) } else { low }, high))
         }
-        (ReduceFunction::Prod, Some(all)) => all.into_iter().fold(interval::point(1), interval::multiply),
-        (ReduceFunction::All | ReduceFunction::Any, _) => (Some(0), Some(1)),
-        _ => return None,
-    }))
-}
-
-/// Evenly spaced elements of a list.
-fn pick(graph: &Graph, node: &NodeData, ranges: &Ranges, start: Option<i64>, step: i64) -> Option<Ranges> {
-    let all = spread(graph, node.operands[0], ranges)?;
-    let (start, count) = (start?, count(graph, node.results[0])?);
-    let index = |at: usize| usize::try_from(start + at as i64 * step).ok();
-    (0..count).map(|at| all.get(index(at)?).copied()).collect::<Option<Vec<Interval>>>().map(Ranges)
-}
-
-fn gather(graph: &Graph, node: &NodeData, ranges: &Ranges) -> Option<Ranges> {
-    let (x, indices) = (node.operands[0], node.operands[1]);
-    if graph.rank(x) != 1 {
-        return None;
+        _ => None,
     }
-    let all = spread(graph, x, ranges)?;
-    let wrapped = |index: i64| if index < 0 { index + all.len() as i64 } else { index };
-    let one = |dim: &Dim| all.get(usize::try_from(wrapped(dim.as_const()?)).ok()?).copied();
-    let found: Vec<Interval> = graph.known_dims(indices)?.iter().map(one).collect::<Option<_>>()?;
-    (!found.is_empty()).then_some(Ranges(found))
 }
 
-fn concat(graph: &Graph, node: &NodeData, operand: &Operands<'_>) -> Option<Ranges> {
-    let parts: Vec<Ranges> = (0..node.operands.len()).map(operand).collect();
-    let list = graph.rank(node.results[0]) == 1;
-    let apart = || {
-        let lists = node.operands.iter().zip(&parts).map(|(&value, part)| spread(graph, value, part));
-        lists.collect::<Option<Vec<_>>>().map(|lists| Ranges(lists.concat()))
-    };
-    let together = || parts.iter().cloned().reduce(|a, b| Ranges::all(interval::either(a.hull(), b.hull())));
-    if list { apart().or_else(together) } else { together() }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_hold_at_their_corners_and_between() {
+        assert_eq!(binary(BinaryFunction::Mul, (-2.0, 3.0), (-5.0, 1.0), true), Some((-15.0, 10.0)));
+        assert_eq!(binary(BinaryFunction::Div, (7.0, 9.0), (2.0, 2.0), true), Some((3.0, 4.0)));
+        assert_eq!(binary(BinaryFunction::Div, (7.0, 9.0), (0.0, 2.0), true), Some((0.0, 9.0)));
+        assert_eq!(binary(BinaryFunction::Div, (7.0, 9.0), (0.0, 2.0), false), None);
+        assert_eq!(binary(BinaryFunction::Pow, (0.0, 49.0), (0.5, 0.5), false), Some((0.0, 7.0)));
+        assert_eq!(unary(UnaryFunction::Abs, (-3.0, 2.0)), Some((0.0, 3.0)));
+        assert_eq!(convert((0.0, 7.9), Element::I64), Some((0.0, 7.0)));
+        assert_eq!(convert((0.0, 300.0), Element::U8), None);
+        assert_eq!(compare(CompareFunction::Eq, (4.0, 4.0), (-1.0, -1.0)), (0.0, 0.0));
+        assert_eq!(compare(CompareFunction::Le, (0.0, 4.0), (4.0, 5.0)), (1.0, 1.0));
+        assert_eq!(compare(CompareFunction::Lt, (0.0, 4.0), (4.0, 5.0)), (0.0, 1.0));
+    }
 }

@@ -374,7 +374,14 @@ impl Graph {
     /// The elements, row-major, of a small tensor of integers or bools as expressions of symbols, if they are known: the
     /// way to follow shape arithmetic.
     pub fn known_dims(&self, value: Value) -> Option<Vec<Dim>> {
-        self.contents(value).map(|contents| contents.iter().map(|dim| self.symbols.resolve(dim)).collect())
+        let whole = self.contents(value).filter(|_| !self.element(value).is_float())?;
+        Some(whole.elements.iter().map(|dim| self.symbols.resolve(dim)).collect())
+    }
+
+    /// The same for floats too: dims, and the number that each is divided by.
+    pub fn known_quotients(&self, value: Value) -> Option<(Vec<Dim>, i64)> {
+        let contents = self.contents(value)?;
+        Some((contents.elements.iter().map(|dim| self.symbols.resolve(dim)).collect(), contents.divisor))
     }
 
     /// A node.

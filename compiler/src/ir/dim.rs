@@ -176,7 +176,7 @@ impl Dim {
                 let (whole, rest) = a.split_multiples(constant);
                 let common = greatest(&rest, constant);
                 let rest = rest.split_multiples(common).0;
-                let quotient = floor_div_atom(Dim::from_polynomial(Some(rest)), (constant / common).into());
+                let quotient = floor_div_atom(rest, constant / common);
                 &Dim::from_polynomial(Some(whole)) + &quotient
             }
             _ => Dim::from_atom(Atom::FloorDiv(self.clone(), divisor.clone())),
@@ -208,11 +208,9 @@ impl Dim {
         }
         match divisor.as_const() {
             Some(constant) if constant > 0 => {
+                // One spelling for both: then `x + (-x mod n)`, a padded length, is seen to be a multiple of `n`.
                 let rest = Dim::from_polynomial(Some(a.split_multiples(constant).1));
-                match rest.as_const() {
-                    Some(value) => value.rem_euclid(constant).into(),
-                    None => Dim::from_atom(Atom::Mod(rest, divisor.clone())),
-                }
+                &rest - &(divisor * &rest.floor_div(divisor))
             }
             _ => Dim::from_atom(Atom::Mod(self.clone(), divisor.clone())),
         }
@@ -264,6 +262,11 @@ impl Dim {
 
     /// The dim with symbols replaced; symbols for which `replacement` has none stay.
     pub fn substitute(&self, replacement: &impl Fn(Symbol) -> Option<Dim>) -> Dim {
+        self.substitute_with(replacement, &Extremes { minimum: &Dim::minimum, maximum: &Dim::maximum })
+    }
+
+    /// The same, where `extremes` says what the smaller and the larger of two dims is.
+    pub(super) fn substitute_with(&self, replacement: &impl Fn(Symbol) -> Option<Dim>, extremes: &Extremes<'_>) -> Dim {
         match &self.0 {
             Form::Constant(_) | Form::Invalid => self.clone(),
             Form::Symbol(symbol) => replacement(*symbol).unwrap_or_else(|| self.clone()),
@@ -275,7 +278,7 @@ impl Dim {
                 for (monomial, coefficient) in &sum.polynomial.terms {
                     let mut product = Dim::from(*coefficient);
                     for (atom, power) in monomial {
-                        let atom = substitute_atom(atom, replacement);
+                        let atom = substitute_atom(atom, replacement, extremes);
                         for _ in 0..*power {
                             product = &product * &atom;
                         }
@@ -360,22 +363,28 @@ fn greatest(polynomial: &Polynomial, constant: i64) -> i64 {
     i64::try_from(common).unwrap_or(1).max(1)
 }
 
-/// `floor(rest / divisor)` for operands with nothing left to divide out; `floor(floor(x/a)/b) = floor(x/(a*b))`.
-fn floor_div_atom(rest: Dim, divisor: Dim) -> Dim {
-    if divisor.is(1) {
+/// `floor(rest / divisor)` for operands with nothing left to divide out; `floor(floor(x/a)/b) = floor(x/(a*b))`, and
+/// `floor(-x/n) = -floor((x + n - 1)/n)`, so that rounding up has one spelling.
+fn floor_div_atom(rest: Polynomial, divisor: i64) -> Dim {
+    if rest.terms.last().is_some_and(|(monomial, coefficient)| !monomial.is_empty() && *coefficient < 0) {
+        let turned = &Dim::from(divisor - 1) - &Dim::from_polynomial(Some(rest));
+        return &Dim::ZERO - &turned.floor_div(&divisor.into());
+    }
+    let rest = Dim::from_polynomial(Some(rest));
+    if divisor == 1 {
         return rest;
     }
-    if let (Some(a), Some(b)) = (rest.as_const(), divisor.as_const()) {
-        return floor_div(a, b).map_or_else(Dim::invalid, Dim::from);
+    if let Some(value) = rest.as_const() {
+        return floor_div(value, divisor).map_or_else(Dim::invalid, Dim::from);
     }
     if let Form::Sum(sum) = &rest.0
         && let [(monomial, 1)] = sum.polynomial.terms.as_slice()
         && let [(Atom::FloorDiv(inner, by), 1)] = monomial.as_slice()
         && by.as_const().is_some_and(|by| by > 0)
     {
-        return inner.floor_div(&(by * &divisor));
+        return inner.floor_div(&(by * &divisor.into()));
     }
-    if rest.is_invalid() { rest } else { Dim::from_atom(Atom::FloorDiv(rest, divisor)) }
+    if rest.is_invalid() { rest } else { Dim::from_atom(Atom::FloorDiv(rest, divisor.into())) }
 }
 
 /// Integer quotient rounded towards minus infinity; `None` on overflow or division by zero.
@@ -399,14 +408,21 @@ fn eval_atom(atom: &Atom, point: &impl Fn(Symbol) -> Option<i64>) -> Option<i64>
     }
 }
 
-fn substitute_atom(atom: &Atom, replacement: &impl Fn(Symbol) -> Option<Dim>) -> Dim {
+fn substitute_atom(atom: &Atom, replacement: &impl Fn(Symbol) -> Option<Dim>, extremes: &Extremes<'_>) -> Dim {
+    let inner = |dim: &Dim| dim.substitute_with(replacement, extremes);
     match atom {
         Atom::Symbol(symbol) => replacement(*symbol).unwrap_or_else(|| (*symbol).into()),
-        Atom::FloorDiv(a, b) => a.substitute(replacement).floor_div(&b.substitute(replacement)),
-        Atom::Mod(a, b) => a.substitute(replacement).modulo(&b.substitute(replacement)),
-        Atom::Min(a, b) => a.substitute(replacement).minimum(&b.substitute(replacement)),
-        Atom::Max(a, b) => a.substitute(replacement).maximum(&b.substitute(replacement)),
+        Atom::FloorDiv(a, b) => inner(a).floor_div(&inner(b)),
+        Atom::Mod(a, b) => inner(a).modulo(&inner(b)),
+        Atom::Min(a, b) => (extremes.minimum)(&inner(a), &inner(b)),
+        Atom::Max(a, b) => (extremes.maximum)(&inner(a), &inner(b)),
     }
+}
+
+/// How the smaller and the larger of two dims are found.
+pub(super) struct Extremes<'a> {
+    pub(super) minimum: &'a dyn Fn(&Dim, &Dim) -> Dim,
+    pub(super) maximum: &'a dyn Fn(&Dim, &Dim) -> Dim,
 }
 
 fn combine(a: &Dim, b: &Dim, sign: i64) -> Dim {

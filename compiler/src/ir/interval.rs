@@ -5,10 +5,13 @@
 
 use super::Dim;
 use super::Symbol;
-use super::polynomial::Atom;
+use super::polynomial::{Atom, Polynomial};
 
 /// The least and the greatest value; `None` where there is no limit.
 pub type Interval = (Option<i64>, Option<i64>);
+
+/// A product of atoms with their powers, and its coefficient.
+type Term = (Vec<(Atom, u32)>, i64);
 
 /// No limit at all.
 pub const ANY: Interval = (None, None);
@@ -108,14 +111,31 @@ fn sign(interval: Interval) -> Option<bool> {
     }
 }
 
+/// Extremes inside of extremes are looked into so deep.
+const MAXIMUM_EXTREMES: usize = 3;
+
 /// Of a dim, from those of its symbols.
 pub fn of_dim(dim: &Dim, symbols: &dyn Fn(Symbol) -> Interval) -> Interval {
+    of_dim_within(dim, symbols, MAXIMUM_EXTREMES)
+}
+
+/// Of the terms, and then, for a term that is an extreme, of both that it may be: `max(a, b) - a` is never negative.
+fn of_dim_within(dim: &Dim, symbols: &dyn Fn(Symbol) -> Interval, depth: usize) -> Interval {
     if let Some(value) = dim.as_const() {
         return point(value);
     }
     let Some(polynomial) = dim.polynomial() else { return ANY };
+    let total = of_terms(&polynomial.terms, symbols);
+    if depth == 0 || polynomial.terms.len() < 2 {
+        return total;
+    }
+    let total = both(total, of_rounded(dim, &polynomial.terms, symbols, depth - 1));
+    both(total, of_extreme(dim, &polynomial.terms, symbols, depth - 1))
+}
+
+fn of_terms(terms: &[Term], symbols: &dyn Fn(Symbol) -> Interval) -> Interval {
     let mut total = point(0);
-    for (monomial, coefficient) in &polynomial.terms {
+    for (monomial, coefficient) in terms {
         let mut product = point(*coefficient);
         for (atom, power) in monomial {
             let interval = of_atom(atom, symbols);
@@ -126,6 +146,37 @@ pub fn of_dim(dim: &Dim, symbols: &dyn Fn(Symbol) -> Interval) -> Interval {
         total = add(total, product);
     }
     total
+}
+
+/// By the first term that is an extreme: the dim is the greater of two (else the lesser), one for each of what the extreme may be.
+fn of_extreme(dim: &Dim, terms: &[Term], symbols: &dyn Fn(Symbol) -> Interval, depth: usize) -> Interval {
+    let extreme = terms.iter().find_map(|(monomial, coefficient)| match monomial.as_slice() {
+        [(atom @ Atom::Min(a, b), 1)] => Some((atom, a, b, *coefficient, *coefficient < 0)),
+        [(atom @ Atom::Max(a, b), 1)] => Some((atom, a, b, *coefficient, *coefficient > 0)),
+        _ => None,
+    });
+    let Some((atom, a, b, coefficient, greater)) = extreme else { return ANY };
+    let whole = Dim::from_polynomial(Some(Polynomial::atom(atom.clone())));
+    let with = |part: &Dim| of_dim_within(&(dim + &(&(part - &whole) * &coefficient.into())), symbols, depth);
+    let choose = if greater { maximum } else { minimum };
+    choose(with(a), with(b))
+}
+
+/// By the first term `c · (a // n)` whose `c` is a multiple of `n`: that is `c / n · (a - r)` with a rest `r` below `n`, which may go up
+/// in the other terms.
+fn of_rounded(dim: &Dim, terms: &[Term], symbols: &dyn Fn(Symbol) -> Interval, depth: usize) -> Interval {
+    let rounded = terms.iter().find_map(|(monomial, coefficient)| match monomial.as_slice() {
+        [(atom @ Atom::FloorDiv(a, n), 1)] => {
+            let n = n.as_const().filter(|&n| n > 0 && coefficient % n == 0)?;
+            Some((atom, a, n, *coefficient))
+        }
+        _ => None,
+    });
+    let Some((atom, a, n, coefficient)) = rounded else { return ANY };
+    let (whole, factor) = (Dim::from_polynomial(Some(Polynomial::atom(atom.clone()))), coefficient / n);
+    let exact = &(dim - &(&whole * &coefficient.into())) + &(a * &factor.into());
+    let rest = multiply(point(-factor), (Some(0), Some(n - 1)));
+    add(of_dim_within(&exact, symbols, depth), rest)
 }
 
 fn of_atom(atom: &Atom, symbols: &dyn Fn(Symbol) -> Interval) -> Interval {

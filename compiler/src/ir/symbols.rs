@@ -8,8 +8,9 @@
 use cranelift_entity::{EntityRef, PrimaryMap};
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::dim::Extremes;
 use super::interval::{self, Interval};
-use super::polynomial::Atom;
+use super::polynomial::{Atom, Polynomial};
 use super::{Dim, Symbol, Value};
 
 /// What gives a symbol its value when the program runs.
@@ -163,9 +164,41 @@ impl Symbols {
         row.upper = [row.upper, upper].into_iter().flatten().min();
     }
 
+    /// Learns that a dim is never negative in a run that makes sense: a lower bound for the length of an input that it depends on. The
+    /// runtime refuses shorter inputs.
+    pub fn learn_not_negative(&mut self, dim: &Dim) {
+        let dim = self.resolve(dim);
+        let Some(polynomial) = dim.polynomial().map(|found| found.into_owned()) else { return };
+        let constant = polynomial.constant_term();
+        let rest: Vec<_> = polynomial.terms.iter().filter(|(monomial, _)| !monomial.is_empty()).collect();
+        let [(monomial, coefficient)] = rest.as_slice() else { return };
+        let [(atom, 1)] = monomial.as_slice() else { return };
+        let Some(below) = super::dim::floor_div(constant, *coefficient).filter(|_| *coefficient > 0) else { return };
+        // atom >= -constant / coefficient, rounded up.
+        let least = &Dim::ZERO - &Dim::from(below);
+        match atom {
+            Atom::Symbol(symbol) if matches!(self.table[*symbol].definition, SymbolDefinition::Input { .. }) => {
+                self.bound(*symbol, least.as_const(), None);
+            }
+            Atom::FloorDiv(a, n) if n.as_const().is_some_and(|n| n > 0) => {
+                self.learn_not_negative(&(a - &(n * &least)))
+            }
+            Atom::Min(a, b) => {
+                self.learn_not_negative(&(a - &least));
+                self.learn_not_negative(&(b - &least));
+            }
+            Atom::Symbol(_) | Atom::FloorDiv(..) | Atom::Mod(..) | Atom::Max(..) => {}
+        }
+    }
+
     /// What was learnt, in sentences.
     pub fn notes(&self) -> &[String] {
         &self.notes
+    }
+
+    /// Tells the user something about lengths.
+    pub fn note(&mut self, sentence: String) {
+        self.notes.push(sentence);
     }
 
     /// Equations that must hold at run time and could not be solved.
@@ -173,23 +206,47 @@ impl Symbols {
         self.assumptions.iter()
     }
 
+    /// Equations that cannot hold within the bounds.
+    pub fn contradictions(&self) -> impl Iterator<Item = &(Dim, Dim)> {
+        self.assumptions.iter().filter(|(left, right)| self.never_equal(left, right))
+    }
+
     /// Adds an equation that is checked when the program runs.
     pub fn assume(&mut self, left: &Dim, right: &Dim) {
         self.assumptions.insert((left.clone(), right.clone()));
     }
 
-    /// The dim with everything that was learnt put in.
+    /// From which value on a dim is known: 0 if inputs decide it, no value if a symbol of it is not defined yet.
+    fn known_from(&self, dim: &Dim) -> usize {
+        let mut last = 0;
+        dim.any_symbol(&mut |symbol| {
+            let from = match self.table[symbol].definition {
+                SymbolDefinition::Input { .. } | SymbolDefinition::Passed { .. } => 0,
+                SymbolDefinition::Data { value, .. } | SymbolDefinition::Extent { value, .. } => value.index() + 1,
+                SymbolDefinition::Undefined => usize::MAX,
+            };
+            last = last.max(from);
+            false
+        });
+        last
+    }
+
+    /// The dim with everything that was learnt put in; extremes that what was learnt decides are gone.
     pub fn resolve(&self, dim: &Dim) -> Dim {
         if self.replaced == 0 || dim.as_const().is_some() {
             return dim.clone();
         }
         let mut dim = dim.clone();
+        let extremes = Extremes {
+            minimum: &|a: &Dim, b: &Dim| self.minimum(a, b),
+            maximum: &|a: &Dim, b: &Dim| self.maximum(a, b),
+        };
         // Every round follows one replacement of each symbol; there are no cycles, so `replaced` rounds are enough.
         for _ in 0..=self.replaced {
             if !dim.any_symbol(&mut |symbol| self.table[symbol].replacement.is_some()) {
                 break;
             }
-            dim = dim.substitute(&|symbol| self.table[symbol].replacement.clone());
+            dim = dim.substitute_with(&|symbol| self.table[symbol].replacement.clone(), &extremes);
         }
         dim
     }
@@ -230,6 +287,11 @@ impl Symbols {
             return Ok(());
         }
         let (lower, upper) = difference.bounds(self);
+        if difference.is_invalid() && !left.is_invalid() && !right.is_invalid() {
+            // Too complicated to solve: left to the run.
+            self.assume(&left, &right);
+            return Ok(());
+        }
         if difference.is_invalid() || lower.is_some_and(|l| l > 0) || upper.is_some_and(|u| u < 0) {
             return Err(contradiction());
         }
@@ -239,7 +301,7 @@ impl Symbols {
         match solution {
             Some((symbol, value)) => self.substitute(symbol, value, &left, &right),
             None => {
-                self.assumptions.insert((left.clone(), right.clone()));
+                self.assume(&left, &right);
                 Ok(())
             }
         }
@@ -249,7 +311,7 @@ impl Symbols {
     fn solve(&self, left: &Dim, right: &Dim, difference: &Dim) -> Option<Option<(Symbol, Dim)>> {
         let polynomial = difference.polynomial()?.into_owned();
         let constant = polynomial.constant_term();
-        let unknown = polynomial.add_scaled(&super::polynomial::Polynomial::constant(constant), -1)?;
+        let unknown = polynomial.add_scaled(&Polynomial::constant(constant), -1)?;
         let divisor = i64::try_from(unknown.content()).ok()?;
         if divisor == 0 || constant % divisor != 0 {
             return None;
@@ -261,25 +323,29 @@ impl Symbols {
             if let [(Atom::Symbol(symbol), 1)] = monomial.as_slice()
                 && coefficient.abs() == 1
                 && occurrences(&reduced_dim, *symbol) == 1
-                && !reduced_dim.any_symbol(&mut |other| self.comes_before(*symbol, other))
+                && self.known_from(&reduced_dim) <= self.known_from(&(*symbol).into())
             {
                 let bare = left.as_symbol() == Some(*symbol) || right.as_symbol() == Some(*symbol);
                 candidates.push((self.rank(*symbol, bare), *symbol, *coefficient));
             }
         }
-        let Some((_, symbol, coefficient)) = candidates.into_iter().max() else { return Some(None) };
+        candidates.sort_unstable();
         // c*s + rest = 0 with c = ±1, so s = -c*rest.
-        let rest = &reduced_dim - &(&Dim::from(coefficient) * &symbol.into());
-        Some(Some((symbol, &rest * &Dim::from(-coefficient))))
+        let solutions = candidates.into_iter().rev().map(|(_, symbol, coefficient)| {
+            let rest = &reduced_dim - &(&Dim::from(coefficient) * &symbol.into());
+            (symbol, &rest * &Dim::from(-coefficient))
+        });
+        Some(solutions.into_iter().find(|(symbol, value)| self.may_stand_for(*symbol, value)))
     }
 
-    /// Whether a symbol has its value before another one has: the first cannot be what the other says.
-    fn comes_before(&self, symbol: Symbol, other: Symbol) -> bool {
-        let read = |symbol: Symbol| {
+    /// Whether a dim says all that is known of a symbol. A length that the run decides has its own limit; a sum of several such
+    /// lengths does not show it any more.
+    fn may_stand_for(&self, symbol: Symbol, value: &Dim) -> bool {
+        let decided = |symbol: Symbol| {
             matches!(self.table[symbol].definition, SymbolDefinition::Data { .. } | SymbolDefinition::Extent { .. })
         };
-        let undefined = matches!(self.table[symbol].definition, SymbolDefinition::Undefined);
-        !undefined && read(other) && (!read(symbol) || symbol < other)
+        let simple = value.as_const().is_some() || value.as_symbol().is_some();
+        simple || !decided(symbol) || !value.any_symbol(&mut |other| decided(other))
     }
 
     /// Which symbol to eliminate: undefined ones first, then one that stands bare, then the newest.

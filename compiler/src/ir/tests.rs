@@ -37,6 +37,22 @@ fn bounds_decide_extremes() {
     assert_eq!(symbols.minimum(s, &number(-1)), number(-1));
     assert_eq!(symbols.minimum(s, p).bounds(&symbols), (Some(0), None));
     assert!(symbols.never_equal(s, &number(-1)));
+    // A cache that grows or has room: between the past and the past with the new rows.
+    let present = p.maximum(&s.minimum(&(p + &number(7))));
+    assert_eq!((&present - p).bounds(&symbols), (Some(0), Some(7)));
+}
+
+#[test]
+fn a_padded_length_is_a_multiple() {
+    let (symbols, dims) = table(&["width", "batch"]);
+    let [w, b] = [&dims[0], &dims[1]];
+    let four = number(4);
+    let padded = w + &(&number(0) - w).modulo(&four);
+    assert_eq!(padded, &w.ceil_div(&four) * &four);
+    let windows = padded.floor_div(&four);
+    assert_eq!((&(b * &windows) * &windows).floor_div(&(&windows * &windows)), *b);
+    assert_eq!(w.modulo(&four).bounds(&symbols), (Some(0), Some(3)));
+    assert_eq!((&padded - w).bounds(&symbols), (Some(0), Some(3)));
 }
 
 #[test]
@@ -117,6 +133,10 @@ proptest! {
         if let (Some(expected), false) = (judge(&expression, &point), dim.is_invalid()) {
             prop_assert_eq!(dim.eval(&value), Some(expected), "{}", dim.display(&symbols));
             let (lower, upper) = dim.bounds(&symbols);
+            prop_assert!(lower.is_none_or(|l| l <= expected) && upper.is_none_or(|u| expected <= u));
+            let mut limited = symbols.clone();
+            dims.iter().filter_map(Dim::as_symbol).for_each(|symbol| limited.bound(symbol, None, Some(11)));
+            let (lower, upper) = dim.bounds(&limited);
             prop_assert!(lower.is_none_or(|l| l <= expected) && upper.is_none_or(|u| expected <= u));
         }
     }

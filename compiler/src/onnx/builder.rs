@@ -7,6 +7,7 @@ use narae_isa::{
     BinaryFunction, CompareFunction, Diagnostic, Element, HostTensor, Overflow, ReduceFunction, UnaryFunction, codes,
 };
 
+use crate::compress::Recipe;
 use crate::graph::ops::PadMode;
 use crate::graph::{Graph, Op, Provenance, Real};
 use crate::ir::{Dim, Value};
@@ -94,9 +95,23 @@ impl Builder {
         self.known(value)?.iter().map(Dim::as_const).collect()
     }
 
+    /// The recipe of a constant, or of what is only moved or converted from one.
+    pub fn recipe(&self, value: Value) -> Option<Recipe> {
+        let (_, node) = self.graph.defining(value)?;
+        let source = || self.recipe(node.operands[0]);
+        let sizes = || self.graph.ty(value).sizes();
+        match &node.op {
+            Op::Constant { recipe } => Some(recipe.clone()),
+            Op::Reshape { .. } => source()?.reshape(sizes()?).ok(),
+            Op::Transpose { permutation } => source()?.transpose(permutation).ok(),
+            Op::Convert { to, saturate } => Some(source()?.convert(*to, *saturate)),
+            _ => None,
+        }
+    }
+
     /// The elements of a constant, if they are in memory or few.
     pub fn constant_values(&self, value: Value) -> Option<HostTensor> {
-        let recipe = self.graph.recipe(value)?;
+        let recipe = self.recipe(value)?;
         if recipe.bytes() > 1 << 16 {
             return None;
         }
@@ -357,7 +372,7 @@ impl Builder {
     }
 
     /// A constant of the value's recipe, changed.
-    pub fn constant(&mut self, recipe: crate::compress::Recipe) -> Built {
+    pub fn constant(&mut self, recipe: Recipe) -> Built {
         self.graph.constant(recipe, &self.provenance)
     }
 

@@ -75,6 +75,8 @@ pub struct Importer<'m> {
     pub builder: Builder,
     pub(super) scopes: Vec<Scope<'m>>,
     pub(super) problems: Vec<Diagnostic>,
+    /// The parts of sequences, by the values that name them.
+    pub(super) sequences: HashMap<Value, Vec<Value>>,
     functions: HashMap<(&'m str, &'m str, &'m str), &'m FunctionProto>,
     opsets: Opsets<'m>,
     bindings: Rc<Bindings<'m>>,
@@ -99,6 +101,7 @@ impl<'m> Importer<'m> {
             builder: Builder { graph: Graph::new(name, sources), provenance: Provenance::none() },
             scopes: vec![Scope::default()],
             problems: Vec::new(),
+            sequences: HashMap::new(),
             functions: functions.collect(),
             opsets: Rc::new(opsets(&model.message.opset_import)),
             bindings: Rc::default(),
@@ -121,6 +124,9 @@ impl<'m> Importer<'m> {
         self.nodes(&graph.node);
         for output in &graph.output {
             match self.lookup(&output.name) {
+                Some(Some(value)) if self.sequences.contains_key(&value) => {
+                    self.problems.push(no_sequence("the output is a Sequence").at_node(&output.name, "output"));
+                }
                 Some(Some(value)) => {
                     self.check_output(output, value);
                     self.builder.graph.add_output(output.name.as_str(), value);
@@ -354,6 +360,10 @@ impl<'m> Importer<'m> {
         if let Some(function) = function {
             return self.call(function, name, &attributes, &inputs);
         }
+        let sequence = |value: &Known| value.is_some_and(|value| self.sequences.contains_key(&value));
+        if inputs.iter().any(sequence) && !ops::sequence::takes_sequences(&node.op_type) {
+            return Err(no_sequence("a Sequence is an operand of this operator"));
+        }
         self.builder.provenance = Provenance::new(name, op_name(node));
         let outputs = node.output.iter().map(|output| !output.is_empty()).collect();
         let Some(row) = row else { return Ok(None) };
@@ -414,6 +424,10 @@ impl<'m> Importer<'m> {
         }
         Ok(results.into_iter().map(Option::flatten).collect())
     }
+}
+
+pub(super) fn no_sequence(message: &str) -> Diagnostic {
+    Diagnostic::new(&codes::E0203, message).note("sequences do not exist on the chip")
 }
 
 fn opsets(list: &[OperatorSetIdProto]) -> BTreeMap<&str, i64> {

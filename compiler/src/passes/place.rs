@@ -7,6 +7,7 @@
 
 mod chunk;
 mod life;
+mod pieces;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -277,27 +278,28 @@ impl Placer<'_> {
         Some(twin)
     }
 
-    /// Cuts an instruction into pieces along an independent axis.
+    /// Cuts an instruction into pieces.
     fn cut(&mut self, compute: &Compute, misplaced: &[usize], out: &mut Vec<Op>) -> Result<(), Diagnostic> {
-        let groups = chunk::independent_axes(&compute.inst, &compute.views);
         let symbols = &self.program.symbols;
-        let extent = |group: &chunk::Group| {
-            group.first().map_or(Dim::ONE, |&(view, axis)| compute.views[view].dims[axis].clone())
-        };
-        let found = groups.iter().find(|group| {
-            (2..u64::MAX).contains(&upper(&extent(group), symbols))
-                && misplaced.iter().any(|&index| group.iter().any(|&(view, _)| view == index))
+        // What does not make an operand smaller that is too large would never end.
+        let too_large =
+            |&index: &usize| misplaced.contains(&index) && self.staged_bytes(&compute.views[index]) > self.whole;
+        let large: Vec<usize> = (0..compute.views.len()).filter(too_large).collect();
+        let ways = pieces::ways(compute);
+        let found = ways.iter().find(|way| {
+            (2..u64::MAX).contains(&upper(&way.extent(compute), symbols))
+                && large.iter().any(|&index| way.cuts(compute, index))
         });
-        let Some(group) = found else {
+        let Some(way) = found else {
             let what = compute.inst.mnemonic();
             let message = format!("`{what}` needs a tensor that exceeds working memory and cannot be cut into pieces");
             return Err(compute.cause.provenance.locate(Diagnostic::new(&codes::E0402, message)));
         };
-        let whole = extent(group);
+        let whole = way.extent(compute);
         let most = upper(&whole, symbols);
         let row = misplaced
             .iter()
-            .filter(|&&index| group.iter().any(|&(view, _)| view == index))
+            .filter(|&&index| way.cuts(compute, index))
             .map(|&index| self.staged_bytes(&compute.views[index]) / most.max(1))
             .max()
             .unwrap_or(1);
@@ -313,10 +315,7 @@ impl Placer<'_> {
         );
         let start = &Dim::from(index) * &step;
         let length = self.program.symbols.minimum(&(&whole - &start), &step);
-        let mut piece = compute.clone();
-        for &(view, axis) in group {
-            piece.views[view] = piece.views[view].slice(axis, &start, &length, 1);
-        }
+        let piece = way.piece(compute, (&start, &length), &step, &self.program.symbols);
         let mut ops = Vec::new();
         if compute.inst.engine() == Engine::Mxe
             && let Some(weight) = streamed_weight(compute)

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::graph::attribute::{Attribute, Names};
-use crate::graph::{Graph, Op};
+use crate::graph::{Graph, NodeData, Op};
 use crate::ir::{Dim, Symbol, Value};
 
 /// What happened to one region.
@@ -146,7 +146,7 @@ impl Walk<'_> {
         let mut pending: Vec<Value> = vec![output, self.input];
         pending.extend(self.inside.iter());
         for value in pending {
-            for dim in self.graph.dims(value).to_vec() {
+            for dim in self.dims(value) {
                 for symbol in dim.symbols() {
                     let next = 1009 + 2 * self.symbols.len() as i64;
                     self.symbols.entry(symbol).or_insert(next);
@@ -162,7 +162,7 @@ impl Walk<'_> {
     }
 
     fn ty(&self, value: Value) -> String {
-        let dims: Vec<i64> = self.graph.dims(value).iter().map(|dim| self.dim(dim)).collect();
+        let dims: Vec<i64> = self.dims(value).iter().map(|dim| self.dim(dim)).collect();
         format!("{}{dims:?}", self.graph.element(value).name())
     }
 
@@ -181,13 +181,12 @@ impl Walk<'_> {
                 pending.pop();
                 continue;
             };
-            let open: Vec<Value> =
-                node.operands.iter().copied().filter(|operand| !self.known.contains_key(operand)).collect();
+            let (op, own) = self.plain(node);
+            let open: Vec<Value> = own.iter().copied().filter(|operand| !self.known.contains_key(operand)).collect();
             if !open.is_empty() {
                 pending.extend(open);
                 continue;
             }
-            let (op, own) = self.unmasked(&node.op, &node.operands);
             let rotation = matches!(op, Op::Rope { .. });
             let print = |(at, operand): (usize, &Value)| match rotation && at > 0 && !self.inside.contains(operand) {
                 true => self.table(*operand),
@@ -200,7 +199,7 @@ impl Walk<'_> {
             ) {
                 operands.sort_unstable();
             }
-            let print = Fingerprint::new().text(&label(&node.op)).text(&self.attributes(&op)).text(&self.ty(value));
+            let print = Fingerprint::new().text(&label(&op)).text(&self.attributes(&op)).text(&self.ty(value));
             let print = operands.into_iter().fold(print, Fingerprint::number);
             self.known.insert(value, print.0);
             pending.pop();
@@ -212,6 +211,33 @@ impl Walk<'_> {
     fn table(&self, value: Value) -> u64 {
         let width = self.graph.dims(value).last().map_or(-1, |dim| self.dim(dim));
         Fingerprint::new().text("table").text(&width.to_string()).0
+    }
+
+    /// The dims of a value; a present is as long as the past and the new rows.
+    fn dims(&self, value: Value) -> Vec<Dim> {
+        let mut dims = self.graph.dims(value).to_vec();
+        if let Some([past, new]) = self.graph.defining(value).and_then(|(_, node)| self.continued(node)) {
+            dims[2] = &self.graph.dims(past)[2] + &self.graph.dims(new)[2];
+        }
+        dims
+    }
+
+    /// The past and the new rows that make a present. Where in it the rows of each sequence go is an argument of a layer.
+    fn continued(&self, node: &NodeData) -> Option<[Value; 2]> {
+        let inside = |value: &Value| self.inside.contains(value);
+        if !matches!(node.op, Op::KvAppend {}) || inside(&node.operands[2]) {
+            return None;
+        }
+        let (_, room) = self.graph.defining(node.operands[0])?;
+        matches!(room.op, Op::Pad { .. }).then(|| [room.operands[0], node.operands[1]])
+    }
+
+    /// An op without the arguments of a layer.
+    fn plain(&self, node: &NodeData) -> (Op, Vec<Value>) {
+        match self.continued(node) {
+            Some(parts) => (Op::Concat { axis: 2 }, parts.to_vec()),
+            None => self.unmasked(&node.op, &node.operands),
+        }
     }
 
     /// Which keys a query sees is an argument of a layer, said by a bias, by flags or by lengths; what comes from outside of

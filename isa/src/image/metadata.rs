@@ -73,6 +73,9 @@ pub struct Slot {
     pub name: String,
     /// DRAM address of the i64 that holds it.
     pub address: u64,
+    /// The least value for which the model means something: every window of a convolution fits.
+    #[serde(default)]
+    pub min: i64,
     /// The greatest value that the program was compiled for.
     pub max: i64,
     /// Whether the program writes it (a length that data decides) instead of the runtime.

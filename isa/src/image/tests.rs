@@ -34,8 +34,8 @@ pub(super) fn content(weights: u64) -> ImageContent {
         pc: 0,
         inputs: vec![tensor("x", 0x1000)],
         outputs: vec![tensor("y", 0x2000)],
-        slots: vec![Slot { name: "n".to_string(), address: 0x3000, max: 16, computed: false }],
-        equations: Vec::new(),
+        slots: vec![Slot { name: "n".to_string(), address: 0x3000, min: 0, max: 16, computed: false }],
+        equations: vec![],
     };
     let metadata = Metadata {
         producer: "test".to_string(),

@@ -11,6 +11,7 @@
 //! .slot NAME max N                       behind `.entry`: a length; NAME is also the address of its i64
 //! .input NAME ELEMENT [dims] at BUFFER   behind `.entry`: an input; dims are numbers, slots or expressions of slots
 //! .output NAME ELEMENT [dims] at BUFFER
+//! .equal LENGTH = LENGTH                 behind `.entry`: expressions of slots that must be equal
 //! ```
 //!
 //! DRAM is laid out as code, descriptor rows, weights and constants, buffers; SRAM buffers follow each other from 0.
@@ -143,8 +144,8 @@ impl Layout {
 
 fn entry_directive(entries: &mut Vec<Entry>, places: &Places, name: &str, argument: &str) -> Result<(), String> {
     if name == "entry" {
-        let (inputs, outputs, slots) = (Vec::new(), Vec::new(), Vec::new());
-        entries.push(Entry { name: argument.to_string(), pc: 0, inputs, outputs, slots, equations: Vec::new() });
+        let (inputs, outputs, slots, equations) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        entries.push(Entry { name: argument.to_string(), pc: 0, inputs, outputs, slots, equations });
         return Ok(());
     }
     let entry = |entries: &mut Vec<Entry>| entries.pop().ok_or_else(|| format!("`.{name}` belongs behind an `.entry`"));
@@ -153,7 +154,13 @@ fn entry_directive(entries: &mut Vec<Entry>, places: &Places, name: &str, argume
             let mut entry = entry(entries)?;
             let (name, max) = parse_slot(argument)?;
             let address = places.addresses.get(name).map_or(0, |(address, _)| *address);
-            entry.slots.push(Slot { name: name.to_string(), address, max, computed: false });
+            entry.slots.push(Slot { name: name.to_string(), address, min: 0, max, computed: false });
+            entries.push(entry);
+        }
+        "equal" => {
+            let mut entry = entry(entries)?;
+            let (left, right) = argument.split_once('=').ok_or("expected `.equal LENGTH = LENGTH`")?;
+            entry.equations.push((parse_dim(&entry, left)?, parse_dim(&entry, right)?));
             entries.push(entry);
         }
         "input" | "output" => {

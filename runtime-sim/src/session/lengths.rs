@@ -4,7 +4,7 @@
 //! [`Timed`] whose timing says what was assumed. Always: no tensor is read or written but integers of rank 0 or 1, which are lengths
 //! themselves; weights are never looked at; all problems of a call are reported together.
 
-use super::{Machine, Tensors, Timed, TimingOptions, check_dims_of, check_equations, too_long};
+use super::{Machine, Tensors, Timed, TimingOptions, check_dims_of, check_equations, out_of_range};
 use crate::machine::{Assumed, Assumptions, Loads, Recording};
 use crate::state::Space;
 use narae_isa::image::{Entry, TensorInfo};
@@ -45,7 +45,7 @@ impl Machine {
         let image = self.image.clone();
         let entry = image.entry(name)?;
         let slots = bind(entry, lengths)?;
-        check_equations(entry, &slots, &|slot| !slot.computed)?;
+        check_equations(entry, &slots, false)?;
         let mut assumptions = self.write_lengths(entry, lengths, &slots)?;
         if let Some(recorded) = &lengths.recorded {
             if recorded.entry != name {
@@ -159,7 +159,7 @@ fn bind(entry: &Entry, lengths: &Lengths) -> Result<Vec<i64>, Diagnostics> {
     let mut values = Vec::new();
     for (slot, bound) in entry.slots.iter().zip(&slots) {
         if let Some((value, place)) = bound {
-            problems.extend(too_long(slot, *value, place));
+            problems.extend(out_of_range(slot, *value, place));
         }
         let unbound = if slot.computed { 0 } else { slot.max };
         values.push(bound.as_ref().map_or(unbound, |bound| bound.0));

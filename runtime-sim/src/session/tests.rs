@@ -62,8 +62,8 @@ fn image_bytes() -> Vec<u8> {
         pc: 0,
         inputs: vec![tensor("x", 64, 0x1000)],
         outputs: vec![tensor("y", 32, 0x2000)],
-        slots: vec![Slot { name: "n".to_string(), address: 0x3000, max: 8, computed: false }],
-        equations: Vec::new(),
+        slots: vec![Slot { name: "n".to_string(), address: 0x3000, min: 0, max: 8, computed: false }],
+        equations: vec![],
     };
     let rows: Vec<Row> = program.rows.into_iter().map(|(_, row)| row).collect();
     let metadata = Metadata {

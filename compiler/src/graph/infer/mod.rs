@@ -272,6 +272,13 @@ impl Context<'_> {
         if left.is(1) {
             return Ok(right.clone());
         }
+        // What is never longer than 1 is repeated; that it is not empty is checked when the program runs.
+        for (short, other) in [(left, right), (right, left)] {
+            if short.bounds(self.symbols).1 == Some(1) && !other.bounds(self.symbols).1.is_some_and(|most| most <= 1) {
+                self.symbols.assume(short, &Dim::ONE);
+                return Ok(other.clone());
+            }
+        }
         self.unify(left, right)
     }
 

@@ -12,7 +12,7 @@ use super::stateful::WhileFrame;
 use super::{Lowered, Lowering};
 use crate::graph::{Graph, NodeData, Op};
 use crate::ir::{Dim, Symbol, SymbolDefinition, Value};
-use crate::tile::{self, BufferData, Home, View};
+use crate::tile::{self, Buffer, BufferData, Home, View};
 
 impl Lowering {
     pub(super) fn control(&mut self, scope: &mut Scope<'_>, node: &NodeData) -> Lowered {
@@ -144,25 +144,16 @@ impl Lowering {
 
     /// One view that means another buffer in each iteration. Members that are not whole dense buffers are copied.
     fn table(&mut self, index: Symbol, members: Vec<View>) -> Result<View, Diagnostic> {
-        let first = members[0].clone();
-        if members.iter().all(|member| *member == first) {
-            return Ok(first);
+        if members.iter().all(|member| *member == members[0]) {
+            return Ok(members[0].clone());
         }
-        let mut buffers = Vec::with_capacity(members.len());
-        let mut capacity = 0;
-        for member in members {
-            let state = matches!(self.program.buffers[member.buffer].home, Home::State(_));
-            let whole = state || (member.is_dense() && member.offset.is(0) && self.lives_in_dram(&member));
-            let view = if whole {
-                member
-            } else {
-                let copy = self.allocate(member.element, &member.dims, Home::Dram, "member of a table")?;
-                self.copy(copy.clone(), member);
-                copy
-            };
-            capacity = capacity.max(self.program.buffers[view.buffer].capacity);
-            buffers.push(view.buffer);
-        }
+        let whole: Result<Vec<View>, Diagnostic> =
+            members.into_iter().map(|member| self.whole_buffer(member)).collect();
+        let whole = whole?;
+        // All are laid out alike: dense, or as the pages of a cache.
+        let first = whole[0].clone();
+        let buffers: Vec<Buffer> = whole.iter().map(|view| view.buffer).collect();
+        let capacity = buffers.iter().map(|&buffer| self.program.buffers[buffer].capacity).max().unwrap_or(0);
         let name = self.program.buffers[buffers[0]].name.clone();
         let home = Home::Table { index, members: buffers };
         let buffer = self.program.buffers.push(BufferData {
@@ -173,6 +164,17 @@ impl Lowering {
             name,
         });
         Ok(View { buffer, ..first })
+    }
+
+    /// A view that is all of a buffer in LPDDR: itself, or a copy.
+    fn whole_buffer(&mut self, member: View) -> Result<View, Diagnostic> {
+        let state = matches!(self.program.buffers[member.buffer].home, Home::State(_));
+        if state || (member.is_dense() && member.offset.is(0) && self.lives_in_dram(&member)) {
+            return Ok(member);
+        }
+        let copy = self.allocate(member.element, &member.dims, Home::Dram, "member of a table")?;
+        self.copy(copy.clone(), member);
+        Ok(copy)
     }
 
     fn lives_in_dram(&self, view: &View) -> bool {

@@ -51,7 +51,7 @@ impl Lowering {
 
     /// Appends an elementwise instruction whose template numbers the result 0 and the operands from 1.
     pub(super) fn apply(&mut self, inst: Inst, out: View, operands: Vec<View>) -> Lowered {
-        let wide: Vec<View> = operands.iter().map(|view| view.broadcast(&out.dims)).collect();
+        let wide: Vec<View> = operands.iter().map(|view| self.repeated(view, &out.dims)).collect();
         let mut all = vec![&out];
         all.extend(&wide);
         let views = View::simplify_together(&all);

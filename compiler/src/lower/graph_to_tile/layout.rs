@@ -24,7 +24,7 @@ impl Lowering {
                 let view = scope.view(node.operands[0]);
                 self.reshaped(&view, &dims)?
             }
-            Op::Broadcast { .. } => scope.view(node.operands[0]).broadcast(&scope.value_dims(value)),
+            Op::Broadcast { .. } => self.repeated(&scope.view(node.operands[0]), &scope.value_dims(value)),
             Op::Slice { starts, steps, .. } => {
                 let mut view = scope.view(node.operands[0]);
                 let dims = scope.value_dims(value);
@@ -76,16 +76,9 @@ impl Lowering {
         match mode {
             PadMode::Constant => {
                 let out = self.result(scope, node.results[0])?;
-                match node.operands.get(1) {
-                    Some(&value) => {
-                        let fill = scope.view(value);
-                        self.copy(out.clone(), fill.broadcast(&out.dims));
-                    }
-                    None => {
-                        let fill = isa::Fill { out: d(0), value: Float64::new(0.0) };
-                        let view = View::simplify_together(&[&out]);
-                        self.compute(fill, view, vec![])?;
-                    }
+                let fill = node.operands.get(1).map(|&value| scope.view(value));
+                for margin in self.margins(&out, &x, &before) {
+                    self.fill(margin, fill.as_ref())?;
                 }
                 self.place(&out, &x, &before);
                 Ok(())
@@ -94,6 +87,36 @@ impl Lowering {
                 let last = self.pad_by_pieces(x, &before, &dims, mode)?;
                 scope.set_view(node.results[0], last);
                 Ok(())
+            }
+        }
+    }
+
+    /// What of `out` the value fills: both ends of the one axis that grows, else all of it.
+    fn margins(&self, out: &View, x: &View, before: &[Dim]) -> Vec<View> {
+        let never_negative = |dim: &Dim| dim.bounds(&self.program.symbols).0.is_some_and(|least| least >= 0);
+        let growing: Vec<usize> =
+            (0..out.rank()).filter(|&axis| !before[axis].is(0) || out.dims[axis] != x.dims[axis]).collect();
+        let [axis] = growing[..] else { return vec![out.clone()] };
+        let behind = &before[axis] + &x.dims[axis];
+        let after = &out.dims[axis] - &behind;
+        if !never_negative(&before[axis]) || !never_negative(&after) {
+            return vec![out.clone()];
+        }
+        let ends = [(Dim::ZERO, before[axis].clone()), (behind, after)];
+        let filled = ends.iter().filter(|(_, extent)| !extent.is(0));
+        filled.map(|(start, extent)| out.slice(axis, start, extent, 1)).collect()
+    }
+
+    /// The value everywhere; zero if there is none.
+    fn fill(&mut self, out: View, value: Option<&View>) -> Lowered {
+        match value {
+            Some(value) => {
+                self.copy(out.clone(), value.broadcast(&out.dims));
+                Ok(())
+            }
+            None => {
+                let fill = isa::Fill { out: d(0), value: Float64::new(0.0) };
+                self.compute(fill, View::simplify_together(&[&out]), vec![])
             }
         }
     }

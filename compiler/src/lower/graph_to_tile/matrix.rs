@@ -13,7 +13,7 @@ use crate::compress::recipe::Step;
 use crate::compress::stored;
 use crate::graph::{NodeData, Op};
 use crate::ir::{Dim, Value};
-use crate::tile::{BufferData, Home, View, Weight};
+use crate::tile::{Buffer, BufferData, Home, View, Weight};
 
 impl Lowering {
     pub(super) fn matrix(&mut self, scope: &mut Scope<'_>, node: &NodeData) -> Lowered {
@@ -31,17 +31,25 @@ impl Lowering {
     fn matmul(&mut self, scope: &mut Scope<'_>, node: &NodeData) -> Lowered {
         let (a, b) = (scope.view(node.operands[0]), scope.view(node.operands[1]));
         let out = self.result(scope, node.results[0])?;
-        let (a, b) = (batched(&a, &out), batched(&b, &out));
+        let (a, b) = (self.batched(&a, &out), self.batched(&b, &out));
         let [out, a, b] = merge_batch([out, a, b]);
         let inst = isa::Matmul { out: d(0), a: d(1), b: d(2), bias: None, accumulate: false };
         self.compute(inst, vec![out, a, b], vec![])
     }
 
+    /// A factor with the leading axes of the result.
+    fn batched(&self, factor: &View, out: &View) -> View {
+        let rank = out.rank();
+        let mut dims = out.dims[..rank - 2].to_vec();
+        dims.extend(factor.dims[factor.rank() - 2..].iter().cloned());
+        self.repeated(factor, &dims)
+    }
+
     fn matmul_integer(&mut self, scope: &mut Scope<'_>, node: &NodeData) -> Lowered {
         let operands: Vec<View> = node.operands.iter().map(|&value| scope.view(value)).collect();
         let out = self.result(scope, node.results[0])?;
-        let (a, b) = (batched(&operands[0], &out), batched(&operands[1], &out));
-        let zero = |view: &View, of: &View| view.broadcast(&of.dims);
+        let (a, b) = (self.batched(&operands[0], &out), self.batched(&operands[1], &out));
+        let zero = |view: &View, of: &View| self.repeated(view, &of.dims);
         let views = merge_batch([out, a.clone(), b.clone(), zero(&operands[2], &a), zero(&operands[3], &b)]);
         let inst = isa::MatmulInteger {
             out: d(0),
@@ -62,9 +70,9 @@ impl Lowering {
         let weight = self.weight(scope, node.operands[1]);
         let Some(weight) = weight else {
             let w = scope.view(node.operands[1]).transpose(&[1, 0]);
-            let b = batched(&w, &out);
+            let b = self.batched(&w, &out);
             let mut views = vec![out.clone(), x, b];
-            views.extend(bias.as_ref().map(|bias| bias.broadcast(&out.dims)));
+            views.extend(bias.as_ref().map(|bias| self.repeated(bias, &out.dims)));
             let bias = bias.map(|_| d(3));
             return self.compute(isa::Matmul { out: d(0), a: d(1), b: d(2), bias, accumulate: false }, views, vec![]);
         };
@@ -124,11 +132,28 @@ impl Lowering {
         Some(View::dense(buffer, recipe.element(), &dims))
     }
 
-    /// The cache is updated where it lies: a cache is kept between runs, so nothing else may use its old rows.
+    /// A cache that is kept between runs is updated where it lies, and so is one that was made for this; any other is
+    /// copied first.
     fn kv_append(&mut self, scope: &mut Scope<'_>, node: &NodeData) -> Lowered {
-        let views: Vec<View> = node.operands.iter().map(|&value| scope.view(value)).collect();
-        scope.set_view(node.results[0], views[0].clone());
-        self.compute(isa::Append { cache: d(0), new: d(1), past: Some(d(2)) }, views, vec![])
+        let [cache, new, past] = [0, 1, 2].map(|operand| scope.view(node.operands[operand]));
+        let cache = if self.is_kept(cache.buffer) || scope.is_made_for(node) {
+            scope.set_view(node.results[0], cache.clone());
+            cache
+        } else {
+            let out = self.result(scope, node.results[0])?;
+            self.copy(out.clone(), cache);
+            out
+        };
+        self.compute(isa::Append { cache: d(0), new: d(1), past: Some(d(2)) }, vec![cache, new, past], vec![])
+    }
+
+    /// Whether a buffer, or each of a table, is kept between runs.
+    fn is_kept(&self, buffer: Buffer) -> bool {
+        match &self.program.buffers[buffer].home {
+            Home::State(_) => true,
+            Home::Table { members, .. } => members.iter().all(|&member| self.is_kept(member)),
+            _ => false,
+        }
     }
 
     fn attention(&mut self, scope: &mut Scope<'_>, node: &NodeData) -> Lowered {
@@ -142,7 +167,8 @@ impl Lowering {
         let mut operands = node.operands.iter().map(|&value| scope.view(value));
         let mut next = || operands.next().expect("flags name the operands that are there");
         let (q, k, v) = (next(), next(), next());
-        let bias = bias.then(&mut next);
+        let score_dims = [q.dims[0].clone(), q.dims[1].clone(), q.dims[2].clone(), k.dims[2].clone()];
+        let bias = bias.then(&mut next).map(|bias| self.repeated(&bias, &score_dims));
         let lengths = lengths.then(&mut next);
         let sinks = sinks.then(&mut next);
         // Heads inside of positions: what the next reshape to [batch, position, hidden] wants.
@@ -156,7 +182,6 @@ impl Lowering {
                 view
             }
         };
-        let score_dims = [q.dims[0].clone(), q.dims[1].clone(), q.dims[2].clone(), k.dims[2].clone()];
         let mut views = vec![out, q, k, v];
         let mut optional = |view: Option<View>| {
             view.map(|view| {
@@ -164,7 +189,7 @@ impl Lowering {
                 d(u8::try_from(views.len() - 1).expect("attention has at most seven operands"))
             })
         };
-        let bias = optional(bias.map(|bias| bias.broadcast(&score_dims)));
+        let bias = optional(bias);
         let past = optional(lengths);
         let sinks = optional(sinks);
         let mut scalars = Vec::new();
@@ -203,14 +228,6 @@ fn stored_recipe(recipe: &Recipe) -> Recipe {
     let widened = recipe.element() == Element::F32 && matches!(source.element(), Element::F16 | Element::BF16);
     let coded = source.element().is_float() && !matches!(stored::storage(source), Storage::Float(_));
     if widened || coded { stored_recipe(source) } else { recipe.clone() }
-}
-
-/// A factor with the leading axes of the result.
-fn batched(factor: &View, out: &View) -> View {
-    let rank = out.rank();
-    let mut dims = out.dims[..rank - 2].to_vec();
-    dims.extend(factor.dims[factor.rank() - 2..].iter().cloned());
-    factor.broadcast(&dims)
 }
 
 /// Leading axes merged where all views are evenly spaced along them, so that high ranks fit an instruction.

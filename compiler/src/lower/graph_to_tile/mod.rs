@@ -205,11 +205,9 @@ impl Lowering {
                 .filter(|&symbol| self.program.symbols.data(symbol).upper.is_none())
                 .map(|symbol| self.program.symbols.name(symbol))
                 .collect();
-            Diagnostic::new(
-                &codes::E0302,
-                format!("a dim of `{name}` has no maximum: it depends on {}", free.join(", ")),
-            )
-            .help(format!("give a maximum, for example --max {}=128", free.first().unwrap_or(&"NAME")))
+            let dim: String = dim.display(&self.program.symbols).to_string().chars().take(200).collect();
+            Diagnostic::new(&codes::E0302, format!("the dim `{dim}` of `{name}` has no maximum"))
+                .help(format!("give a maximum, for example --dim {}=128", free.first().unwrap_or(&"NAME")))
         })
     }
 
@@ -280,6 +278,20 @@ impl Lowering {
         }
         let dense = self.dense(view.clone())?;
         Ok(dense.reshape(dims).expect("a dense view takes any dims of equal product"))
+    }
+
+    /// A view repeated to these dims, as numpy does. An extent that is 1 or 0, whatever its expression, is repeated like 1: that it
+    /// is not 0 was assumed (see inference) and is checked when the program runs.
+    fn repeated(&self, view: &View, dims: &[Dim]) -> View {
+        let most = |dim: &Dim| dim.bounds(&self.program.symbols).1;
+        let mut view = view.clone();
+        let new = dims.len() - view.rank();
+        for (own, wide) in view.dims.iter_mut().zip(&dims[new..]) {
+            if own != wide && most(own) == Some(1) && most(wide).is_none_or(|most| most > 1) {
+                *own = Dim::ONE;
+            }
+        }
+        view.broadcast(dims)
     }
 
     /// A known tensor as bytes of the image. Equal recipes share their bytes.

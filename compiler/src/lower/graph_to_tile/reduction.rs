@@ -40,15 +40,13 @@ impl Lowering {
             Op::RmsNorm { epsilon } => self.norm(scope, node, NormKind::Rms, epsilon.get(), out, x),
             Op::LayerNorm { epsilon } => self.norm(scope, node, NormKind::Layer, epsilon.get(), out, x),
             Op::Rope { interleaved } => {
-                let mut half = x.dims.clone();
-                let last = half.len() - 1;
+                let last = x.rank() - 1;
                 let wide = |view: View| -> View {
-                    let mut dims = half.clone();
+                    let mut dims = x.dims.clone();
                     dims[last] = view.dims[view.rank() - 1].clone();
-                    view.broadcast(&dims)
+                    self.repeated(&view, &dims)
                 };
                 let (cos, sin) = (wide(scope.view(node.operands[1])), wide(scope.view(node.operands[2])));
-                half.clear();
                 let inst = isa::Rope { out: d(0), x: d(1), cos: d(2), sin: d(3), interleaved: *interleaved };
                 self.compute(inst, vec![out, x, cos, sin], vec![])
             }
@@ -67,7 +65,7 @@ impl Lowering {
     ) -> Lowered {
         let axes = AxisSet::of(&[x.rank() - 1]).ok_or_else(rank_error)?;
         let mut views = vec![out, x.clone()];
-        views.extend(node.operands[1..].iter().map(|&value| scope.view(value).broadcast(&x.dims)));
+        views.extend(node.operands[1..].iter().map(|&value| self.repeated(&scope.view(value), &x.dims)));
         let gain = (node.operands.len() > 1).then_some(d(2));
         let bias = (node.operands.len() > 2).then_some(d(3));
         let epsilon = Float32::new(epsilon as f32);

@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 
 use cranelift_entity::{EntityRef, SecondaryMap};
 
-use crate::graph::{Definition, Graph, Op};
+use crate::graph::ops::PadMode;
+use crate::graph::{Definition, Graph, NodeData, Op};
 use crate::ir::{Dim, Symbol, SymbolDefinition, Value};
 use crate::tile::View;
 
@@ -21,6 +22,8 @@ pub(super) struct Scope<'g> {
     symbols: SecondaryMap<Symbol, Option<Dim>>,
     /// Symbols whose value is an element of a value, by the index of the value.
     readers: Vec<Vec<(Symbol, u64)>>,
+    /// How often each value is used, by its index.
+    uses: Vec<u32>,
     /// Program symbols that stand for long expressions, and whether they have been set yet.
     names: BTreeMap<Dim, (Symbol, bool)>,
 }
@@ -39,6 +42,7 @@ impl<'g> Scope<'g> {
             targets: vec![None; count],
             symbols: SecondaryMap::new(),
             readers: vec![Vec::new(); count],
+            uses: graph.use_counts(),
             names: BTreeMap::new(),
         };
         for (symbol, row) in graph.symbols.iter() {
@@ -125,6 +129,13 @@ impl<'g> Scope<'g> {
         self.graph.states.iter().any(|state| outputs[state.output].value == value)
     }
 
+    /// Whether the first operand of a node is a buffer of its own that nobody else uses, so that the node may change it.
+    pub fn is_made_for(&self, node: &NodeData) -> bool {
+        let operand = node.operands[0];
+        let made = |(_, data): (_, &NodeData)| matches!(data.op, Op::Pad { mode: PadMode::Constant, .. });
+        self.uses[operand.index()] == 1 && self.graph.defining(operand).is_some_and(made)
+    }
+
     /// The program's symbol for one of this graph's own symbols.
     pub fn own(&self, symbol: Symbol) -> Option<Symbol> {
         self.symbols[symbol].as_ref().and_then(Dim::as_symbol)
@@ -169,6 +180,7 @@ impl<'g> Scope<'g> {
                     Some(view.transpose(&inverse))
                 }
                 Op::Reshape { .. } => view.reshape(&self.value_dims(node.operands[0])),
+                Op::KvAppend {} if self.is_made_for(node) => Some(view.clone()),
                 _ => None,
             };
             if let Some(source) = source {

@@ -89,7 +89,7 @@ impl Lowering {
                 continue;
             }
             self.input_extents(&inner, port.value, &from.dims);
-            let home = self.scratch(from.element, &inner.value_dims(port.value))?;
+            let home = self.home(&inner, port.value, body.outputs()[first + position].value)?;
             self.copy(View::dense_like(&home, &from.dims), from);
             inner.set_view(port.value, home.clone());
             homes.push((port.value, home));
@@ -128,7 +128,12 @@ impl Lowering {
         };
         let block = std::mem::replace(&mut self.block, outer);
         finished?;
-        self.block.push(Op::For { index, trip: frame.trip.clone(), condition, body: block, layers: false });
+        // A count beyond its maximum must not reach other memory before the runtime refuses it.
+        let trip = match frame.trip.bounds(&self.program.symbols).1 {
+            Some(most) if frame.trip.as_const().is_none() => frame.trip.minimum(&Dim::from(most)),
+            _ => frame.trip.clone(),
+        };
+        self.block.push(Op::For { index, trip, condition, body: block, layers: false });
         for (&value, (port, home)) in node.results[..frame.carried].iter().zip(&homes) {
             let dims = inner.value_dims(*port);
             for (axis, symbol) in self.extents(scope, value) {
@@ -137,6 +142,18 @@ impl Lowering {
             scope.set_view(value, View::dense_like(home, &scope.value_dims(value)));
         }
         Ok(())
+    }
+
+    /// Room for a carried value as every iteration finds it and leaves it.
+    fn home(&mut self, inner: &Scope<'_>, input: Value, output: Value) -> Result<View, Diagnostic> {
+        let (before, after) = (inner.value_dims(input), inner.value_dims(output));
+        let mut room = Vec::with_capacity(before.len());
+        for (before, after) in before.iter().zip(&after) {
+            let most = self.upper_bound(before, "a carried value")?.max(self.upper_bound(after, "a carried value")?);
+            room.push(Dim::from(i64::try_from(most).unwrap_or(i64::MAX)));
+        }
+        let all = self.scratch(inner.graph.element(input), &room)?;
+        Ok(View::dense_like(&all, &before))
     }
 
     /// Stores stacked results, then moves the new carried values, their extents and the condition.

@@ -37,13 +37,21 @@ impl Emitter<'_> {
         if trip.is(0) {
             return Ok(());
         }
-        let bound = match trip.as_const() {
+        // A number goes into the branch if it fits there.
+        let bound = match trip.as_const().and_then(|trip| i32::try_from(trip).ok()) {
             Some(_) => None,
             None => Some(self.locked_scalar(trip)?),
         };
+        // The condition is read before the loop and at the end of every iteration: an iteration that has started is finished, so
+        // that its waits and signals come in pairs.
+        let enter = condition.map(|condition| self.flag_behind_barrier(condition)).transpose()?;
         self.push(Line::LoopBegin);
         let counter = self.counter(index)?;
         let exit = self.label();
+        if let Some(flag) = enter {
+            self.leave_unless(flag, exit);
+            self.state.scalars.unlock(flag.index());
+        }
         if let Some(rb) = bound {
             self.inst(isa::Branch { condition: Condition::Ge, ra: counter, rb, target: Target(exit) }, vec![]);
         }
@@ -91,7 +99,6 @@ impl Emitter<'_> {
             self.state = assumed.clone();
             let top = self.label();
             self.push(Line::Label(top));
-            self.leave_unless(frame)?;
             if frame.layers {
                 self.inst(isa::Mark { kind: MarkKind::Layer, value: 0, ri: Some(counter) }, vec![]);
             }
@@ -100,6 +107,11 @@ impl Emitter<'_> {
             self.forget_but(index, counter);
             let next = isa::AluImmediate { function: ScalarFunction::Add, rd: counter, ra: counter, value: 1 };
             self.inst(next, vec![]);
+            if let Some(condition) = frame.condition {
+                let flag = self.flag_behind_barrier(condition)?;
+                self.leave_unless(flag, frame.exit);
+                self.state.scalars.unlock(flag.index());
+            }
             match frame.bound {
                 Some(rb) => {
                     self.inst(isa::Branch { condition: Condition::Lt, ra: counter, rb, target: Target(top) }, vec![]);
@@ -125,14 +137,18 @@ impl Emitter<'_> {
         unreachable!("every round drops at least one of at most 95 assumptions")
     }
 
-    /// Leaves the loop when its condition does not hold.
-    fn leave_unless(&mut self, frame: &Frame<'_>) -> Emitted {
-        let Some(condition) = frame.condition else { return Ok(()) };
+    /// A locked register with a condition, and all engines idle.
+    fn flag_behind_barrier(&mut self, condition: &View) -> Result<ScalarRegister, Diagnostic> {
         let flag = self.flag(condition)?;
+        self.state.scalars.lock(flag.index());
         self.push(Line::Barrier);
-        let target = Target(frame.exit);
+        Ok(flag)
+    }
+
+    /// Leaves the loop when its condition does not hold.
+    fn leave_unless(&mut self, flag: ScalarRegister, exit: u32) {
+        let target = Target(exit);
         self.inst(isa::BranchImmediate { condition: Condition::Eq, ra: flag, value: 0, target }, vec![]);
-        Ok(())
     }
 
     /// A register with a one-element tensor's value.

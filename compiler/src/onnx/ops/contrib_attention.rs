@@ -1,4 +1,4 @@
-//! Attention of onnxruntime's domain: with grouped queries and a cache, with packed projections, with masks by position.
+//! Attention of onnxruntime's domain with as many heads of keys as of queries: packed projections, masks by position, a past.
 
 use narae_isa::{BinaryFunction, CompareFunction, Element, HostTensor, UnaryFunction};
 
@@ -9,7 +9,6 @@ use crate::onnx::builder::{Built, mismatch, unsupported};
 use crate::onnx::call::{Call, Row, microsoft};
 
 pub(super) const ROWS: &[Row] = &[
-    microsoft("GroupQueryAttention", "float", group_query_attention),
     microsoft("MultiHeadAttention", "float", multi_head_attention),
     microsoft("Attention", "float", packed_attention),
     microsoft("QAttention", "i8, u8", quantized_attention),
@@ -18,101 +17,6 @@ pub(super) const ROWS: &[Row] = &[
     microsoft("RelativePositionBias", "float", relative_position_bias),
     microsoft("GatedRelativePositionBias", "float", |_| Err(unsupported("a gated bias of positions"))),
 ];
-
-/// Attention with fewer key heads than query heads over past and new keys.
-///
-/// The cache is `past` followed by the new keys, and query `i` is at position `past + i` in every sequence of the batch:
-/// sequences of one length, as with a cache that grows. (Keys of sequences that were padded on the right would stand elsewhere.)
-fn group_query_attention(c: &mut Call) -> Built<Vec<Value>> {
-    c.at_most(14)?;
-    let heads = c.attributes.required_int("num_heads")?;
-    let kv_heads = c.attributes.required_int("kv_num_heads")?;
-    let scale = c.attributes.float("scale")?.filter(|&scale| scale != 0.0);
-    let softcap = c.attributes.float_or("softcap", 0.0)?;
-    let window = c.attributes.int_or("local_window_size", -1)?;
-    let rotary = c.attributes.flag("do_rotary", false)?;
-    let interleaved = c.attributes.flag("rotary_interleaved", false)?;
-    let smooth = c.attributes.int_or("smooth_softmax", 0)? > 0;
-    for name in ["qk_output", "kv_cache_bit_width"] {
-        if c.attributes.int_or(name, 0)? != 0 {
-            return Err(unsupported(format!("attribute `{name}`")));
-        }
-    }
-    for name in ["k_quant_type", "v_quant_type"] {
-        if c.attributes.text_or(name, "NONE")? != "NONE" {
-            return Err(unsupported(format!("attribute `{name}`")));
-        }
-    }
-    let [q, k, v] = grouped_operands(c, heads, kv_heads)?;
-    let (past_key, past_value) = (c.optional(3), c.optional(4));
-    let sequence = c.dim(q, 2);
-    let past = past_key.map_or(Dim::ZERO, |past| c.dim(past, 2));
-    if let Some(total) = c.optional(6)
-        && let Some([total]) = c.known(total).as_deref()
-    {
-        // The mask's length is the cache's: a claim that the lengths' table learns if it can.
-        let _ = c.graph.symbols.unify(total, &(&past + &sequence));
-    }
-    let (q, k) = if rotary { rotated_pair(c, (q, k), past, interleaved)? } else { (q, k) };
-    let k = append(c, past_key, k, 2)?;
-    let v = append(c, past_value, v, 2)?;
-    let mut attention = Heads::new(q, k, v);
-    attention.scale = scale;
-    attention.softcap = softcap;
-    attention.causal = true;
-    attention.window = usize::try_from(window).unwrap_or(0);
-    attention.bias = c.optional(10);
-    attention.sinks = match c.optional(11) {
-        Some(sinks) => Some(sinks),
-        None if smooth => {
-            let element = c.element(q);
-            let zero = c.scalar(element, 0.0)?;
-            Some(c.broadcast(zero, vec![Dim::from(heads)])?)
-        }
-        None => None,
-    };
-    let y = attention.build(c)?;
-    Ok(vec![merge_heads(c, y)?, k, v])
-}
-
-/// Query, key and value heads, from three operands or from one that holds all.
-fn grouped_operands(c: &mut Call, heads: i64, kv_heads: i64) -> Built<[Value; 3]> {
-    let q = c.input(0)?;
-    let (Some(k), Some(v)) = (c.optional(1), c.optional(2)) else {
-        if heads < 1 || kv_heads < 1 || c.rank(q) != 3 {
-            return Err(mismatch("packed projections need heads and three axes"));
-        }
-        let size = c.dim(q, 2).floor_div(&Dim::from(heads + 2 * kv_heads));
-        let (wide, narrow) = (&size * &Dim::from(heads), &size * &Dim::from(kv_heads));
-        let parts = c.split(q, 2, &[wide, narrow.clone(), narrow])?;
-        return Ok([
-            split_heads(c, parts[0], heads)?,
-            split_heads(c, parts[1], kv_heads)?,
-            split_heads(c, parts[2], kv_heads)?,
-        ]);
-    };
-    Ok([split_heads(c, q, heads)?, split_heads(c, k, kv_heads)?, split_heads(c, v, kv_heads)?])
-}
-
-/// Queries and keys rotated by their positions.
-fn rotated_pair(c: &mut Call, (q, k): (Value, Value), past: Dim, interleaved: bool) -> Built<(Value, Value)> {
-    let (cos, sin) = (c.input(7)?, c.input(8)?);
-    let positions = match c.optional(9) {
-        Some(positions) => c.convert(positions, Element::I64)?,
-        None => {
-            let sequence = c.dim(q, 2);
-            let steps = c.iota(Element::I64, vec![sequence], 0)?;
-            if past.is(0) {
-                steps
-            } else {
-                let past = c.dim_scalar(past)?;
-                c.add(steps, past)?
-            }
-        }
-    };
-    let (cos, sin) = (c.gather(cos, positions, 0)?, c.gather(sin, positions, 0)?);
-    Ok((rotate(c, q, cos, sin, interleaved, 0)?, rotate(c, k, cos, sin, interleaved, 0)?))
-}
 
 fn rotary_embedding(c: &mut Call) -> Built<Vec<Value>> {
     c.at_most(4)?;

@@ -14,7 +14,7 @@ use crate::graph::{Graph, Op, TensorType};
 use crate::ir::{Dim, Symbol, SymbolDefinition, Value};
 use crate::onnx::builder::{Builder, Built, mismatch};
 use crate::onnx::call::{Call, NEWEST, Row, onnx};
-use crate::onnx::import::{Importer, Scope, undefined};
+use crate::onnx::import::{Importer, Scope, no_sequence, undefined};
 use crate::onnx::order::free_names;
 
 pub(super) const ROWS: &[Row] = &[onnx("If", 1, NEWEST, "bool", conditional)];
@@ -91,6 +91,9 @@ impl<'m> Captures<'m> {
         let mut problem = None;
         for body in bodies {
             free_names(body, &mut |name| match importer.lookup(name) {
+                Some(Some(value)) if importer.sequences.contains_key(&value) => {
+                    problem = problem.take().or(Some(no_sequence("a body uses a Sequence from outside")));
+                }
                 Some(Some(value)) => {
                     found.insert(name, value);
                 }

@@ -48,7 +48,7 @@ fn sizes(c: &Call, name: &str, count: usize) -> Built<Option<Vec<usize>>> {
 
 impl Windows {
     /// Over the spatial axes of `x`, with the kernel of a weight or of the attribute.
-    fn new(c: &Call, x: Value, kernel: Option<Vec<usize>>) -> Built<Windows> {
+    fn new(c: &mut Call, x: Value, kernel: Option<Vec<usize>>) -> Built<Windows> {
         let input = c.dims(x);
         let count = input.len().checked_sub(2).filter(|&count| count > 0);
         let count = count.ok_or_else(|| mismatch("the operand must have spatial axes"))?;
@@ -102,9 +102,16 @@ impl Windows {
     }
 
     /// Windows that fit; with `ceil` also a last partial one, if it starts inside.
-    fn count(c: &Call, extent: &Dim, (before, after): (&Dim, &Dim), (reach, stride): (&Dim, &Dim), ceil: bool) -> Dim {
+    fn count(
+        c: &mut Call,
+        extent: &Dim,
+        (before, after): (&Dim, &Dim),
+        (reach, stride): (&Dim, &Dim),
+        ceil: bool,
+    ) -> Dim {
         let way = &(&(extent + before) + after) - reach;
         if !ceil {
+            c.graph.symbols.learn_not_negative(&way);
             return &way.floor_div(stride) + &Dim::ONE;
         }
         let inside = &(&(&(extent + before) - &Dim::ONE).floor_div(stride) + &Dim::ONE);

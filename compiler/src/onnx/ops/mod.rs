@@ -7,6 +7,7 @@
 mod activation;
 mod attention;
 mod contrib_attention;
+mod contrib_gqa;
 mod contrib_linear;
 mod contrib_moe;
 mod contrib_norm;
@@ -24,6 +25,7 @@ mod recurrent;
 mod reduce;
 mod resize;
 mod run_time_axes;
+pub(super) mod sequence;
 mod shape;
 mod slice;
 mod source;
@@ -51,11 +53,13 @@ const FAMILIES: &[&[Row]] = &[
     convolution::ROWS,
     resize::ROWS,
     control::ROWS,
+    sequence::ROWS,
     loops::ROWS,
     recurrent::ROWS,
     contrib_norm::ROWS,
     contrib_linear::ROWS,
     contrib_attention::ROWS,
+    contrib_gqa::ROWS,
     contrib_moe::ROWS,
 ];
 

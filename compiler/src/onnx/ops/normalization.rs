@@ -33,6 +33,12 @@ fn flattened(c: &mut Call, x: Value, axis: usize) -> Built {
     c.reshape(x, flat)
 }
 
+/// Whether a gain or bias differs along axes that are not normalised: then it is no part of the norm, but a factor behind it.
+fn differs_outside(c: &Call, gain: Value, normalized: usize) -> bool {
+    let dims = c.dims(gain);
+    dims[..dims.len().saturating_sub(normalized)].iter().any(|dim| !dim.is(1))
+}
+
 /// Gain or bias as one axis, broadcast over the normalised axes first where it is smaller.
 pub(super) fn line(c: &mut Call, gain: Value, normalized: &[Dim]) -> Built {
     let dims = c.dims(gain);
@@ -41,7 +47,7 @@ pub(super) fn line(c: &mut Call, gain: Value, normalized: &[Dim]) -> Built {
     }
     // Leading axes of extent 1 say nothing.
     let skip = dims.len().saturating_sub(normalized.len());
-    if dims[..skip].iter().any(|dim| !dim.is(1)) {
+    if differs_outside(c, gain, normalized.len()) {
         return Err(unsupported("a gain that differs along axes that are not normalised"));
     }
     let gain = c.reshape(gain, dims[skip..].to_vec())?;
@@ -58,14 +64,24 @@ fn layer_normalization(c: &mut Call) -> Built<Vec<Value>> {
     let dims = c.dims(x);
     let axis = c.axis(axis, dims.len())?;
     let flat = flattened(c, x, axis)?;
-    let gain = line(c, gain, &dims[axis..])?;
-    let bias = bias.map(|bias| line(c, bias, &dims[axis..])).transpose()?;
     // The graph's op takes operands of one type.
     let element = c.element(x);
     let gain = c.convert(gain, element)?;
     let bias = bias.map(|bias| c.convert(bias, element)).transpose()?;
-    let y = c.layer_norm(flat, gain, bias, epsilon)?;
-    let mut results = vec![c.reshape(y, dims.clone())?];
+    let outside = [Some(gain), bias].into_iter().flatten().any(|part| differs_outside(c, part, dims.len() - axis));
+    let mut results = if outside {
+        let one = c.scalar(element, 1.0)?;
+        let one = c.broadcast(one, vec![product(&dims[axis..])])?;
+        let y = c.layer_norm(flat, one, None, epsilon)?;
+        let y = c.reshape(y, dims.clone())?;
+        let y = c.mul(y, gain)?;
+        vec![c.add_optional(y, bias)?]
+    } else {
+        let gain = line(c, gain, &dims[axis..])?;
+        let bias = bias.map(|bias| line(c, bias, &dims[axis..])).transpose()?;
+        let y = c.layer_norm(flat, gain, bias, epsilon)?;
+        vec![c.reshape(y, dims.clone())?]
+    };
     if c.wants(1) || c.wants(2) {
         let axes: Vec<usize> = (axis..dims.len()).collect();
         let (mean, deviation) = moments(c, x, &axes, epsilon)?;
@@ -95,13 +111,19 @@ pub(super) fn simplified(c: &mut Call) -> Built<Vec<Value>> {
     let dims = c.dims(x);
     let axis = c.axis(axis, dims.len())?;
     let flat = flattened(c, x, axis)?;
-    let gain = line(c, gain, &dims[axis..])?;
     let element = c.element(x);
     // The result has the type of the gain where the two differ.
     let result = c.element(gain);
     let gain = c.convert(gain, element)?;
-    let y = c.rms_norm(flat, Some(gain), epsilon)?;
-    let y = c.reshape(y, dims.clone())?;
+    let y = if differs_outside(c, gain, dims.len() - axis) {
+        let y = c.rms_norm(flat, None, epsilon)?;
+        let y = c.reshape(y, dims.clone())?;
+        c.mul(y, gain)?
+    } else {
+        let gain = line(c, gain, &dims[axis..])?;
+        let y = c.rms_norm(flat, Some(gain), epsilon)?;
+        c.reshape(y, dims.clone())?
+    };
     let mut results = vec![c.convert(y, result)?];
     if c.wants(1) {
         let axes: Vec<usize> = (axis..dims.len()).collect();

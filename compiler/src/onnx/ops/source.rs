@@ -100,8 +100,17 @@ fn range(c: &mut Call) -> Built<Vec<Value>> {
 
 /// `max(ceil((limit - start) / delta), 0)`
 fn range_count(c: &mut Call, [start, limit, delta]: [Value; 3], element: Element) -> Built<Dim> {
-    let known = |c: &Call, value: Value| c.known(value).and_then(|dims| dims.into_iter().next());
-    if let (Some(start), Some(limit), Some(delta)) = (known(c, start), known(c, limit), known(c, delta)) {
+    let known = |value: Value| {
+        let (dims, divisor) = c.graph.known_quotients(value)?;
+        Some((dims.into_iter().next()?, divisor))
+    };
+    if let (Some(start), Some(limit), Some(delta)) = (known(start), known(limit), known(delta))
+        && let Some(all) = start.1.checked_mul(limit.1).and_then(|both| both.checked_mul(delta.1))
+    {
+        // All over one divisor, which the quotient does not see.
+        let all = Dim::from(all);
+        let [start, limit, delta] =
+            [start, limit, delta].map(|(dim, divisor)| (&dim * &all).floor_div(&divisor.into()));
         let way = &limit - &start;
         let count = match delta.as_const() {
             Some(0) => return Err(mismatch("the step of a range is 0")),
@@ -228,5 +237,5 @@ fn window(c: &mut Call, weights: &[f64]) -> Built<Vec<Value>> {
 
 /// A recipe of the constant that a value is, or a refusal that names the operand.
 pub(super) fn constant_recipe(c: &Call, value: Value, name: &str) -> Built<Recipe> {
-    c.graph.recipe(value).cloned().ok_or_else(|| unsupported(format!("{name} must be an initializer")))
+    c.recipe(value).ok_or_else(|| unsupported(format!("{name} must be an initializer")))
 }

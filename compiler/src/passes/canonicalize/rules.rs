@@ -36,6 +36,7 @@ pub(super) fn simplify(b: &mut Builder, op: &Op, operands: &[Value], provenance:
         }
         Op::Concat { axis } => concat(b, *axis, operands, provenance),
         Op::Gather { axis } => gather(b, *axis, operands, provenance),
+        Op::GatherNd { batch } => gather_nd(b, *batch, operands, provenance),
         Op::Constant { .. }
         | Op::Dims { .. }
         | Op::Iota { .. }
@@ -44,7 +45,6 @@ pub(super) fn simplify(b: &mut Builder, op: &Op, operands: &[Value], provenance:
         | Op::Cumulate { .. }
         | Op::Softmax { .. }
         | Op::GatherElements { .. }
-        | Op::GatherNd { .. }
         | Op::ScatterElements { .. }
         | Op::ScatterNd { .. }
         | Op::TopK { .. }
@@ -447,4 +447,16 @@ fn gather(b: &mut Builder, axis: usize, operands: &[Value], provenance: &Provena
     let sliced = b.emit1(Op::Slice { starts, steps, dims }, vec![x], provenance)?;
     let result = [&own[..axis], b.graph.dims(indices), &own[axis + 1..]].concat();
     b.emit1(Op::Reshape { dims: result }, vec![sliced], provenance).map(Some)
+}
+
+/// gather_nd(x, i) = gather(x, i) where a coordinate is one index of the first axis.
+fn gather_nd(b: &mut Builder, batch: usize, operands: &[Value], provenance: &Provenance) -> Simplified {
+    let [x, indices] = [operands[0], operands[1]];
+    let Some((coordinates, rows)) = b.graph.dims(indices).split_last() else { return Ok(None) };
+    if batch > 0 || !coordinates.is(1) {
+        return Ok(None);
+    }
+    let rows = rows.to_vec();
+    let indices = b.emit1(Op::Reshape { dims: rows }, vec![indices], provenance)?;
+    b.emit1(Op::Gather { axis: 0 }, vec![x, indices], provenance).map(Some)
 }

@@ -1,8 +1,8 @@
 //! Which axes of an instruction are independent: cutting all named views along one of these groups and running the
 //! pieces one after the other gives bit for bit the same result.
 
-use narae_isa::instructions::Inst;
-use narae_isa::operand::AxisSet;
+use narae_isa::instructions::{Attend, Convolution, Inst};
+use narae_isa::operand::{AxisSet, DescriptorRegister};
 
 use crate::tile::View;
 
@@ -34,17 +34,10 @@ pub fn independent_axes(inst: &Inst, views: &[View]) -> Vec<Group> {
         Inst::Linear(_) => (0..views[0].rank() - 1).map(|axis| vec![(0, axis), (1, axis)]).collect(),
         Inst::Matmul(row) => product(views, row.bias.is_some()),
         Inst::MatmulInteger(row) => product_with_zeros(views, row.a_zero.is_some(), row.b_zero.is_some()),
-        Inst::Convolution(_) => vec![vec![(0, 0), (1, 0)]],
-        Inst::Attend(_) => {
-            let mut group = vec![(0, 0), (1, 0), (2, 0), (3, 0)];
-            // Bias, lengths and key counts are by batch as well; sinks are not.
-            group
-                .extend((4..views.len()).filter(|&view| views[view].dims[0] == views[0].dims[0]).map(|view| (view, 0)));
-            let complete = group.len() == views.len();
-            if complete { vec![group] } else { vec![] }
-        }
+        Inst::Convolution(row) => convolution(row),
+        Inst::Attend(row) => vec![sequences(row)],
         Inst::Gather(row) => gather(views, row.axis.index()),
-        Inst::GatherNd(row) => (0..row.batch.index()).map(|axis| vec![(0, axis), (1, axis), (2, axis)]).collect(),
+        Inst::GatherNd(row) => gather_nd(views, row.batch.index()),
         Inst::Pool(row) if row.indices.is_none() => vec![vec![(0, 0), (1, 0)], vec![(0, 1), (1, 1)]],
         Inst::Pool(_)
         | Inst::Resize(_)
@@ -125,4 +118,35 @@ fn gather(views: &[View], axis: usize) -> Vec<Group> {
     let indices = (0..index).map(|at| vec![(0, axis + at), (2, at)]);
     let behind = (axis + 1..a).map(|at| vec![(0, at + index - 1), (1, at)]);
     before.chain(indices).chain(behind).collect()
+}
+
+/// `out a index`: shared axes, the axes of the index but for the last (the coordinates), and the axes of `a` that no coordinate
+/// addresses.
+fn gather_nd(views: &[View], batch: usize) -> Vec<Group> {
+    let (out, a, index) = (views[0].rank(), views[1].rank(), views[2].rank());
+    let shared = (0..batch).map(|axis| vec![(0, axis), (1, axis), (2, axis)]);
+    let indices = (batch..index - 1).map(|axis| vec![(0, axis), (2, axis)]);
+    let rest = out - (index - 1);
+    let behind = (0..rest).map(|axis| vec![(0, index - 1 + axis), (1, a - rest + axis)]);
+    shared.chain(indices).chain(behind).collect()
+}
+
+/// `out x w [bias] [x_zero] [w_zero]`: batch, groups, and output channels of a group.
+fn convolution(row: &Convolution) -> Vec<Group> {
+    let index = |operand: Option<DescriptorRegister>| operand.map(|register| register.index());
+    let (bias, x_zero, w_zero) = (index(row.bias), index(row.x_zero), index(row.w_zero));
+    let at = |operands: &[(Option<usize>, usize)]| -> Group {
+        operands.iter().filter_map(|&(view, axis)| Some((view?, axis))).collect()
+    };
+    vec![
+        at(&[(Some(0), 0), (Some(1), 0), (x_zero, 0)]),
+        at(&[(Some(0), 1), (Some(1), 1), (Some(2), 0), (bias, 0), (x_zero, 1), (w_zero, 0)]),
+        at(&[(Some(0), 2), (Some(2), 1), (bias, 1), (w_zero, 1)]),
+    ]
+}
+
+/// The sequences of a batch; sinks are those of all.
+fn sequences(row: &Attend) -> Group {
+    let by_batch = [row.bias, row.past, row.keys].into_iter().flatten().map(|register| (register.index(), 0));
+    (0..4).map(|view| (view, 0)).chain(by_batch).collect()
 }

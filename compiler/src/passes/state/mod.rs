@@ -34,6 +34,14 @@ pub struct Options {
 
 /// The pass.
 pub fn keep_state(graph: &mut Graph, options: &Options) -> Result<(), Diagnostic> {
+    // Every sequence of this mode has the past of its own and nothing else: the mask is as long as that and the new tokens.
+    let found = Roles::find(graph)?;
+    if let Some(mask) = found.mask {
+        let covered = graph.dims(mask).last().cloned().unwrap_or(Dim::ONE);
+        let total = &found.past + &found.sequence;
+        graph.symbols.unify(&covered, &total).map_err(|_| refused("the mask is not as long as past and new tokens"))?;
+        graph.resolve_symbols();
+    }
     let roles = Roles::find(graph)?;
     let mut builder = Builder::new(graph, &roles, options);
     builder.run()?;
@@ -45,10 +53,10 @@ fn refused(message: impl Into<String>) -> Diagnostic {
     Diagnostic::new(&codes::E0409, message).help("use --kv-cache io, which keeps the model's own inputs and outputs")
 }
 
-/// A cache: the input, and the concatenation that is its output.
+/// A cache: the input, and the node whose result is its output: a concatenation, or rows put where each sequence ends.
 struct Cache {
     input: usize,
-    /// The past as the concatenation takes it: the input, or its conversion.
+    /// The past as that node takes it: the input, or its conversion.
     source: Value,
     node: Node,
     new: Value,
@@ -113,22 +121,35 @@ fn caches(graph: &Graph) -> Result<Vec<Cache>, Diagnostic> {
             continue;
         }
         let same = |value: Value, other: Value| value == other || converted_from(graph, value) == Some(other);
-        let appended = graph.nodes().find(|(_, node)| {
-            matches!(node.op, Op::Concat { axis: 2 }) && node.operands.len() == 2 && same(node.operands[0], port.value)
+        let appended = graph.nodes().find_map(|(node, data)| {
+            let source = continued(graph, data)?;
+            same(source, port.value).then_some((node, data, source))
         });
-        let Some((node, data)) = appended else {
-            return Err(refused(format!(
-                "the past `{}` is not continued by a concatenation along its third axis",
-                port.name
-            )));
+        let Some((node, data, source)) = appended else {
+            return Err(refused(format!("the past `{}` is not continued along its third axis", port.name)));
         };
         let output = graph.outputs().iter().position(|output| same(output.value, data.results[0]));
         let Some(output) = output else {
             return Err(refused(format!("the past `{}` has no present among the outputs", port.name)));
         };
-        found.push(Cache { input, source: data.operands[0], node, new: data.operands[1], output });
+        found.push(Cache { input, source, node, new: data.operands[1], output });
     }
     if found.is_empty() { Err(refused("the model has no inputs of past keys and values")) } else { Ok(found) }
+}
+
+/// The past that a node continues, if it is such a node.
+fn continued(graph: &Graph, data: &NodeData) -> Option<Value> {
+    match &data.op {
+        Op::Concat { axis: 2 } if data.operands.len() == 2 => Some(data.operands[0]),
+        Op::KvAppend {} => {
+            let grown = graph.defining(data.operands[0]).map(|(_, grown)| grown);
+            Some(match grown {
+                Some(NodeData { op: Op::Pad { .. }, operands, .. }) => operands[0],
+                _ => data.operands[0],
+            })
+        }
+        _ => None,
+    }
 }
 
 /// What a value is a conversion of.
@@ -367,8 +388,8 @@ impl<'a> Builder<'a> {
             }
             return Ok(());
         }
-        if self.appended.contains_key(&node) {
-            return self.append(data);
+        if let Some(&number) = self.appended.get(&node) {
+            return self.append(&self.roles.caches[number], data);
         }
         match &data.op {
             Op::Attention { .. } => self.attention(data),
@@ -417,8 +438,13 @@ impl<'a> Builder<'a> {
         Ok(())
     }
 
-    fn append(&mut self, data: &NodeData) -> Result<(), Diagnostic> {
-        let (cache, new) = (self.mapped(data.operands[0])?, self.operand(data.operands[1], &data.provenance)?);
+    fn append(&mut self, cache: &Cache, data: &NodeData) -> Result<(), Diagnostic> {
+        if let Some(&past) = data.operands.get(2).filter(|_| matches!(data.op, Op::KvAppend {}))
+            && self.counted(past) != Some(Counted::Past)
+        {
+            return Err(refused("new rows are not proven to follow the past of their sequence"));
+        }
+        let (cache, new) = (self.mapped(cache.source)?, self.operand(cache.new, &data.provenance)?);
         let value = self.new.add1(Op::KvAppend {}, &[cache, new, self.past], &data.provenance)?;
         self.map[data.results[0]] = Some(value);
         Ok(())

@@ -4,6 +4,7 @@ use narae_isa::instructions::Inst;
 use proptest::prelude::*;
 
 use super::{Options, STRUCTURE, parse, print};
+use crate::bounds::{self, Maxima};
 use crate::compress::Sources;
 use crate::graph::testing::random_graph;
 use crate::ir::text::mlir_opt;
@@ -28,10 +29,7 @@ fn round_trip(program: &Program, sources: &Sources) {
 /// A random graph as a program, before and after placement; `None` if it needs a limit that nobody gave.
 fn lowered(seed: u64) -> Option<(Program, Program)> {
     let (mut graph, _) = random_graph(seed, 30);
-    for name in ["batch", "seq"] {
-        let symbol = graph.symbols.find(name)?;
-        graph.symbols.bound(symbol, Some(0), Some(8));
-    }
+    bounds::bind(&mut graph, &Maxima { rest: bounds::Rest::AtMost(8), ..Maxima::default() }).ok()?;
     let program = graph_to_tile::lower(&graph, "main").ok()?;
     let placed = place::place(&program, 1 << 20).ok()?;
     Some((program, placed))

@@ -1,0 +1,134 @@
+//! What does not fit the working memory is cut into pieces, and the pieces give the same bits: every instruction that is cut in more
+//! than one way, on a chip with room for all and on one with a few KiB, against the evaluator.
+
+mod support;
+
+use std::sync::Arc;
+
+use narae::npz::Arrays;
+use narae_compiler::compile::{Options, compile_graph};
+use narae_compiler::compress::Sources;
+use narae_compiler::graph::eval::evaluate;
+use narae_compiler::graph::ops::PoolFunction;
+use narae_compiler::graph::{Graph, Op, Provenance, Real, TensorType};
+use narae_compiler::ir::{Dim, SymbolDefinition, Value};
+use narae_compiler::pipeline::Unobserved;
+use narae_isa::{Chip, HostTensor, Image};
+use narae_sim::{Limits, Machine};
+use support::compare::{Tolerance, compare_all};
+
+/// A chip with so many KiB of working memory.
+fn chip(kib: u64) -> Chip {
+    let mut chip = Chip::built_in("narae-edge").expect("a built-in chip");
+    chip.sram.bytes_per_tile = chip.dmaw.fifo_bytes_per_tile + kib * 1024 / chip.tiles.count;
+    chip
+}
+
+fn noise(dims: &[usize], seed: usize) -> HostTensor {
+    let count = dims.iter().product();
+    let number = |at: usize| ((at * 7919 + seed * 104_729) % 2003) as f32 / 1001.5 - 1.0;
+    HostTensor::from_f32(dims, &(0..count).map(number).collect::<Vec<f32>>())
+}
+
+fn run(graph: &Graph, inputs: &Arrays, kib: u64) -> (Arrays, usize) {
+    let options = Options::new(chip(kib));
+    let (compiled, _) = compile_graph(graph.clone(), &options, &mut Unobserved).expect("the graph compiles");
+    let image = Image::from_bytes("graph", compiled.to_bytes().expect("an image")).expect("the image opens");
+    let count = image.words().len();
+    let mut machine = Machine::new(Arc::new(image), Limits::default()).expect("a machine");
+    (machine.run("main", inputs).expect("the program runs").outputs, count)
+}
+
+/// A graph of one op on inputs of these dims, the first one's axis `dynamic` a length, on both chips.
+fn check(what: &str, op: Op, dims: &[&[usize]], dynamic: Option<usize>) {
+    let tensors: Vec<HostTensor> = dims.iter().enumerate().map(|(seed, dims)| noise(dims, seed)).collect();
+    check_on(what, op, tensors, dynamic);
+}
+
+fn check_on(what: &str, op: Op, tensors: Vec<HostTensor>, dynamic: Option<usize>) {
+    let mut graph = Graph::new("piece", Sources::default());
+    let mut operands: Vec<Value> = Vec::new();
+    let mut inputs = Arrays::new();
+    for (number, tensor) in tensors.into_iter().enumerate() {
+        let mut dims: Vec<Dim> = tensor.dims.iter().map(|&extent| Dim::from(extent)).collect();
+        if let (0, Some(axis)) = (number, dynamic) {
+            let most = tensor.dims[axis] as i64 + 3;
+            let definition = SymbolDefinition::Input { input: 0, axis: axis as u32 };
+            dims[axis] = graph.symbols.add_bounded("length", definition, Some(0), Some(most)).into();
+        }
+        operands.push(graph.add_input(format!("in{number}"), TensorType::new(tensor.element, dims)));
+        inputs.insert(format!("in{number}"), tensor);
+    }
+    let result = graph.add1(op, &operands, &Provenance::none()).expect("the types fit");
+    graph.add_output("out", result);
+    let want = evaluate(&graph, &inputs).expect("the evaluator runs");
+    let (whole, short) = run(&graph, &inputs, 4 << 10);
+    let (pieces, long) = run(&graph, &inputs, 16);
+    assert!(long > short, "{what}: the small chip has a loop: {short} and {long} instructions");
+    assert!(whole["out"] == pieces["out"], "{what}: pieces give the same bits");
+    compare_all(&pieces, &want, &inputs, |_| Tolerance { relative: 1e-5, absolute: 1e-5 })
+        .unwrap_or_else(|problem| panic!("{what}: {problem}"));
+}
+
+fn conv(strides: [usize; 2], before: i64, dilation: usize, spread: usize, groups: usize, dims: [usize; 2]) -> Op {
+    Op::Conv {
+        strides: strides.to_vec(),
+        before: vec![before.into(); 2],
+        dilations: vec![dilation; 2],
+        input_dilations: vec![spread; 2],
+        groups,
+        dims: dims.iter().map(|&extent| extent.into()).collect(),
+    }
+}
+
+#[test]
+fn convolutions() {
+    let x: &[usize] = &[1, 4, 19, 23];
+    check("a plain one", conv([1, 1], 1, 1, 1, 1, [19, 23]), &[x, &[6, 4, 3, 3], &[6]], None);
+    check("one with strides", conv([2, 3], 2, 1, 1, 1, [10, 8]), &[x, &[6, 4, 5, 5], &[6]], None);
+    check("a dilated one", conv([1, 2], 3, 2, 1, 2, [21, 13]), &[x, &[6, 2, 3, 3], &[6]], None);
+    check("one per channel", conv([1, 1], 1, 1, 1, 4, [19, 23]), &[x, &[8, 1, 3, 3], &[8]], None);
+    check("a transposed one", conv([1, 1], 2, 1, 2, 1, [38, 46]), &[x, &[5, 4, 4, 4]], None);
+    check("many channels", conv([1, 1], 0, 1, 1, 1, [3, 3]), &[&[1, 40, 5, 5], &[64, 40, 3, 3], &[64]], None);
+}
+
+#[test]
+fn pools() {
+    for function in [PoolFunction::Max, PoolFunction::Sum] {
+        let op = Op::Pool {
+            function,
+            kernel: vec![3, 2],
+            strides: vec![2, 1],
+            before: vec![1.into(), 0.into()],
+            dilations: vec![1, 2],
+            dims: vec![20.into(), 38.into()],
+        };
+        check("a pool", op, &[&[1, 2, 40, 40]], None);
+    }
+}
+
+fn attention(causal: bool, window: usize, bias: bool) -> Op {
+    let (scale, softcap) = (Real::new(0.3), Real::new(0.0));
+    Op::Attention { scale, causal, window, softcap, bias, lengths: false, sinks: false }
+}
+
+#[test]
+fn attentions() {
+    let (q, k): (&[usize], &[usize]) = (&[1, 4, 37, 16], &[1, 2, 45, 16]);
+    check("all keys", attention(false, 0, false), &[q, k, k], None);
+    check("earlier keys", attention(true, 0, false), &[q, k, k], None);
+    check("the last keys", attention(true, 7, false), &[q, k, k], None);
+    check("a bias of heads", attention(true, 0, true), &[q, k, k, &[1, 4, 37, 45]], None);
+    check("one head of keys", attention(true, 0, false), &[&[1, 4, 70, 16], &[1, 1, 70, 16], &[1, 1, 70, 16]], None);
+    check("a length", attention(false, 0, false), &[&[1, 4, 41, 16], k, k], Some(2));
+}
+
+#[test]
+fn gathers_of_coordinates() {
+    let indices: Vec<i64> = (0..24).map(|at| [at * 5 % 9 - 9, at * 3 % 8][at as usize % 2]).collect();
+    let tensors = vec![noise(&[9, 8, 33], 1), HostTensor::from_i64(&[12, 2], &indices)];
+    check_on("rows", Op::GatherNd { batch: 0 }, tensors, None);
+    let indices: Vec<i64> = (0..2 * 60).map(|at| at * 7 % 11).collect();
+    let tensors = vec![noise(&[2, 11, 40], 2), HostTensor::from_i64(&[2, 60, 1], &indices)];
+    check_on("rows of a batch", Op::GatherNd { batch: 1 }, tensors, None);
+}
