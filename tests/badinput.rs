@@ -300,6 +300,54 @@ fn an_image_for_another_chip() {
 }
 
 #[test]
+fn traces_of_requests_that_cannot_be_run() {
+    let case = Case::new();
+    for (text, parts) in [
+        ("0,R,8001,32\n", ["error[E0717]", "t.csv:1, key `addr_hex`", "not a multiple of 32"]),
+        ("0,R,0,32\n0,W,7fffffe0,64\n", ["error[E0717]", "t.csv:2, key `addr_hex`", "outside"]),
+        ("0,R,80\n", ["error[E0712]", "t.csv:1", "t_ck,op,addr_hex,bytes"]),
+        ("0,X,80,32\n", ["error[E0715]", "t.csv:1, key `op`", "neither R nor W"]),
+        ("0,R,80,-32\n", ["error[E0715]", "t.csv:1, key `bytes`", "expected 1 or more"]),
+    ] {
+        case.write("t.csv", text.as_bytes());
+        fails(&case.run(&["dram", "t.csv", "--config", "lpddr5-6400"]), 1, &parts);
+    }
+    fails(&case.run(&["dram", "absent.csv"]), 1, &["error[E0711]", "absent.csv"]);
+    case.write("t.csv", b"0,R,80,32\n");
+    fails(&case.run(&["dram", "t.csv", "--config", "ddr9"]), 1, &["error[E0711]", "lpddr5x-8533"]);
+    case.write("c.toml", b"base = \"lpddr5-6400\"\ntiming.rc = 30\n");
+    let parts = ["error[E0716]", "c.toml:2, key `timing.rc`", "tRAS 34 + tRP 15"];
+    fails(&case.run(&["dram", "t.csv", "--config", "c.toml"]), 1, &parts);
+}
+
+#[test]
+fn chip_sheets_that_contradict_themselves() {
+    let case = Case::new();
+    case.write("model.onnx", &fs::read(data("llama1_layer.onnx")).expect("the model"));
+    let sheet = narae_in(case.path(), &["chips", "narae-edge"]).ok().stdout;
+    let line = |key: &str| sheet.lines().position(|line| line.starts_with(key)).map_or(0, |index| index + 1);
+    for (from, to, code, key) in [
+        ("bytes_per_tile = 2097152", "bytes_per_tile = 2097153", "E0706", "sram.bytes_per_tile"),
+        ("channels = 4", "channels = 3", "E0706", "dram.channels"),
+        ("branch_clocks = 2", "branch_clocks = -2", "E0705", "scu.branch_clocks"),
+        ("branch_clocks = 2", "branch_clock = 2", "E0703", "scu.branch_clock"),
+        ("f16_lanes = 128", "f16_lanes = \"many\"", "E0705", "vpe.f16_lanes"),
+    ] {
+        assert!(sheet.contains(from), "{from}");
+        case.write("my.toml", sheet.replacen(from, to, 1).as_bytes());
+        let run = case.run(&["compile", "model.onnx", "-o", "out.narae", "--chip", "my.toml"]);
+        let place = format!("my.toml:{}, key `{key}`", line(from));
+        fails(&run, 1, &[code, &place]);
+    }
+    case.write("my.toml", sheet.replacen("queue_depth = 16\n", "", 1).as_bytes());
+    let run = case.run(&["compile", "model.onnx", "-o", "out.narae", "--chip", "my.toml"]);
+    fails(&run, 1, &["E0704", "my.toml", "scu.queue_depth"]);
+    case.write("my.toml", sheet.replacen("lpddr5x-8533", "ddr3", 1).as_bytes());
+    let run = case.run(&["compile", "model.onnx", "-o", "out.narae", "--chip", "my.toml"]);
+    fails(&run, 1, &["E0706", "`dram.device`", "lpddr5x-8533"]);
+}
+
+#[test]
 fn wrong_inputs() {
     let case = compiled();
     let run = |name: &str, tensor: HostTensor| {

@@ -49,6 +49,7 @@ pub mod manual;
 pub mod map;
 pub mod numerics;
 pub mod operand;
+pub mod sheet;
 mod small_float;
 pub mod table;
 pub mod tensor;

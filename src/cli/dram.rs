@@ -4,10 +4,10 @@
 use std::path::PathBuf;
 
 use clap::ValueEnum;
-use narae_isa::{Chip, Diagnostic, Diagnostics};
+use narae_isa::{Chip, Diagnostics};
 use narae_sim::dram::sheet::Sheet;
 use narae_sim::dram::trace::Trace;
-use narae_sim::dram::{self, Problem};
+use narae_sim::dram;
 use narae_sim::session::memory_sheet;
 
 use super::{Outcome, Voice, output};
@@ -49,7 +49,7 @@ pub fn run(arguments: Arguments, _voice: Voice) -> Outcome {
         sheet = sheet.with_mapping(mapping).map_err(|reason| super::wrong_option("--mapping", mapping, &reason))?;
     }
     let file = arguments.trace.display().to_string();
-    let trace = Trace::load(&file).map_err(all)?;
+    let trace = Trace::load(&file)?;
     let mode = match arguments.mode {
         Mode::Exact => dram::Mode::Exact,
         Mode::Fast => dram::Mode::Fast,
@@ -65,10 +65,6 @@ fn sheet(name: &str) -> Result<Sheet, Diagnostics> {
         || std::fs::read_to_string(name).is_ok_and(|text| Chip::is_described_by(&text));
     match of_chip {
         true => memory_sheet(&Chip::load(name)?),
-        false => Sheet::load(name).map_err(all),
+        false => Sheet::load(name),
     }
-}
-
-fn all(problems: Vec<Problem>) -> Diagnostics {
-    Diagnostics(problems.into_iter().map(Diagnostic::from).collect())
 }

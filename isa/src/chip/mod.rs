@@ -3,14 +3,21 @@
 //! In: the name of a built-in sheet, or TOML. Out: [`Chip`], or every problem of the sheet with file, line and key. Always:
 //! every key is given, none is unknown, every value is in range, and the values agree with each other.
 
-mod reader;
-
-pub use reader::Reader;
-
 use std::fmt::Write as _;
 
 use crate::codes;
 use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::sheet::{Reader, SheetKind};
+
+/// What the sheets of chips are called, and their error codes.
+const KIND: SheetKind = SheetKind {
+    what: "a chip sheet",
+    syntax: &codes::E0702,
+    unknown: &codes::E0703,
+    missing: &codes::E0704,
+    value: &codes::E0705,
+    inconsistent: &codes::E0706,
+};
 
 /// The built-in sheets: name and text.
 pub const BUILT_IN: [(&str, &str); 3] = [
@@ -72,7 +79,7 @@ impl Energy {
         let source = reader.text(&format!("{key}.source"));
         if reader.is_clean() && !(low <= typical && typical <= high) {
             let message = format!("the band {low} … {high} does not contain the typical value {typical}");
-            reader.complain(&codes::E0706, &format!("{key}.typical"), message);
+            reader.contradiction(&format!("{key}.typical"), message);
         }
         Energy { typical, low, high, source }
     }
@@ -181,8 +188,8 @@ sheet! {
         branch_clocks: u64 [1, 1000],
         /// Clocks of a scalar load or store, or of a descriptor load, beyond the memory's own time.
         load_clocks: u64 [1, 1000],
-        /// Bytes of the instruction buffer; code that fits is fetched once.
-        instruction_buffer_bytes: u64 [256, 16777216],
+        /// Bytes of the instruction buffer, two blocks of a fetch at least; code that fits is fetched once.
+        instruction_buffer_bytes: u64 [2048, 16777216],
         /// Clocks from dispatch to the start of an instruction on an idle engine.
         dispatch_clocks: u64 [0, 1000],
         /// Instructions that wait in the queue of each engine.
@@ -335,7 +342,7 @@ impl Chip {
 
     /// Reads a sheet; `file` is used in messages.
     pub fn parse(file: &str, text: &str) -> Result<Chip, Diagnostics> {
-        let mut reader = Reader::new(file, text)?;
+        let mut reader = Reader::new(&KIND, file, text)?;
         let chip = Chip::read(&mut reader);
         if reader.is_clean() {
             chip.check(&mut reader);
@@ -365,23 +372,44 @@ impl Chip {
                 "{} GB/s do not agree with {} channels of {} bits at {} MT/s, which are {bandwidth:.1} GB/s",
                 dram.gigabytes_per_second, dram.channels, dram.channel_bits, dram.megatransfers
             );
-            reader.complain(&codes::E0706, "dram.gigabytes_per_second", message);
+            reader.contradiction("dram.gigabytes_per_second", message);
         }
         if !dram.stripe_bytes.is_power_of_two() {
             let message = format!("stripes of {} bytes are not a power of two", dram.stripe_bytes);
-            reader.complain(&codes::E0706, "dram.stripe_bytes", message);
+            reader.contradiction("dram.stripe_bytes", message);
         }
         if !dram.capacity_bytes.is_multiple_of(dram.channels) {
             let message = format!("{} bytes do not divide among {} channels", dram.capacity_bytes, dram.channels);
-            reader.complain(&codes::E0706, "dram.capacity_bytes", message);
+            reader.contradiction("dram.capacity_bytes", message);
+        }
+        if !dram.channels.is_power_of_two() {
+            let message = format!("{} channels; addresses are dealt out to a power of two", dram.channels);
+            reader.contradiction("dram.channels", message);
+        }
+        let (line, banks) = (self.sram.bank_bytes_per_clock, self.sram.banks_per_tile);
+        if !line.is_power_of_two() {
+            let message = format!("{line} bytes a clock are not a power of two");
+            reader.contradiction("sram.bank_bytes_per_clock", message);
+        }
+        if !self.sram.bytes_per_tile.is_multiple_of(banks * line) {
+            let message = format!(
+                "{} bytes do not divide among {banks} banks of lines of {line} bytes",
+                self.sram.bytes_per_tile
+            );
+            reader.contradiction("sram.bytes_per_tile", message);
+        }
+        if !self.dmaw.fifo_bytes_per_tile.is_multiple_of(line) {
+            let message =
+                format!("{} bytes are no whole number of lines of {line} bytes", self.dmaw.fifo_bytes_per_tile);
+            reader.contradiction("dmaw.fifo_bytes_per_tile", message);
         }
         if self.dmaw.fifo_bytes_per_tile >= self.sram.bytes_per_tile {
             let message = "the weight FIFO is part of the SRAM and must be smaller than it".to_string();
-            reader.complain(&codes::E0706, "dmaw.fifo_bytes_per_tile", message);
+            reader.contradiction("dmaw.fifo_bytes_per_tile", message);
         }
         if self.sram.broadcast_tiles > self.tiles.count {
             let message = format!("a read cannot feed more than all {} tiles", self.tiles.count);
-            reader.complain(&codes::E0706, "sram.broadcast_tiles", message);
+            reader.contradiction("sram.broadcast_tiles", message);
         }
     }
 

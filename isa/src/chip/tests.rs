@@ -68,6 +68,34 @@ fn wrong_sheets_are_refused() {
 }
 
 #[test]
+fn contradictions_name_the_key_that_has_to_give_way() {
+    for (from, to, key) in [
+        ("channels = 32", "channels = 24", "dram.channels"),
+        ("stripe_bytes = 256", "stripe_bytes = 300", "dram.stripe_bytes"),
+        ("capacity_bytes = 137438953472", "capacity_bytes = 137438953471", "dram.capacity_bytes"),
+        ("bank_bytes_per_clock = 64", "bank_bytes_per_clock = 48", "sram.bank_bytes_per_clock"),
+        ("bytes_per_tile = 2097152", "bytes_per_tile = 2097216", "sram.bytes_per_tile"),
+        ("fifo_bytes_per_tile = 262144", "fifo_bytes_per_tile = 262145", "dmaw.fifo_bytes_per_tile"),
+        ("fifo_bytes_per_tile = 262144", "fifo_bytes_per_tile = 2097152", "dmaw.fifo_bytes_per_tile"),
+        ("broadcast_tiles = 16", "broadcast_tiles = 17", "sram.broadcast_tiles"),
+    ] {
+        let text = narae_1();
+        let found = problems(&text.replacen(from, to, 1));
+        let line = text.lines().position(|line| line.starts_with(from)).map_or(0, |index| index + 1);
+        let place = format!("my.toml:{line}, key `{key}`");
+        assert!(found.contains("E0706") && found.contains(&place), "{to}: {found}");
+    }
+    let short = problems(&narae_1().replace("instruction_buffer_bytes = 65536", "instruction_buffer_bytes = 512"));
+    assert!(short.contains("E0705"), "{short}");
+}
+
+#[test]
+fn chips_and_other_sheets_are_told_apart() {
+    assert!(Chip::is_described_by(&narae_1()) && Chip::is_described_by("[tiles]\ncount = -3"));
+    assert!(!Chip::is_described_by("base = \"lpddr5-6400\"") && !Chip::is_described_by("[tiles"));
+}
+
+#[test]
 fn a_missing_file_says_what_names_there_are() {
     let error = Chip::load("/nonexistent/narae-9").unwrap_err().to_string();
     assert!(error.contains("E0701") && error.contains("narae-edge"), "{error}");

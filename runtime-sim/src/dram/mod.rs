@@ -57,7 +57,6 @@ pub mod mapping;
 mod ports;
 mod queue;
 mod rates;
-mod reader;
 mod recorder;
 mod refresh;
 mod replay;
@@ -71,7 +70,6 @@ pub use energy::EnergyReport;
 pub use exact::ExactDram;
 pub use fast::FastDram;
 pub use interface::{Completion, Dram, DramReport, Picoseconds, Request, RequestId, Spent};
-pub use reader::{Problem, ProblemKind};
 pub use recorder::Recorder;
 pub use report::{Mode, TraceReport, run_trace, run_trace_files};
 

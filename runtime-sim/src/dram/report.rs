@@ -11,7 +11,6 @@ use rayon::prelude::*;
 use super::channel::Channel;
 use super::counts::{Clocks, Counts, Latencies};
 use super::energy::EnergyReport;
-use super::reader::diagnostics;
 use super::replay::{Fifo, replay};
 use super::sampled::{Plan, replay_sampled};
 use super::sheet::Sheet;
@@ -73,7 +72,7 @@ pub struct TraceReport {
 /// # Errors
 /// An address is unaligned or outside the memory.
 pub fn run_trace(sheet: &Sheet, file: &str, trace: &Trace, mode: Mode) -> Result<TraceReport, Diagnostics> {
-    trace.check(file, sheet).map_err(diagnostics)?;
+    trace.check(file, sheet)?;
     let plan = match mode {
         Mode::Exact => None,
         Mode::Fast => Some(Plan::new(&trace.requests)),
@@ -93,8 +92,8 @@ pub fn run_trace(sheet: &Sheet, file: &str, trace: &Trace, mode: Mode) -> Result
 /// # Errors
 /// Every problem of the sheet or of the trace, with file, line and key.
 pub fn run_trace_files(sheet: &str, trace: &str, mode: Mode) -> Result<TraceReport, Diagnostics> {
-    let loaded = Sheet::load(sheet).map_err(diagnostics)?;
-    let requests = Trace::load(trace).map_err(diagnostics)?;
+    let loaded = Sheet::load(sheet)?;
+    let requests = Trace::load(trace)?;
     run_trace(&loaded, trace, &requests, mode)
 }
 

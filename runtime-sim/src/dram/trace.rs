@@ -7,7 +7,8 @@
 
 use std::fmt::Write as _;
 
-use super::reader::{Problem, ProblemKind};
+use narae_isa::{Code, Diagnostic, Diagnostics, codes};
+
 use super::sheet::Sheet;
 
 /// Reading stops after this many wrong lines.
@@ -43,7 +44,7 @@ impl Trace {
     ///
     /// # Errors
     /// The wrong lines.
-    pub fn parse(file: &str, text: &str) -> Result<Trace, Vec<Problem>> {
+    pub fn parse(file: &str, text: &str) -> Result<Trace, Diagnostics> {
         let (mut requests, mut problems) = (Vec::new(), Vec::new());
         for (number, line) in text.lines().enumerate() {
             let line = line.trim();
@@ -52,35 +53,25 @@ impl Trace {
             }
             match parse_line(line, number + 1) {
                 Ok(request) => requests.push(request),
-                Err((kind, column, message)) => problems.push(Problem {
-                    kind,
-                    file: file.to_owned(),
-                    line: number + 1,
-                    key: column.to_owned(),
-                    message,
-                }),
+                Err((code, column, message)) => {
+                    let column = (!column.is_empty()).then_some(column);
+                    problems.push(Diagnostic::new(code, message).at_line(file, number + 1, column));
+                }
             }
             if problems.len() == MOST_PROBLEMS {
                 break;
             }
         }
-        if problems.is_empty() { Ok(Trace { requests }) } else { Err(problems) }
+        Diagnostics::check(problems, Trace { requests })
     }
 
     /// Reads a file.
     ///
     /// # Errors
     /// The file cannot be read, or its wrong lines.
-    pub fn load(path: &str) -> Result<Trace, Vec<Problem>> {
-        let text = std::fs::read_to_string(path).map_err(|error| {
-            vec![Problem {
-                kind: ProblemKind::Unreadable,
-                file: path.to_owned(),
-                line: 0,
-                key: String::new(),
-                message: format!("cannot read the trace: {error}"),
-            }]
-        })?;
+    pub fn load(path: &str) -> Result<Trace, Diagnostics> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| Diagnostic::new(&codes::E0711, format!("cannot read the trace: {error}")).at_file(path))?;
         Trace::parse(path, &text)
     }
 
@@ -88,16 +79,17 @@ impl Trace {
     ///
     /// # Errors
     /// The requests that are unaligned or reach outside the memory.
-    pub fn check(&self, file: &str, sheet: &Sheet) -> Result<(), Vec<Problem>> {
+    pub fn check(&self, file: &str, sheet: &Sheet) -> Result<(), Diagnostics> {
         let burst = u64::from(sheet.organization.burst_bytes);
-        let problem = |request: &TraceRequest, message: String| Problem {
-            kind: ProblemKind::Address,
-            file: file.to_owned(),
-            line: request.line,
-            key: "addr_hex".to_owned(),
-            message,
+        let problem = |request: &TraceRequest, message: String| {
+            let found = Diagnostic::new(&codes::E0717, message);
+            // Requests that were not read from a file have no line.
+            match request.line {
+                0 => found.at_file(file),
+                line => found.at_line(file, line, Some("addr_hex")),
+            }
         };
-        let problems: Vec<Problem> = self
+        let problems: Vec<Diagnostic> = self
             .requests
             .iter()
             .filter_map(|r| {
@@ -119,7 +111,7 @@ impl Trace {
             })
             .take(MOST_PROBLEMS)
             .collect();
-        if problems.is_empty() { Ok(()) } else { Err(problems) }
+        Diagnostics::check(problems, ())
     }
 
     /// The trace as text, with a comment on top.
@@ -144,28 +136,29 @@ impl Trace {
     }
 }
 
-type LineProblem = (ProblemKind, &'static str, String);
+type LineProblem = (&'static Code, &'static str, String);
 
 fn parse_line(line: &str, number: usize) -> Result<TraceRequest, LineProblem> {
     let columns: Vec<&str> = line.split(',').map(str::trim).collect();
     let &[clock, op, address, bytes] = columns.as_slice() else {
         let message = format!("{} columns; expected t_ck,op,addr_hex,bytes", columns.len());
-        return Err((ProblemKind::Syntax, "", message));
+        return Err((&codes::E0712, "", message));
     };
     let clock = clock.parse().ok().filter(|c| *c <= LATEST_CLOCK).ok_or_else(|| {
-        (ProblemKind::Value, "t_ck", format!("`{clock}` is not a clock number; expected 0 to {LATEST_CLOCK}"))
+        (&codes::E0715, "t_ck", format!("`{clock}` is not a clock number; expected 0 to {LATEST_CLOCK}"))
     })?;
     let write = match op {
         "R" => false,
         "W" => true,
-        other => return Err((ProblemKind::Value, "op", format!("`{other}` is neither R nor W"))),
+        other => return Err((&codes::E0715, "op", format!("`{other}` is neither R nor W"))),
     };
     let digits = address.strip_prefix("0x").unwrap_or(address);
     let address = u64::from_str_radix(digits, 16)
-        .map_err(|_| (ProblemKind::Value, "addr_hex", format!("`{address}` is not a hexadecimal address")))?;
-    let bytes = bytes.parse().ok().filter(|b| *b > 0).ok_or_else(|| {
-        (ProblemKind::Value, "bytes", format!("`{bytes}` is not a number of bytes; expected 1 or more"))
-    })?;
+        .map_err(|_| (&codes::E0715, "addr_hex", format!("`{address}` is not a hexadecimal address")))?;
+    let bytes =
+        bytes.parse().ok().filter(|b| *b > 0).ok_or_else(|| {
+            (&codes::E0715, "bytes", format!("`{bytes}` is not a number of bytes; expected 1 or more"))
+        })?;
     Ok(TraceRequest { clock, write, address, bytes, line: number })
 }
 
@@ -184,8 +177,13 @@ mod tests {
     fn names_line_and_column() {
         let problems =
             Trace::parse("t.csv", "0,R,80,32\n0,X,80,32\n-1,R,80,32\n0,R,zz,32\n0,R,80,0\n0,R,80\n").unwrap_err();
-        let places: Vec<(usize, &str)> = problems.iter().map(|p| (p.line, p.key.as_str())).collect();
-        assert_eq!(places, [(2, "op"), (3, "t_ck"), (4, "addr_hex"), (5, "bytes"), (6, "")]);
+        let text = problems.to_string();
+        for place in
+            ["t.csv:2, key `op`", "t.csv:3, key `t_ck`", "t.csv:4, key `addr_hex`", "t.csv:5, key `bytes`", "t.csv:6"]
+        {
+            assert!(text.contains(place), "{text}");
+        }
+        assert_eq!(problems.0.len(), 5);
     }
 
     #[test]
@@ -194,7 +192,11 @@ mod tests {
         let trace =
             Trace::parse("t.csv", "0,R,81,32\n0,R,7fffffe0,33\n0,R,ffffffffffffffe0,64\n0,R,7fffffe0,32\n").unwrap();
         let problems = trace.check("t.csv", &sheet).unwrap_err();
-        let lines: Vec<usize> = problems.iter().map(|p| p.line).collect();
-        assert_eq!(lines, [1, 2, 3]);
+        let text = problems.to_string();
+        assert!(problems.0.iter().all(|problem| problem.code.id == "E0717"), "{text}");
+        for place in ["t.csv:1, key `addr_hex`", "t.csv:2, key `addr_hex`", "t.csv:3, key `addr_hex`"] {
+            assert!(text.contains(place), "{text}");
+        }
+        assert_eq!(problems.0.len(), 3);
     }
 }

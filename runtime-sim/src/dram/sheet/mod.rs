@@ -9,9 +9,21 @@
 
 mod read;
 
+use narae_isa::sheet::{Reader, SheetKind};
+use narae_isa::{Diagnostic, Diagnostics, codes};
+
 use super::mapping::{Field, Mapping};
-use super::reader::{Problem, ProblemKind, Reader};
 use read::{check, read_sheet};
+
+/// What the sheets of memories are called, and their error codes.
+const KIND: SheetKind = SheetKind {
+    what: "a DRAM sheet",
+    syntax: &codes::E0712,
+    unknown: &codes::E0713,
+    missing: &codes::E0714,
+    value: &codes::E0715,
+    inconsistent: &codes::E0716,
+};
 
 /// The family of standards; decides which of the timing formulas apply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -235,7 +247,7 @@ impl Sheet {
     pub fn built_in(name: &str) -> Option<Sheet> {
         let text = built_in_text(name)?;
         let sheet =
-            Sheet::parse(name, text).unwrap_or_else(|problems| panic!("built-in sheet {name} is wrong: {problems:?}"));
+            Sheet::parse(name, text).unwrap_or_else(|problems| panic!("built-in sheet {name} is wrong: {problems}"));
         Some(sheet)
     }
 
@@ -243,18 +255,17 @@ impl Sheet {
     ///
     /// # Errors
     /// All problems of the sheet.
-    pub fn parse(file: &str, text: &str) -> Result<Sheet, Vec<Problem>> {
-        let mut reader = Reader::new(file, text).map_err(|problem| vec![problem])?;
+    pub fn parse(file: &str, text: &str) -> Result<Sheet, Diagnostics> {
+        let mut reader = Reader::new(&KIND, file, text)?;
         let mut depth = 0;
-        while let Some(base) = reader.peek_text("base").map(str::to_owned) {
-            reader.forget("base");
+        while let Some(base) = reader.optional_text("base") {
             depth += 1;
             let Some(parent) = built_in_text(&base).filter(|_| depth < 8) else {
                 // Without its base every other key would be reported as missing.
-                let message = format!("`{base}` is not a built-in sheet; there are: {}", names());
-                return Err(vec![reader.problem(ProblemKind::Value, "base", message)]);
+                reader.refuse("base", format!("`{base}` is not a built-in sheet; there are: {}", names()));
+                return Err(reader.problems());
             };
-            reader.inherit(Reader::new(&base, parent).map_err(|problem| vec![problem])?);
+            reader.inherit(Reader::new(&KIND, &base, parent)?);
         }
         let sheet = read_sheet(&mut reader);
         if reader.is_clean()
@@ -262,10 +273,10 @@ impl Sheet {
         {
             check(sheet, &mut reader);
         }
-        let problems = reader.finish();
-        match sheet {
-            Some(sheet) if problems.is_empty() => Ok(sheet),
-            _ => Err(problems),
+        match (reader.finish(()), sheet) {
+            (Ok(()), Some(sheet)) => Ok(sheet),
+            (Ok(()), None) => unreachable!("a sheet that cannot be read has a problem"),
+            (Err(problems), _) => Err(problems),
         }
     }
 
@@ -273,18 +284,14 @@ impl Sheet {
     ///
     /// # Errors
     /// The file cannot be read, or its problems.
-    pub fn load(path: &str) -> Result<Sheet, Vec<Problem>> {
+    pub fn load(path: &str) -> Result<Sheet, Diagnostics> {
         if let Some(sheet) = Sheet::built_in(path) {
             return Ok(sheet);
         }
         let text = std::fs::read_to_string(path).map_err(|error| {
-            vec![Problem {
-                kind: ProblemKind::Unreadable,
-                file: path.to_owned(),
-                line: 0,
-                key: String::new(),
-                message: format!("cannot read the DRAM sheet: {error}; built-in sheets: {}", names()),
-            }]
+            Diagnostic::new(&codes::E0711, format!("cannot read the DRAM sheet: {error}"))
+                .at_file(path)
+                .help(format!("give a file or one of {}", names()))
         })?;
         Sheet::parse(path, &text)
     }

@@ -3,7 +3,8 @@
 //! give way.
 
 use super::super::mapping::Mapping;
-use super::super::reader::{ProblemKind, Reader};
+use narae_isa::sheet::Reader;
+
 use super::{Controller, Energy, Organization, PagePolicy, RefreshMode, Setting, Sheet, Standard, Timing, mismatch};
 
 pub(super) fn read_sheet(r: &mut Reader) -> Option<Sheet> {
@@ -22,7 +23,7 @@ pub(super) fn read_sheet(r: &mut Reader) -> Option<Sheet> {
         Ok(mapping) => mapping,
         Err(message) => {
             if !text.is_empty() {
-                r.complain(ProblemKind::Value, "mapping.bits", message);
+                r.refuse("mapping.bits", message);
             }
             return None;
         }
@@ -224,10 +225,10 @@ pub(super) fn check(sheet: &Sheet, r: &mut Reader) {
     ];
     for (key, holds, message) in laws {
         if !holds {
-            r.complain(ProblemKind::Inconsistent, key, message);
+            r.contradiction(key, message);
         }
     }
     if let Some(message) = mismatch(sheet) {
-        r.complain(ProblemKind::Inconsistent, "mapping.bits", message);
+        r.contradiction("mapping.bits", message);
     }
 }

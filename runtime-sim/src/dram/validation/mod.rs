@@ -80,7 +80,7 @@ fn sheet(name: &str, mapping: &str) -> Result<Sheet, String> {
 
 fn load(folder: &Path, kind: &str, trace: &str) -> Result<Trace, String> {
     let path = folder.join(kind).join(format!("{trace}.csv"));
-    Trace::load(&path.display().to_string()).map_err(|problems| problems[0].message.clone())
+    Trace::load(&path.display().to_string()).map_err(|problems| problems.to_string())
 }
 
 fn run(sheet: &Sheet, trace: &Trace, mode: Mode) -> Result<TraceReport, String> {
