@@ -23,12 +23,11 @@ impl Padding {
 
     /// Whether the element of tensor `name` at `index` belongs to a real position.
     pub fn is_real(&self, name: &str, index: &[usize], dims: &[usize]) -> bool {
-        let at = |rows: &[Vec<bool>], token: usize| {
-            rows.get(index[0]).and_then(|row| row.get(token)).copied().unwrap_or(true)
-        };
         match (name.starts_with("present"), dims.len()) {
-            (true, 4) => at(&self.total, index[2]),
-            (false, 3) if dims[1] == self.new.first().map_or(0, Vec::len) => at(&self.new, index[1]),
+            (true, 4) => at(&self.total, index[0], index[2]),
+            // Keys and values in one tensor: [2, batch, head, token, …].
+            (true, 5) => at(&self.total, index[1], index[3]),
+            (false, 3) if dims[1] == length(&self.new) => at(&self.new, index[0], index[1]),
             _ => true,
         }
     }
@@ -36,18 +35,21 @@ impl Padding {
     /// The same for any tensor on the way, by its dims: `[batch, token, …]`, `[batch, head, token, …]`, `[batch · token, …]`.
     pub fn counts(&self, index: &[usize], dims: &[usize]) -> bool {
         let (batch, new, total) = (self.new.len(), length(&self.new), length(&self.total));
-        let real = |rows: &[Vec<bool>], row: usize, token: usize| {
-            rows.get(row).and_then(|row| row.get(token)).copied().unwrap_or(true)
-        };
         match *dims {
-            [rows, _] if rows == batch * new && new > 0 => real(&self.new, index[0] / new, index[0] % new),
-            [rows, tokens, _] if (rows, tokens) == (batch, new) => real(&self.new, index[0], index[1]),
-            [rows, _, tokens, _] if (rows, tokens) == (batch, new) => real(&self.new, index[0], index[2]),
-            [rows, _, tokens, _] if (rows, tokens) == (batch, total) => real(&self.total, index[0], index[2]),
-            [rows, tokens, _, _] if (rows, tokens) == (batch, new) => real(&self.new, index[0], index[1]),
+            [2, rows, _, tokens, _] if (rows, tokens) == (batch, total) => at(&self.total, index[1], index[3]),
+            [rows, _] if rows == batch * new && new > 0 => at(&self.new, index[0] / new, index[0] % new),
+            [rows, tokens, _] if (rows, tokens) == (batch, new) => at(&self.new, index[0], index[1]),
+            [rows, _, tokens, _] if (rows, tokens) == (batch, new) => at(&self.new, index[0], index[2]),
+            [rows, _, tokens, _] if (rows, tokens) == (batch, total) => at(&self.total, index[0], index[2]),
+            [rows, tokens, _, _] if (rows, tokens) == (batch, new) => at(&self.new, index[0], index[1]),
             _ => true,
         }
     }
+}
+
+/// Whether a token of a row is real; beyond the mask everything is.
+fn at(rows: &[Vec<bool>], row: usize, token: usize) -> bool {
+    rows.get(row).and_then(|row| row.get(token)).copied().unwrap_or(true)
 }
 
 fn length(rows: &[Vec<bool>]) -> usize {

@@ -12,7 +12,7 @@ use narae::session::{Reference, Session, import};
 use narae_compiler::compile::{Options, Precision};
 use narae_isa::Chip;
 use support::compare::{Tolerance, compare_all};
-use support::zoo::{Row, Zoo, judge_rows};
+use support::zoo::{Row, Zoo, judge_rows, own_tolerance};
 
 /// All floats f32, room for these calls, and the graph verified after every pass.
 fn options(calls: &[&Arrays]) -> Options {
@@ -46,7 +46,7 @@ fn against_the_evaluator(row: &Row) -> Result<String, String> {
     let want = Reference::open(&row.path).and_then(|reference| reference.run(&inputs)).map_err(shown)?;
     let mut session = Session::compile(&row.path, &options(&[&inputs])).map_err(shown)?;
     let got = session.run(None, &inputs).map_err(shown)?;
-    let delta = compare_all(&got, &want, &inputs, |_| row.own_tolerance(&want))?;
+    let delta = compare_all(&got, &want, &inputs, own_tolerance(&want))?;
     Ok(format!("as our evaluator, max |Δ| {delta:.2e}"))
 }
 

@@ -131,13 +131,21 @@ impl Row {
         };
         graph.inputs().iter().map(tensor).collect()
     }
+}
 
-    /// How far the chip may be from the evaluator: bf16 keeps 8 bits, so two roundings of a value near 4 differ by up to 2^-6.
-    pub fn own_tolerance(&self, outputs: &Arrays) -> Tolerance {
-        match outputs.values().any(|tensor| tensor.element == Element::BF16) {
-            true => Tolerance { relative: 2e-2, absolute: 3e-2 },
-            false => Tolerance { relative: 1e-3, absolute: 1e-4 },
-        }
+/// How far the chip may be from the evaluator, which rounds in other places: a few roundings of the narrowest type that is delivered.
+pub fn own_tolerance(outputs: &Arrays) -> impl Fn(&str) -> Tolerance {
+    let rounding = |element| match element {
+        Element::BF16 => 2f64.powi(-8),
+        Element::F16 => 2f64.powi(-11),
+        _ => 2f64.powi(-17),
+    };
+    let narrowest = outputs.values().map(|tensor| rounding(tensor.element)).fold(0.0, f64::max);
+    let largest = |tensor: &HostTensor| tensor.to_f64_vec().into_iter().map(f64::abs).fold(0.0, f64::max);
+    let largest: Vec<(String, f64)> = outputs.iter().map(|(name, tensor)| (name.clone(), largest(tensor))).collect();
+    move |name| {
+        let range = largest.iter().find(|(other, _)| other == name).map_or(0.0, |(_, range)| *range);
+        Tolerance { relative: 8.0 * narrowest, absolute: 8.0 * narrowest * range }
     }
 }
 

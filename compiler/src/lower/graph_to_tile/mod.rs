@@ -134,10 +134,8 @@ impl Lowering {
             let result = node.results.first().map_or(String::new(), |value| value.to_string());
             let graph_op = format!("{result} = {}", node.op.name()).into();
             self.cause = Cause { provenance: node.provenance.clone(), graph_op };
-            for &value in &node.results {
-                let names = scope.names_to_set(value).into_iter();
-                self.block.extend(names.map(|(symbol, value)| Op::Let { symbol, value }));
-            }
+            let names = scope.names_to_set(node).into_iter();
+            self.block.extend(names.map(|(symbol, value)| Op::Let { symbol, value }));
             match self.node(scope, node) {
                 Ok(()) => node.results.iter().for_each(|&value| {
                     self.read_symbols(scope, value);

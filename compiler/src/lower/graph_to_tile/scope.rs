@@ -88,11 +88,16 @@ impl<'g> Scope<'g> {
         }
     }
 
-    /// The names among the extents of a value that are not set yet, with what they stand for. They count as set from here on.
-    pub fn names_to_set(&mut self, value: Value) -> Vec<(Symbol, Dim)> {
+    /// The names among the dims of a node that are not set yet, with what they stand for. They count as set from here on.
+    pub fn names_to_set(&mut self, node: &NodeData) -> Vec<(Symbol, Dim)> {
+        if self.names.is_empty() {
+            return Vec::new();
+        }
+        let mut dims: Vec<Dim> = node.results.iter().flat_map(|&value| self.graph.dims(value)).cloned().collect();
+        node.op.visit_dims(&mut |dim| dims.push(dim.clone()));
         let mut found = Vec::new();
-        for dim in self.graph.dims(value) {
-            let dim = self.spelled(dim);
+        for dim in dims {
+            let dim = self.spelled(&dim);
             if let Some((symbol, set)) = self.names.get_mut(&dim)
                 && !std::mem::replace(set, true)
             {

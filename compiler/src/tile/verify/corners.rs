@@ -56,14 +56,16 @@ impl Corners<'_> {
                 loops.insert(0, (*index, trip));
             }
         }
-        let assumed: Vec<_> = self
-            .symbols
-            .assumptions()
-            .filter(|(left, right)| left.symbols().iter().chain(&right.symbols()).any(|symbol| wanted.contains(symbol)))
-            .collect();
-        wanted.extend(assumed.iter().flat_map(|(left, right)| [left.symbols(), right.symbols()].concat()));
+        let assumed = self.assumed(&mut wanted);
+        let defined = definitions(&assumed);
+        wanted.retain(|symbol| !defined.contains_key(symbol));
         let mut points =
             combinations(&wanted.into_iter().map(|symbol| (symbol, self.extremes(symbol))).collect::<Vec<_>>());
+        for point in &mut points {
+            let values = defined.iter().filter_map(|(&symbol, dim)| Some((symbol, eval(dim, point)?)));
+            let values: Vec<(Symbol, i64)> = values.collect();
+            point.extend(values);
+        }
         points.retain(|point| assumed.iter().all(|(left, right)| eval(left, point) == eval(right, point)));
         for (index, trip) in loops {
             points = points
@@ -80,6 +82,22 @@ impl Corners<'_> {
                 .collect();
         }
         points
+    }
+
+    /// The equations between the wanted symbols and those that they depend on, which are wanted as well from here on.
+    fn assumed(&self, wanted: &mut BTreeSet<Symbol>) -> Vec<&(Dim, Dim)> {
+        let mut rest: Vec<(&(Dim, Dim), Vec<Symbol>)> = self
+            .symbols
+            .assumptions()
+            .map(|equation| (equation, [equation.0.symbols(), equation.1.symbols()].concat()))
+            .collect();
+        let mut found = Vec::new();
+        while let Some(at) = rest.iter().position(|(_, symbols)| symbols.iter().any(|symbol| wanted.contains(symbol))) {
+            let (equation, symbols) = rest.swap_remove(at);
+            wanted.extend(symbols);
+            found.push(equation);
+        }
+        found
     }
 
     fn extremes(&self, symbol: Symbol) -> Vec<i64> {
@@ -102,6 +120,22 @@ impl Corners<'_> {
         let all: Vec<String> = point.iter().map(one).collect();
         if all.is_empty() { "every point".into() } else { all.join(", ") }
     }
+}
+
+/// Symbols that an equation says in others.
+fn definitions<'a>(equations: &[&'a (Dim, Dim)]) -> BTreeMap<Symbol, &'a Dim> {
+    let mut found: BTreeMap<Symbol, &Dim> = BTreeMap::new();
+    for (left, right) in equations {
+        let Some(symbol) = left.as_symbol() else { continue };
+        let used = |dim: &Dim, symbol: Symbol| dim.any_symbol(&mut |other| other == symbol);
+        let circular = used(right, symbol)
+            || right.any_symbol(&mut |other| found.contains_key(&other))
+            || found.values().any(|dim| used(dim, symbol));
+        if !circular {
+            found.insert(symbol, right);
+        }
+    }
+    found
 }
 
 /// All combinations of few symbols; of many, those in which at most one differs from the others.
