@@ -38,7 +38,8 @@ pub fn compile_graph(
     let (compiled, note) = bounds::fit(&graph, |rest| {
         let mut options = options.clone();
         options.maxima.rest = rest;
-        let bounded = run_on_graph(graph.clone(), &["bound"], &mut Context::new(&options), observer)?;
+        let again: &[&str] = if rest == Rest::Fitting { &[] } else { &["bound"] };
+        let bounded = run_on_graph(graph.clone(), again, &mut Context::new(&options), observer)?;
         let compiled = finish(bounded, &options, &findings, observer)?;
         let bytes = compiled.buffer_bytes();
         Ok((compiled, bytes))

@@ -366,6 +366,6 @@ fn structure() -> Vec<Case> {
             "E0108",
             choose(vec![body("then_branch", branch("q")), body("else_branch", branch("q"))]),
         ),
-        ("a conditional of a sequence", "E0201", nodes(vec![node("SequenceEmpty", &[], &["y"])])),
+        ("a conditional of a sequence", "E0203", nodes(vec![node("SequenceEmpty", &[], &["y"])])),
     ]
 }

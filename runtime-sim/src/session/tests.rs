@@ -199,8 +199,8 @@ fn wrong_lengths_have_codes() {
     for (lengths, code, word) in [
         (Lengths::default(), "E0601", "`n`"),
         (named("m", 1), "E0601", "`m`"),
-        (named("n", 9), "E0604", "from 0 to 8"),
-        (named("n", -1), "E0604", "from 0 to 8"),
+        (named("n", 9), "E0604", "up to 8"),
+        (named("n", -1), "E0603", "at least 0"),
         (shaped("z", &[1]), "E0601", "`z`"),
         (shaped("x", &[1]), "E0603", "expected 2 dims"),
         (shaped("x", &[1, 63]), "E0603", "expected [1, 64]"),

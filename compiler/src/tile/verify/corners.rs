@@ -66,7 +66,14 @@ impl Corners<'_> {
             let values: Vec<(Symbol, i64)> = values.collect();
             point.extend(values);
         }
-        points.retain(|point| assumed.iter().all(|(left, right)| eval(left, point) == eval(right, point)));
+        // A symbol that an equation defines has bounds of its own; a point beyond them does not exist.
+        let inside = |(&symbol, &value): (&Symbol, &i64)| {
+            let row = self.symbols.data(symbol);
+            row.lower.is_none_or(|lower| lower <= value) && row.upper.is_none_or(|upper| value <= upper)
+        };
+        points.retain(|point| {
+            point.iter().all(inside) && assumed.iter().all(|(left, right)| eval(left, point) == eval(right, point))
+        });
         for (index, trip) in loops {
             points = points
                 .into_iter()
