@@ -1,5 +1,6 @@
 //! What does not fit the working memory is cut into pieces, and the pieces give the same bits: every instruction that is cut in more
 //! than one way, on a chip with room for all and on one with a few KiB, against the evaluator.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "tests talk to whoever runs them")]
 
 mod support;
 
