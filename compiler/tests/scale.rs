@@ -2,6 +2,9 @@
 //! printed (`cargo test --release -p narae-compiler --test scale -- --nocapture`); asserted are memory and the ratio of two sizes.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "tests talk to whoever runs them")]
 
+#[path = "support/usage.rs"]
+mod usage;
+
 use std::io::Write as _;
 use std::time::Instant;
 
@@ -9,12 +12,7 @@ use narae_compiler::onnx::{Limits, Model, import};
 use narae_compiler::passes::canonicalize::canonicalize;
 use onnx_protobuf::tensor_shape_proto::Dimension;
 use onnx_protobuf::{GraphProto, Message, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, ValueInfoProto};
-
-/// Nanoseconds that this thread has computed: other threads and other programs do not count.
-fn computed() -> u64 {
-    let text = std::fs::read_to_string("/proc/thread-self/schedstat").expect("Linux says what a thread used");
-    text.split(' ').next().and_then(|field| field.parse().ok()).expect("nanoseconds")
-}
+use usage::{alone, anonymous, computed};
 
 fn value(name: &str) -> ValueInfoProto {
     let mut info = ValueInfoProto { name: name.into(), ..Default::default() };
@@ -50,13 +48,6 @@ fn model(nodes: Vec<NodeProto>, initializer: Vec<TensorProto>, output: &str) -> 
     ModelProto { ir_version: 8, graph: Some(graph).into(), opset_import: vec![opset], ..Default::default() }
 }
 
-/// Anonymous memory of this process, in bytes.
-fn anonymous() -> u64 {
-    let text = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = text.lines().find_map(|line| line.strip_prefix("RssAnon:"));
-    line.and_then(|line| line.trim().split(' ').next()?.parse::<u64>().ok()).unwrap_or(0) * 1024
-}
-
 #[test]
 fn two_hundred_megabytes_of_weights_stay_in_the_file() {
     let weight = TensorProto { name: "w".into(), data_type: 1, dims: vec![50, 1 << 20], ..Default::default() };
@@ -81,6 +72,7 @@ fn two_hundred_megabytes_of_weights_stay_in_the_file() {
     let initializer = [vec![0x2a], varint(tensor_length), head].concat();
     let length = graph.len() as u64 + initializer.len() as u64 + payload;
     bytes.extend([vec![0x3a], varint(length), graph, initializer].concat());
+    let _alone = alone();
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("large.onnx");
     let mut file = std::fs::File::create(&path).expect("a file");
@@ -128,6 +120,7 @@ fn import_blocks(count: usize) -> u64 {
 
 #[test]
 fn a_hundred_thousand_nodes_take_four_times_as_long_as_a_quarter_of_them() {
+    let _alone = alone();
     let (quarter, whole) = (import_blocks(25_000), import_blocks(100_000));
     println!("100,000 nodes imported and simplified in {} ms (bar: 1 s)", whole / 1_000_000);
     assert!(whole < 8 * quarter, "four times as many nodes took {} times as long", whole / quarter);
