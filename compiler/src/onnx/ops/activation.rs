@@ -44,8 +44,8 @@ pub(super) const ROWS: &[Row] = &[
         let (x, slope) = c.pair()?;
         Ok(vec![c.binary(BinaryFunction::Prelu, x, slope)?])
     }),
-    onnx("Elu", 6, NEWEST, "float", |c| exponential(c, 1.0, 1.0, "alpha", None)),
-    onnx("Selu", 6, NEWEST, "float", |c| exponential(c, 1.673_263_2, 1.050_701, "alpha", Some("gamma"))),
+    onnx("Elu", 6, NEWEST, "float", elu),
+    onnx("Selu", 6, NEWEST, "float", selu),
     onnx("Celu", 12, NEWEST, "float", celu),
     onnx("ThresholdedRelu", 10, NEWEST, "float", thresholded_relu),
     onnx("HardSigmoid", 6, NEWEST, "float", hard_sigmoid),
@@ -119,23 +119,54 @@ fn swiglu(c: &mut Call) -> Built<Vec<Value>> {
     Ok(vec![c.mul(gate, x)?])
 }
 
-fn leaky_relu(c: &mut Call) -> Built<Vec<Value>> {
+pub(super) fn leaky_relu(c: &mut Call) -> Built<Vec<Value>> {
     let x = c.single()?;
     let alpha = c.attributes.float_or("alpha", 0.01)?;
     Ok(vec![c.with_number(BinaryFunction::Prelu, x, alpha.into())?])
 }
 
-/// `gamma · (max(x, 0) + alpha · (e^min(x, 0) - 1))`
-fn exponential(c: &mut Call, alpha: f32, gamma: f32, alpha_name: &str, gamma_name: Option<&str>) -> Built<Vec<Value>> {
+/// The activation that an operator with one behind it names, with its first and second parameter.
+pub(super) fn named(c: &mut Call, x: Value, name: &str, first: Option<f32>, second: Option<f32>) -> Built {
+    let parameter = |given: Option<f32>, default: f32| given.unwrap_or(default);
+    match name {
+        "" => Ok(x),
+        "Relu" => c.unary(UnaryFunction::Relu, x),
+        "Sigmoid" => c.unary(UnaryFunction::Sigmoid, x),
+        "Tanh" => c.unary(UnaryFunction::Tanh, x),
+        "Softplus" => c.unary(UnaryFunction::Softplus, x),
+        "Softsign" => c.unary(UnaryFunction::Softsign, x),
+        "LeakyRelu" => c.with_number(BinaryFunction::Prelu, x, parameter(first, 0.01).into()),
+        "Elu" => exponential(c, x, parameter(first, 1.0), 1.0),
+        "HardSigmoid" => clipped_line(c, x, parameter(first, 0.2), parameter(second, 0.5)),
+        "ThresholdedRelu" => above(c, x, parameter(first, 1.0)),
+        "Clip" => {
+            let x = c.with_number(BinaryFunction::Max, x, parameter(first, f32::NEG_INFINITY).into())?;
+            c.with_number(BinaryFunction::Min, x, parameter(second, f32::INFINITY).into())
+        }
+        other => Err(unsupported(format!("activation `{other}`"))),
+    }
+}
+
+fn elu(c: &mut Call) -> Built<Vec<Value>> {
     let x = c.single()?;
-    let alpha = c.attributes.float_or(alpha_name, alpha)?;
-    let gamma = gamma_name.map_or(Ok(gamma), |name| c.attributes.float_or(name, gamma))?;
+    let alpha = c.attributes.float_or("alpha", 1.0)?;
+    Ok(vec![exponential(c, x, alpha, 1.0)?])
+}
+
+fn selu(c: &mut Call) -> Built<Vec<Value>> {
+    let x = c.single()?;
+    let (alpha, gamma) = (c.attributes.float_or("alpha", 1.673_263_2)?, c.attributes.float_or("gamma", 1.050_701)?);
+    Ok(vec![exponential(c, x, alpha, gamma)?])
+}
+
+/// `gamma · (max(x, 0) + alpha · (e^min(x, 0) - 1))`
+fn exponential(c: &mut Call, x: Value, alpha: f32, gamma: f32) -> Built {
     let positive = c.unary(UnaryFunction::Relu, x)?;
     let negative = c.with_number(BinaryFunction::Min, x, 0.0)?;
     let negative = c.unary(UnaryFunction::Expm1, negative)?;
     let negative = c.scale(negative, alpha.into())?;
     let sum = c.add(positive, negative)?;
-    Ok(vec![c.scale(sum, gamma.into())?])
+    c.scale(sum, gamma.into())
 }
 
 /// `max(x, 0) + min(0, alpha · (e^(x / alpha) - 1))`
@@ -153,19 +184,29 @@ fn celu(c: &mut Call) -> Built<Vec<Value>> {
 fn thresholded_relu(c: &mut Call) -> Built<Vec<Value>> {
     let x = c.single()?;
     let alpha = c.attributes.float_or("alpha", 1.0)?;
+    Ok(vec![above(c, x, alpha)?])
+}
+
+/// `x` where it is greater than a number, else zero.
+fn above(c: &mut Call, x: Value, number: f32) -> Built {
     let element = c.element(x);
-    let (limit, zero) = (c.scalar(element, alpha.into())?, c.scalar(element, 0.0)?);
+    let (limit, zero) = (c.scalar(element, number.into())?, c.scalar(element, 0.0)?);
     let above = c.compare(CompareFunction::Gt, x, limit)?;
-    Ok(vec![c.select(above, x, zero)?])
+    c.select(above, x, zero)
 }
 
 fn hard_sigmoid(c: &mut Call) -> Built<Vec<Value>> {
     let x = c.single()?;
     let (alpha, beta) = (c.attributes.float_or("alpha", 0.2)?, c.attributes.float_or("beta", 0.5)?);
+    Ok(vec![clipped_line(c, x, alpha, beta)?])
+}
+
+/// `min(max(alpha · x + beta, 0), 1)`
+fn clipped_line(c: &mut Call, x: Value, alpha: f32, beta: f32) -> Built {
     let y = c.scale(x, alpha.into())?;
     let y = c.with_number(BinaryFunction::Add, y, beta.into())?;
     let y = c.with_number(BinaryFunction::Max, y, 0.0)?;
-    Ok(vec![c.with_number(BinaryFunction::Min, y, 1.0)?])
+    c.with_number(BinaryFunction::Min, y, 1.0)
 }
 
 fn shrink(c: &mut Call) -> Built<Vec<Value>> {
@@ -184,14 +225,14 @@ fn shrink(c: &mut Call) -> Built<Vec<Value>> {
     Ok(vec![c.convert(y, element)?])
 }
 
-fn axis_softmax(c: &mut Call, log: bool) -> Built<Vec<Value>> {
+pub(super) fn axis_softmax(c: &mut Call, log: bool) -> Built<Vec<Value>> {
     let x = c.single()?;
     let axis = c.attributes.int_or("axis", -1)?;
     let axis = c.axis(axis, c.rank(x))?;
     Ok(vec![c.op(Op::Softmax { axis, log }, &[x])?])
 }
 
-fn softmax_last(c: &mut Call, x: Value) -> Built {
+pub(super) fn softmax_last(c: &mut Call, x: Value) -> Built {
     let axis = c.rank(x) - 1;
     c.softmax(x, axis)
 }
@@ -207,7 +248,7 @@ fn hardmax_last(c: &mut Call, x: Value) -> Built {
 }
 
 /// Before opset 13 all axes from `axis` on are taken as one.
-fn flat_softmax(c: &mut Call, function: fn(&mut Call, Value) -> Built) -> Built<Vec<Value>> {
+pub(super) fn flat_softmax(c: &mut Call, function: fn(&mut Call, Value) -> Built) -> Built<Vec<Value>> {
     let x = c.single()?;
     let axis = c.attributes.int_or("axis", 1)?;
     let dims = c.dims(x);

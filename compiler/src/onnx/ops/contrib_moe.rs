@@ -226,7 +226,8 @@ fn plain(c: &mut Call, x: Value, name: &str) -> Built {
     match name {
         "identity" => Ok(x),
         "relu" => c.unary(UnaryFunction::Relu, x),
-        "gelu" => c.unary(UnaryFunction::Gelu, x),
+        // The kernels take the approximation by tanh.
+        "gelu" => c.unary(UnaryFunction::GeluTanh, x),
         "silu" => c.unary(UnaryFunction::Silu, x),
         other => Err(unsupported(format!("activation_type `{other}`"))),
     }

@@ -2,6 +2,7 @@
 
 use narae_isa::{BinaryFunction, Element, ReduceFunction, UnaryFunction};
 
+use super::activation;
 use super::quantization::encoded;
 use super::shape::product;
 use crate::graph::Op;
@@ -179,19 +180,8 @@ fn fused_conv(c: &mut Call) -> Built<Vec<Value>> {
     let y = c.add_optional(y, skip)?;
     let parameters = c.attributes.floats("activation_params")?.unwrap_or(&[]);
     let (a, b) = (parameters.first().copied(), parameters.get(1).copied());
-    let y = match c.attributes.text_or("activation", "")? {
-        "" => y,
-        "Relu" => c.unary(UnaryFunction::Relu, y)?,
-        "Sigmoid" => c.unary(UnaryFunction::Sigmoid, y)?,
-        "Tanh" => c.unary(UnaryFunction::Tanh, y)?,
-        "LeakyRelu" => c.with_number(BinaryFunction::Prelu, y, a.unwrap_or(0.01).into())?,
-        "Clip" => {
-            let y = c.with_number(BinaryFunction::Max, y, a.unwrap_or(f32::NEG_INFINITY).into())?;
-            c.with_number(BinaryFunction::Min, y, b.unwrap_or(f32::INFINITY).into())?
-        }
-        other => return Err(unsupported(format!("activation `{other}`"))),
-    };
-    Ok(vec![y])
+    let name = c.attributes.text_or("activation", "")?.to_string();
+    Ok(vec![activation::named(c, y, &name, a, b)?])
 }
 
 /// The same with the channels last, in images and weights.
@@ -422,7 +412,7 @@ fn max_indices(c: &mut Call, x: Value, windows: &Windows, columns: bool) -> Buil
     c.add(found, planes)
 }
 
-fn average_pool(c: &mut Call) -> Built<Vec<Value>> {
+pub(super) fn average_pool(c: &mut Call) -> Built<Vec<Value>> {
     let x = c.single()?;
     let all = c.attributes.flag("count_include_pad", false)?;
     let windows = Windows::new(c, x, None)?;
@@ -455,7 +445,7 @@ fn lp_pool(c: &mut Call) -> Built<Vec<Value>> {
     Ok(vec![c.with_number(BinaryFunction::Pow, sum, 1.0 / power as f64)?])
 }
 
-fn global_pool(c: &mut Call, function: ReduceFunction) -> Built<Vec<Value>> {
+pub(super) fn global_pool(c: &mut Call, function: ReduceFunction) -> Built<Vec<Value>> {
     let x = c.single()?;
     let axes: Vec<usize> = (2..c.rank(x)).collect();
     Ok(vec![c.reduce(function, x, axes)?])

@@ -163,7 +163,7 @@ fn is_inf(c: &mut Call) -> Built<Vec<Value>> {
     Ok(vec![c.unary(function, x)?])
 }
 
-fn select(c: &mut Call) -> Built<Vec<Value>> {
+pub(super) fn select(c: &mut Call) -> Built<Vec<Value>> {
     c.at_most(3)?;
     let (condition, a, b) = (c.input(0)?, c.input(1)?, c.input(2)?);
     Ok(vec![c.select(condition, a, b)?])

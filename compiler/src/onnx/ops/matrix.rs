@@ -2,6 +2,7 @@
 
 use narae_isa::Element;
 
+use super::activation;
 use super::einsum::einsum;
 use crate::graph::Op;
 use crate::ir::Value;
@@ -149,19 +150,10 @@ fn batch_last(c: &mut Call, x: Value) -> Built {
 }
 
 fn fused_gemm(c: &mut Call) -> Built<Vec<Value>> {
-    let activation = c.attributes.text("activation")?.unwrap_or("");
-    let function = match activation {
-        "" => None,
-        "Relu" => Some(narae_isa::UnaryFunction::Relu),
-        "Tanh" => Some(narae_isa::UnaryFunction::Tanh),
-        "Sigmoid" => Some(narae_isa::UnaryFunction::Sigmoid),
-        other => return Err(crate::onnx::builder::unsupported(format!("activation `{other}`"))),
-    };
+    let name = c.attributes.text_or("activation", "")?.to_string();
+    let (alpha, beta) = (c.attributes.float("activation_alpha")?, c.attributes.float("activation_beta")?);
     let y = gemm(c)?;
-    match function {
-        Some(function) => Ok(vec![c.unary(function, y[0])?]),
-        None => Ok(y),
-    }
+    Ok(vec![activation::named(c, y[0], &name, alpha, beta)?])
 }
 
 fn gemm_fast_gelu(c: &mut Call) -> Built<Vec<Value>> {

@@ -11,6 +11,7 @@ mod contrib_gqa;
 mod contrib_linear;
 mod contrib_moe;
 mod contrib_norm;
+mod contrib_qlinear;
 mod control;
 mod convolution;
 mod einsum;
@@ -50,6 +51,7 @@ const FAMILIES: &[&[Row]] = &[
     normalization::ROWS,
     attention::ROWS,
     quantization::ROWS,
+    contrib_qlinear::ROWS,
     convolution::ROWS,
     resize::ROWS,
     control::ROWS,

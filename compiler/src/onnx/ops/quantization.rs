@@ -19,9 +19,6 @@ pub(super) const ROWS: &[Row] = &[
     microsoft("DynamicQuantizeMatMul", "f32", dynamic_quantize_matmul),
     microsoft("MatMulIntegerToFloat", "i8, u8", matmul_integer_to_float),
     microsoft("QGemm", "i8, u8", q_gemm),
-    microsoft("QLinearAdd", "i8, u8", |c| q_linear_binary(c, BinaryFunction::Add)),
-    microsoft("QLinearMul", "i8, u8", |c| q_linear_binary(c, BinaryFunction::Mul)),
-    microsoft("QLinearSigmoid", "i8, u8", |c| q_linear_unary(c, UnaryFunction::Sigmoid)),
 ];
 
 /// Scale or zero point with the rank of the data: a number for all, one per index of the axis, or blocks as they are.
@@ -210,39 +207,6 @@ pub(super) fn encoded(c: &mut Call, x: Value, scale: Value, zero: Value) -> Buil
     let scale = c.convert(scale, wide)?;
     let (scale, zero) = (parameter(c, scale, rank, 0)?, parameter(c, zero, rank, 0)?);
     quantize(c, x, scale, Some(zero), to, 0, 0)
-}
-
-fn q_linear_binary(c: &mut Call, function: BinaryFunction) -> Built<Vec<Value>> {
-    c.at_most(8)?;
-    let a = (c.input(0)?, c.input(1)?, c.optional(2));
-    let b = (c.input(3)?, c.input(4)?, c.optional(5));
-    let scale = c.input(6)?;
-    let zero = match c.optional(7) {
-        Some(zero) => zero,
-        None => {
-            let element = c.element(a.0);
-            c.integer(element, 0)?
-        }
-    };
-    let (x, y) = (decoded(c, a)?, decoded(c, b)?);
-    let z = c.binary(function, x, y)?;
-    Ok(vec![encoded(c, z, scale, zero)?])
-}
-
-fn q_linear_unary(c: &mut Call, function: UnaryFunction) -> Built<Vec<Value>> {
-    c.at_most(5)?;
-    let x = (c.input(0)?, c.input(1)?, c.optional(2));
-    let scale = c.input(3)?;
-    let zero = match c.optional(4) {
-        Some(zero) => zero,
-        None => {
-            let element = c.element(x.0);
-            c.integer(element, 0)?
-        }
-    };
-    let y = decoded(c, x)?;
-    let y = c.unary(function, y)?;
-    Ok(vec![encoded(c, y, scale, zero)?])
 }
 
 fn q_gemm(c: &mut Call) -> Built<Vec<Value>> {

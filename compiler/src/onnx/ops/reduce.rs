@@ -29,7 +29,7 @@ pub(super) const ROWS: &[Row] = &[
     onnx("ArgMin", 1, NEWEST, "float, integer", |c| extreme(c, ArgFunction::Min)),
 ];
 
-fn reduce(c: &mut Call, function: ReduceFunction) -> Built<Vec<Value>> {
+pub(super) fn reduce(c: &mut Call, function: ReduceFunction) -> Built<Vec<Value>> {
     c.at_most(2)?;
     let x = c.input(0)?;
     let rank = c.rank(x);

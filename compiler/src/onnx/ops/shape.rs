@@ -14,6 +14,7 @@ pub(super) const ROWS: &[Row] = &[
     onnx("Transpose", 1, NEWEST, "any", transpose),
     onnx("Squeeze", 1, NEWEST, "any", squeeze),
     onnx("Unsqueeze", 1, NEWEST, "any", unsqueeze),
+    microsoft("ExpandDims", "any", unsqueeze),
     onnx("Expand", 8, NEWEST, "any", expand),
     onnx("Concat", 4, NEWEST, "any", concat),
     onnx("Split", 2, NEWEST, "any", split),
@@ -198,7 +199,7 @@ fn expand_at_run_time(c: &mut Call, x: Value, target: Value) -> Built {
     c.broadcast(y, dims)
 }
 
-fn concat(c: &mut Call) -> Built<Vec<Value>> {
+pub(super) fn concat(c: &mut Call) -> Built<Vec<Value>> {
     let parts = c.all()?;
     let first = c.input(0)?;
     let axis = c.attributes.required_int("axis")?;
