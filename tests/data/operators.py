@@ -101,7 +101,23 @@ class Gqa:
         self.random = Random(name)
         self.attributes = {"num_heads": heads, "kv_num_heads": groups, **attributes}
         self.rotary = attributes.get("do_rotary", 0)
-        self.extra = {}
+        self.extra, self.kept = {}, T.FLOAT
+
+    def coded(self, bits, kind):
+        """Keys and values are kept as codes of so many bits."""
+        self.attributes |= {"kv_cache_bit_width": bits, "k_quant_type": kind, "v_quant_type": kind}
+        self.kept = T.INT8 if bits == 8 else T.UINT8
+        dims = (1, self.groups, 1, self.size) if kind == "PER_CHANNEL" else (1,)
+        self.extra |= {name: np.abs(self.random.normal(*dims)) * 0.02 + (0.01 if bits == 8 else 0.2) for name in ["k_scale", "v_scale"]}
+
+    def codes(self, call):
+        """The call with a past of codes."""
+        kind, width = (np.int8, self.size) if self.kept == T.INT8 else (np.uint8, self.size // 2)
+        info = np.iinfo(kind)
+        for name in ["past_key", "past_value"]:
+            held = call[name].any(axis=-1, keepdims=True)
+            call[name] = self.random.integers(info.min, info.max + 1, *call[name].shape[:3], width, dtype=kind) * held
+        return call
 
     def tables(self):
         angles = np.outer(np.arange(64), 1e4 ** -(np.arange(self.size // 2) / (self.size // 2)))
@@ -126,19 +142,22 @@ class Gqa:
     def write(self, calls, **options):
         names = ["query", "" if self.packed else "key", "" if self.packed else "value", "past_key", "past_value", "seqlens_k", "total",
                  "cos" if self.rotary else "", "sin" if self.rotary else ""]
-        names += [name if name in calls[0] or name in self.extra else "" for name in ["position_ids", "attention_bias", "head_sink"]]
+        optional = ["position_ids", "attention_bias", "head_sink", "k_scale", "v_scale", "", "", "query_seqlens"]
+        names += [name if name in calls[0] or name in self.extra else "" for name in optional]
         while not names[-1]:
             names.pop()
-        node = helper.make_node("GroupQueryAttention", names, ["y", "present_key", "present_value"], domain="com.microsoft", **self.attributes)
-        dims = {"query": ["b", "s", calls[0]["query"].shape[2]], "past_key": ["b", self.groups, "p", self.size],
-                "past_value": ["b", self.groups, "p", self.size], "seqlens_k": ["b"]}
+        outputs = {"y": T.FLOAT, "present_key": self.kept, "present_value": self.kept}
+        if "qk_output" in self.attributes:
+            outputs["scores"] = T.FLOAT
+        node = helper.make_node("GroupQueryAttention", names, list(outputs), domain="com.microsoft", **self.attributes)
+        cache = ["b", self.groups, "p", calls[0]["past_key"].shape[3]]
+        dims = {"query": ["b", "s", calls[0]["query"].shape[2]], "past_key": cache, "past_value": cache, "seqlens_k": ["b"]}
         if not self.packed:
             dims |= {"key": ["b", "s", self.groups * self.size], "value": ["b", "s", self.groups * self.size]}
-        for name, axes in {"position_ids": ["b", "s"], "attention_bias": ["b", self.heads, "s", "t"]}.items():
+        for name, axes in {"position_ids": ["b", "s"], "query_seqlens": ["b"], "attention_bias": ["b", self.heads, "s", "t"]}.items():
             if name in calls[0]:
                 dims[name] = axes
         constants = self.extra | (self.tables() if self.rotary else {})
-        outputs = {"y": T.FLOAT, "present_key": T.FLOAT, "present_value": T.FLOAT}
         return write(self.name, [node], calls, outputs, constants=constants, dims=dims, **options)
 
 
@@ -203,6 +222,47 @@ def gqa_position_ids(name):
     at = lambda *rows: {"position_ids": np.array(rows, np.int64)}
     return case.write([case.call(2, 3, 0, [3, 3], **at([0, 1, 2], [0, 1, 2])), case.call(2, 1, 3, [4, 3], **at([9], [5])),
                        case.call(2, 3, 0, [3, 3], **at([4, 9, 1], [0, 1, 2]))])
+
+
+@case
+def gqa_scores(name):
+    case = Gqa(name, qk_output=1, softcap=3.0, local_window_size=4)
+    return case.write([case.call(2, 1, 6, [7, 4]), case.call(1, 3, 7, [10])])
+
+
+@case
+def gqa_weights(name):
+    case = Gqa(name, qk_output=2, do_rotary=1)
+    return case.write([case.call(2, 5, 0, [5, 5]), case.call(2, 1, 6, [7, 4]), case.call(2, 1, 12, [4, 9], total=9)])
+
+
+@case
+def gqa_all_ways(name):
+    """Not causal: every query sees every key of its sequence."""
+    case = Gqa(name, causal=0)
+    return case.write([case.call(2, 5, 0, [5, 3]), case.call(1, 3, 4, [7])])
+
+
+@case
+def gqa_chunks(name):
+    """Chunks that are padded on the right: how many tokens of each are valid is given."""
+    case = Gqa(name, do_rotary=1)
+    counts = lambda *numbers: {"query_seqlens": np.array(numbers, np.int32)}
+    return case.write([case.call(2, 3, 8, [7, 4], total=8, **counts(3, 3)), case.call(1, 3, 9, [10], total=10, **counts(3))])
+
+
+@case
+def gqa_bytes(name):
+    case = Gqa(name, do_rotary=1)
+    case.coded(8, "PER_CHANNEL")
+    return case.write([case.codes(case.call(2, 5, 0, [5, 5])), case.codes(case.call(2, 1, 6, [7, 4])), case.codes(case.call(1, 3, 7, [10]))])
+
+
+@case
+def gqa_nibbles(name):
+    case = Gqa(name)
+    case.coded(4, "PER_TENSOR")
+    return case.write([case.codes(case.call(2, 1, 6, [7, 4])), case.codes(case.call(1, 3, 12, [8], total=8))])
 
 
 # ---- One node with one call, or several ----------------------------------------------------------------------------------
@@ -744,6 +804,11 @@ def moe_gelu(name):
 @case
 def moe_silu_normalized(name):
     return moe(name, k=2, activation_type="silu", normalize_routing_weights=1, biases=True)
+
+
+@case
+def moe_identity(name):
+    return moe(name, k=2, activation_type="identity")
 
 
 @case

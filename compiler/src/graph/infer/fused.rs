@@ -126,10 +126,13 @@ pub(super) fn attention(cx: &mut Context, flags: [bool; 3]) -> Type {
 
 /// A cache with rows replaced keeps its type.
 pub(super) fn kv_append(cx: &mut Context) -> Type {
-    for operand in 0..2 {
-        cx.expect_float(operand)?;
-        cx.ensure(cx.rank(operand) == 4, "cache and new rows need four axes")?;
+    // Rows are numbers, or codes of one kind.
+    if cx.element(0).is_float() {
+        cx.expect_float(1)?;
+    } else {
+        cx.expect_element(1, cx.element(0))?;
     }
+    cx.ensure(cx.rank(0) == 4 && cx.rank(1) == 4, "cache and new rows need four axes")?;
     cx.expect_element(2, Element::I64)?;
     cx.ensure(cx.rank(2) == 1, "past lengths need one axis")?;
     let [cache, new] = [0, 1].map(|operand| cx.types[operand].dims.clone());

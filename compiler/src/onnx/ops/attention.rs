@@ -61,6 +61,31 @@ impl Heads {
     }
 }
 
+/// The logits `[B, H, S, T]` of attention for who wants to see them: scaled, bounded, with the bias, and minus infinity where a query,
+/// the first of which stands at `offset` (broadcast to `[B, 1, S, T]`), sees no key.
+pub(super) fn logits(c: &mut Call, heads: &Heads, offset: Value) -> Built {
+    let scale = default_scale(c, heads.q, heads.scale)?;
+    let keys = repeat_heads(c, heads.q, heads.k)?;
+    let keys = c.transpose_last(keys)?;
+    let products = c.matmul(heads.q, keys)?;
+    let products = c.scale(products, scale)?;
+    let logits = bounded(c, products, heads.softcap)?;
+    let ahead = heads.causal.then_some(0);
+    let left = heads.window.checked_sub(1);
+    let bias = visible(c, (heads.q, heads.k), offset, ahead, left, false, heads.bias)?;
+    c.add_optional(logits, bias)
+}
+
+/// Scores bounded by a softcap, if there is one.
+fn bounded(c: &mut Call, scores: Value, softcap: f32) -> Built {
+    if softcap <= 0.0 {
+        return Ok(scores);
+    }
+    let small = c.with_number(narae_isa::BinaryFunction::Div, scores, softcap.into())?;
+    let bounded = c.unary(narae_isa::UnaryFunction::Tanh, small)?;
+    c.scale(bounded, softcap.into())
+}
+
 /// The given scale, or one over the root of the head's size.
 fn default_scale(c: &Call, q: Value, scale: Option<f32>) -> Built<f64> {
     match scale {
@@ -260,13 +285,7 @@ fn spelled_out(c: &mut Call, heads: Heads, mode: i64, precision: Option<i64>) ->
     let (q, k) = (c.scale(heads.q, root)?, c.scale(k, root)?);
     let k = c.transpose_last(k)?;
     let products = c.matmul(q, k)?;
-    let capped = if heads.softcap > 0.0 {
-        let small = c.with_number(narae_isa::BinaryFunction::Div, products, heads.softcap.into())?;
-        let bounded = c.unary(narae_isa::UnaryFunction::Tanh, small)?;
-        c.scale(bounded, heads.softcap.into())?
-    } else {
-        products
-    };
+    let capped = bounded(c, products, heads.softcap)?;
     let biased = c.add_optional(capped, heads.bias)?;
     let wide = match precision {
         Some(number) => super::source::element_attribute(number)?,

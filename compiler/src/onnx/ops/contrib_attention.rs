@@ -23,11 +23,8 @@ fn rotary_embedding(c: &mut Call) -> Built<Vec<Value>> {
     let (x, positions, cos, sin) = (c.input(0)?, c.input(1)?, c.input(2)?, c.input(3)?);
     let interleaved = c.attributes.flag("interleaved", false)?;
     let mut heads = c.attributes.int_or("num_heads", 0)?;
-    let scale = c.attributes.float_or("scale", 1.0)?;
-    c.attributes.ignore(&["rotary_embedding_dim"]);
-    if c.attributes.flag("is_packed_batching", false)? || scale != 1.0 {
-        return Err(unsupported("packed batches or a scale"));
-    }
+    // onnxruntime's kernels read neither the scale nor whether batches are packed.
+    c.attributes.ignore(&["rotary_embedding_dim", "is_packed_batching", "scale"]);
     let dims = c.dims(x);
     let sequence = if dims.len() == 4 { dims[2].clone() } else { dims[1].clone() };
     let positions = c.convert(positions, Element::I64)?;

@@ -5,9 +5,10 @@
 //! present is as long as the past, or, where `total_sequence_length` does not fit, as that: a cache that grows, or a buffer with room.
 //! What rows hold beyond a sequence's keys is not specified (the operator's documentation says so too).
 
-use narae_isa::{BinaryFunction, CompareFunction, Element};
+use narae_isa::{BinaryFunction, CompareFunction, Element, UnaryFunction};
 
-use super::attention::{Heads, mask_to_bias, merge_heads, rotate, split_heads};
+use super::attention::{Heads, logits, mask_to_bias, merge_heads, rotate, split_heads};
+use super::contrib_kv_codes::Codes;
 use crate::graph::Op;
 use crate::graph::ops::PadMode;
 use crate::ir::{Dim, Value};
@@ -18,7 +19,9 @@ pub(super) const ROWS: &[Row] = &[microsoft("GroupQueryAttention", "float", grou
 
 fn group_query_attention(c: &mut Call) -> Built<Vec<Value>> {
     c.at_most(17)?;
-    refuse_what_is_not_there(c)?;
+    if c.attributes.flag("sliding_window_cache", false)? {
+        return Err(unsupported("sliding_window_cache: which rows such a cache keeps is the choice of each runtime"));
+    }
     let (heads, kv_heads) = (c.attributes.required_int("num_heads")?, c.attributes.required_int("kv_num_heads")?);
     let causal = c.attributes.flag("causal", true)?;
     let window = usize::try_from(c.attributes.int_or("local_window_size", -1)?).unwrap_or(0);
@@ -26,7 +29,9 @@ fn group_query_attention(c: &mut Call) -> Built<Vec<Value>> {
     let [q, k] = normalized(c, [q, k])?;
     let cache = Cache::new(c, q)?;
     let [q, k] = rotated(c, &cache, [q, k])?;
-    let (k, v) = (cache.append(c, c.optional(3), k)?, cache.append(c, c.optional(4), v)?);
+    let codes = (Codes::new(c, "k_quant_type", 12)?, Codes::new(c, "v_quant_type", 13)?);
+    let (present_key, k) = codes.0.append(c, &cache, c.optional(3), k)?;
+    let (present_value, v) = codes.1.append(c, &cache, c.optional(4), v)?;
     let mut attention = Heads::new(q, k, v);
     attention.scale = c.attributes.float("scale")?.filter(|&scale| scale != 0.0);
     attention.softcap = c.attributes.float_or("softcap", 0.0)?;
@@ -34,25 +39,35 @@ fn group_query_attention(c: &mut Call) -> Built<Vec<Value>> {
     attention.lengths = cache.past.filter(|_| causal);
     attention.bias = bias(c, &cache, k, causal)?;
     attention.sinks = sinks(c, q, heads)?;
+    let scores = scores(c, &cache, &attention)?;
     let y = attention.build(c)?;
-    Ok(vec![merge_heads(c, y)?, k, v])
+    Ok([merge_heads(c, y)?, present_key, present_value].into_iter().chain(scores).collect())
 }
 
-fn refuse_what_is_not_there(c: &Call) -> Built<()> {
-    for (name, none) in [("qk_output", 0), ("kv_cache_bit_width", 0), ("sliding_window_cache", 0)] {
-        if c.attributes.int_or(name, none)? != none {
-            return Err(unsupported(format!("attribute `{name}`")));
+/// What `qk_output` asks for, `[B, H, S, total_sequence_length]`: logits (1) or weights (2), zero where a query sees no key.
+fn scores(c: &mut Call, cache: &Cache, attention: &Heads) -> Built<Option<Value>> {
+    let mode = c.attributes.int_or("qk_output", 0)?;
+    if mode == 0 {
+        return Ok(None);
+    }
+    if attention.sinks.is_some() && mode == 2 {
+        return Err(unsupported("qk_output = 2 with sinks"));
+    }
+    let offset = match cache.past {
+        Some(past) => c.reshape(past, vec![cache.batch.clone(), Dim::ONE, Dim::ONE, Dim::ONE])?,
+        None => c.integer(Element::I64, 0)?,
+    };
+    let logits = logits(c, attention, offset)?;
+    let scores = match mode {
+        1 => {
+            let element = c.element(logits);
+            let (hidden, zero) = (c.unary(UnaryFunction::IsNegInf, logits)?, c.scalar(element, 0.0)?);
+            c.select(hidden, zero, logits)?
         }
-    }
-    for name in ["k_quant_type", "v_quant_type"] {
-        if c.attributes.text_or(name, "NONE")? != "NONE" {
-            return Err(unsupported(format!("attribute `{name}`: a cache of codes")));
-        }
-    }
-    if c.optional(12).is_some() || c.optional(13).is_some() {
-        return Err(unsupported("k_scale or v_scale: a cache of codes"));
-    }
-    Ok(())
+        2 => c.softmax(logits, 3)?,
+        other => return Err(unsupported(format!("qk_output = {other}"))),
+    };
+    Ok(Some(c.narrow(scores, 3, Dim::ZERO, cache.asked.clone())?))
 }
 
 /// Query, key and value heads `[B, H, S, D]`, from three operands or from one that holds all.
@@ -86,7 +101,7 @@ fn normalized(c: &mut Call, mut pair: [Value; 2]) -> Built<[Value; 2]> {
 }
 
 /// Where each sequence's new keys go.
-struct Cache {
+pub(super) struct Cache {
     /// Keys before the new ones, `i64 [B]`; none if there is no past at all.
     past: Option<Value>,
     /// Keys with the new ones, `i64 [B]`.
@@ -124,7 +139,7 @@ impl Cache {
     }
 
     /// The present of a past and new rows `[B, G, S, D]`.
-    fn append(&self, c: &mut Call, past: Option<Value>, new: Value) -> Built {
+    pub(super) fn append(&self, c: &mut Call, past: Option<Value>, new: Value) -> Built {
         let (Some(past), Some(before)) = (past, self.past) else { return Ok(new) };
         let mut dims = c.dims(past);
         // The past says how wide heads are only if it is told: some exporters give the axis a name of its own.

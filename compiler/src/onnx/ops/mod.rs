@@ -8,6 +8,7 @@ mod activation;
 mod attention;
 mod contrib_attention;
 mod contrib_gqa;
+mod contrib_kv_codes;
 mod contrib_linear;
 mod contrib_moe;
 mod contrib_norm;
