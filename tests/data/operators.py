@@ -591,6 +591,22 @@ def mha_packed(name):
     return mha(name, 2, 4, packed="qkv")
 
 
+@case
+def mha_scores(name):
+    draw = Random(name).normal
+    call = {"q": draw(2, 3, 16), "k": draw(2, 4, 16), "v": draw(2, 4, 16), "mask": np.array([[1, 1, 1, 0], [0, 1, 1, 1]], np.int32)}
+    return one(name, "MultiHeadAttention", call, order=["q", "k", "v", "", "mask"], results=["y", "", "", "scores"], kinds=[T.FLOAT] * 4, num_heads=2)
+
+
+@case
+def mha_shared_buffer(name):
+    draw = Random(name).normal
+    step = lambda past: {"q": draw(2, 1, 16), "k": draw(2, 1, 16), "v": draw(2, 1, 16), "pk": draw(2, 2, 9, 8), "pv": draw(2, 2, 9, 8),
+                         "past": np.array([past], np.int32)}
+    return one(name, "MultiHeadAttention", [step(4), step(0), step(8)], order=["q", "k", "v", "", "", "", "pk", "pv", "past"],
+               results=["y", "rk", "rv"], num_heads=2)
+
+
 def rotary(name, x, positions, *, size, **attributes):
     angles = np.outer(np.arange(32), 1e4 ** -(np.arange(size // 2) / (size // 2)))
     constants = {"cos": np.cos(angles).astype(np.float32), "sin": np.sin(angles).astype(np.float32)}
@@ -761,6 +777,23 @@ def nbits_two(name):
 
 
 @case
+def nbits_grouped(name):
+    """Each input channel names its block."""
+    random = Random(name)
+    constants = {"w": random.integers(0, 256, 6, 2, 16, dtype=np.uint8), "s": random.normal(6, 2), "g": random.rng.permutation(np.arange(64) // 32).astype(np.int32)}
+    return one(name, "MatMulNBits", {"x": random.normal(2, 64)}, constants=constants, order=["x", "w", "s", "", "g"], K=64, N=6, bits=4,
+               block_size=32, accuracy_level=1)
+
+
+@case
+def gather_block_quantized_pairs(name):
+    random = Random(name)
+    constants = {"table": random.integers(0, 256, 8, 4, 8, dtype=np.uint8), "s": random.normal(8, 4, 2)}
+    return one(name, "GatherBlockQuantized", {"at": random.integers(0, 8, 2, 3)}, constants=constants, order=["table", "at", "s"], bits=2,
+               block_size=16, quantize_axis=2)
+
+
+@case
 def gather_block_quantized(name):
     random = Random(name)
     constants = {"table": random.integers(0, 256, 10, 32, dtype=np.uint8), "s": random.normal(10, 2) * 0.1, "z": random.integers(0, 256, 10, 2, dtype=np.uint8)}
@@ -817,7 +850,7 @@ def moe_swiglu(name):
                normalize_routing_weights=1, biases=True)
 
 
-def qmoe(name, *, bits, hidden=32, inter=16, experts=3, fused=1, **attributes):
+def qmoe(name, *, bits, hidden=32, inter=16, experts=3, fused=1, weights=False, **attributes):
     random = Random(name)
     pack = 8 // bits
     table = lambda n, k: random.integers(0, 256, experts, n, k // pack, dtype=np.uint8)
@@ -825,13 +858,51 @@ def qmoe(name, *, bits, hidden=32, inter=16, experts=3, fused=1, **attributes):
     constants = {"w1": table(fused * inter, hidden), "s1": scale(fused * inter), "w2": table(hidden, inter), "s2": scale(hidden)}
     constants |= {"b1": random.normal(experts, fused * inter), "b2": random.normal(experts, hidden)}
     order = ["x", "router", "w1", "s1", "b1", "w2", "s2", "b2"]
-    return one(name, "QMoE", {"x": random.normal(5, hidden), "router": random.normal(5, experts)}, constants=constants, order=order, k=2,
-               expert_weight_bits=bits, **attributes)
+    call = {"x": random.normal(5, hidden), "router": random.normal(5, experts)}
+    if weights:
+        call["weights"] = np.abs(random.normal(5, experts))
+        order += [""] * (14 - len(order)) + ["weights"]
+    return one(name, "QMoE", call, constants=constants, order=order, k=2, expert_weight_bits=bits, **attributes)
 
 
 @case
 def qmoe_four(name):
     return qmoe(name, bits=4, activation_type="silu", normalize_routing_weights=1)
+
+
+@case
+def qmoe_weights_given(name):
+    return qmoe(name, bits=4, activation_type="silu", weights=True)
+
+
+@case
+def qmoe_weights_normalized(name):
+    return qmoe(name, bits=2, activation_type="silu", weights=True, normalize_routing_weights=1)
+
+
+def qmoe_blocks(name, bits, zeros):
+    """Codes in blocks of 16 along the inputs, zero points packed as the codes are. Not for 8 bits: onnxruntime rounds activations there."""
+    random, hidden, inter, experts, block, pack = Random(name), 32, 16, 3, 16, 8 // bits
+    table = lambda *dims: random.integers(0, 256, experts, *dims, dtype=np.uint8)
+    scale = lambda n, k: np.abs(random.normal(experts, n, k // block)) * 0.02 + 0.005
+    constants = {"w1": table(inter, hidden // pack), "s1": scale(inter, hidden), "w2": table(hidden, inter // pack), "s2": scale(hidden, inter)}
+    order = ["x", "router", "w1", "s1", "", "w2", "s2"]
+    if zeros:
+        constants |= {"z1": table(inter, -(-(hidden // block) // pack)), "z2": table(hidden, -(-(inter // block) // pack))}
+        order += ["", "", "", "", "z1", "z2"]
+    call = {"x": random.normal(5, hidden), "router": random.normal(5, experts)}
+    return one(name, "QMoE", call, constants=constants, order=order, k=2, expert_weight_bits=bits, block_size=block, activation_type="silu",
+               normalize_routing_weights=1, accuracy_level=1)
+
+
+@case
+def qmoe_four_in_blocks(name):
+    return qmoe_blocks(name, 4, zeros=False)
+
+
+@case
+def qmoe_four_in_blocks_with_zeros(name):
+    return qmoe_blocks(name, 4, zeros=True)
 
 
 @case

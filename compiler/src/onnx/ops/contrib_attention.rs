@@ -2,8 +2,9 @@
 
 use narae_isa::{BinaryFunction, CompareFunction, Element, HostTensor, UnaryFunction};
 
-use super::attention::{Heads, append, merge_heads, rotate, split_heads};
+use super::attention::{Heads, append, logits, mask_to_bias, merge_heads, rotate, split_heads};
 use super::quantization::scaled_integer_product;
+use crate::graph::Op;
 use crate::ir::{Dim, Value};
 use crate::onnx::builder::{Built, mismatch, unsupported};
 use crate::onnx::call::{Call, Row, microsoft};
@@ -80,8 +81,15 @@ fn masking(c: &Call) -> Built<Masking> {
 }
 
 impl Masking {
-    /// The attention of heads with a mask and a bias: `[B, S, H·E]`.
-    fn attend(&self, c: &mut Call, [q, k, v]: [Value; 3], mask: Option<Value>, bias: Option<Value>) -> Built {
+    /// The attention of heads with a mask and a bias: `[B, S, H·E]`, and the scores if the node wants them as its fourth result.
+    /// `lengths`: how many keys each sequence had before its queries, where they lie in a buffer.
+    fn attend(
+        &self,
+        c: &mut Call,
+        [q, k, v]: [Value; 3],
+        (mask, bias): (Option<Value>, Option<Value>),
+        lengths: Option<Value>,
+    ) -> Built<(Value, Option<Value>)> {
         let element = c.element(q);
         let keys = c.dim(k, 2);
         let mask = match mask {
@@ -95,8 +103,19 @@ impl Masking {
             (Some(mask), Some(bias)) => Some(c.add(mask, bias)?),
             (mask, bias) => mask.or(bias),
         };
+        attention.lengths = lengths;
+        let scores = c.wants(3).then(|| self.scores(c, &attention)).transpose()?;
         let y = attention.build(c)?;
-        merge_heads(c, y)
+        Ok((merge_heads(c, y)?, scores))
+    }
+
+    /// What softmax takes.
+    fn scores(&self, c: &mut Call, attention: &Heads) -> Built {
+        if self.causal {
+            return Err(unsupported("scores of causal attention as a result"));
+        }
+        let start = c.integer(Element::I64, 0)?;
+        logits(c, attention, start)
     }
 
     /// The additive form of a mask in any of its shapes.
@@ -141,7 +160,7 @@ impl Masking {
 }
 
 fn multi_head_attention(c: &mut Call) -> Built<Vec<Value>> {
-    c.at_most(8)?;
+    c.at_most(9)?;
     let masking = masking(c)?;
     let query = c.input(0)?;
     let (key, value, bias) = (c.optional(1), c.optional(2), c.optional(3));
@@ -170,10 +189,38 @@ fn multi_head_attention(c: &mut Call) -> Built<Vec<Value>> {
     if (key.is_none() || value.is_none()) && bias.is_some() {
         return Err(unsupported("a bias of packed projections"));
     }
-    k = append(c, past_key, k, 2)?;
-    v = append(c, past_value, v, 2)?;
-    let y = masking.attend(c, [q, k, v], mask, attention_bias)?;
-    Ok(vec![y, k, v])
+    let (y, scores) = match (c.optional(8), past_key, past_value) {
+        (Some(count), Some(past_key), Some(past_value)) => {
+            if mask.is_some() {
+                return Err(unsupported("a mask of keys with past_sequence_length"));
+            }
+            let (lengths, shown) = filled(c, q, past_key, count)?;
+            k = c.op(Op::KvAppend {}, &[past_key, k, lengths])?;
+            v = c.op(Op::KvAppend {}, &[past_value, v, lengths])?;
+            let bias = c.add_optional(shown, attention_bias)?;
+            masking.attend(c, [q, k, v], (None, Some(bias)), masking.causal.then_some(lengths))?
+        }
+        _ => {
+            k = append(c, past_key, k, 2)?;
+            v = append(c, past_value, v, 2)?;
+            masking.attend(c, [q, k, v], (mask, attention_bias), None)?
+        }
+    };
+    Ok([y, k, v].into_iter().chain(scores).collect())
+}
+
+/// Of a buffer whose first `count` rows are filled: that number for every sequence, and the bias that hides what is empty after the queries.
+fn filled(c: &mut Call, q: Value, buffer: Value, count: Value) -> Built<(Value, Value)> {
+    let (batch, sequence, room) = (c.dim(q, 0), c.dim(q, 2), c.dim(buffer, 2));
+    let count = c.convert(count, Element::I64)?;
+    let count = c.reshape(count, vec![])?;
+    let new = c.dim_scalar(sequence)?;
+    let end = c.add(count, new)?;
+    let places = c.iota(Element::I64, vec![room], 0)?;
+    let shown = c.compare(CompareFunction::Lt, places, end)?;
+    let element = c.element(q);
+    let bias = mask_to_bias(c, shown, element)?;
+    Ok((c.broadcast(count, vec![batch])?, bias))
 }
 
 /// `[B, S, H, parts, D]` as `parts` times `[B, H, S, D]`.
@@ -245,7 +292,7 @@ fn projected_attention(
         k = c.concat(&[past_key, k], 2)?;
         v = c.concat(&[past_value, v], 2)?;
     }
-    let mut results = vec![masking.attend(c, [q, k, v], mask, attention_bias)?];
+    let mut results = vec![masking.attend(c, [q, k, v], (mask, attention_bias), None)?.0];
     if c.wants(1) {
         let (k, v) = (c.unsqueeze(k, &[0])?, c.unsqueeze(v, &[0])?);
         results.push(c.concat(&[k, v], 0)?);

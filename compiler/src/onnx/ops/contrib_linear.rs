@@ -56,9 +56,6 @@ fn matmul_n_bits(c: &mut Call) -> Built<Vec<Value>> {
     c.attributes.ignore(&["accuracy_level", "weight_prepacked"]);
     let (x, blob, scales) = (c.input(0)?, c.input(1)?, c.input(2)?);
     let (zeros, groups, bias) = (c.optional(3), c.optional(4), c.optional(5));
-    if groups.is_some() {
-        return Err(unsupported("weights in another order (g_idx)"));
-    }
     if block == 0 || n == 0 || k == 0 {
         return Err(mismatch("K, N and block_size must be positive"));
     }
@@ -66,6 +63,10 @@ fn matmul_n_bits(c: &mut Call) -> Built<Vec<Value>> {
     let blocks = k.div_ceil(block);
     let blob = constant_recipe(c, blob, "the weight")?;
     let codes = unpacked(&blob, element, n, blocks * block)?.slice(&[0, 0], &[1, 1], vec![n, k])?;
+    let (x, codes) = match groups {
+        Some(_) => in_order_of_groups(c, x, &codes, block)?,
+        None => (x, codes),
+    };
     let codes = c.constant(codes)?;
     let scales = c.reshape(scales, vec![Dim::from(n), Dim::from(blocks)])?;
     let zeros = match zeros {
@@ -79,6 +80,22 @@ fn matmul_n_bits(c: &mut Call) -> Built<Vec<Value>> {
     let operands: Vec<Value> = [codes, scales].into_iter().chain(zeros).collect();
     let weight = c.op(Op::Dequantize { axis: 1, block }, &operands)?;
     Ok(vec![linear(c, x, weight, bias)?])
+}
+
+/// Input channels that name their group (`g_idx`), brought together group by group, in the activations as in the weights: a sum does not
+/// mind the order of its terms, and the weights stay codes.
+fn in_order_of_groups(c: &mut Call, x: Value, codes: &Recipe, block: usize) -> Built<(Value, Recipe)> {
+    let groups = c.known_list(4, "g_idx")?.unwrap_or_default();
+    let mut order: Vec<usize> = (0..groups.len()).collect();
+    order.sort_by_key(|&channel| groups[channel]);
+    let full = order.iter().enumerate().all(|(at, &channel)| groups[channel] == (at / block) as i64);
+    if groups.len() != codes.dims()[1] || !full {
+        return Err(unsupported("groups (g_idx) that are not of block_size channels each"));
+    }
+    let positions: Vec<i64> = order.iter().map(|&channel| channel as i64).collect();
+    let positions = c.tensor(HostTensor::from_i64_as(Element::I64, &[positions.len()], &positions))?;
+    let axis = c.rank(x) - 1;
+    Ok((c.gather(x, positions, axis)?, codes.gather(1, &order)?))
 }
 
 /// `2^(bits - 1)` for all.
@@ -134,24 +151,28 @@ fn gather_block_quantized(c: &mut Call) -> Built<Vec<Value>> {
         usize::try_from(c.attributes.int_or("block_size", 128)?).map_err(|_| mismatch("block_size is negative"))?;
     let bits = c.attributes.int_or("bits", 4)?;
     let (table, zeros) = if c.element(table) == Element::U8 {
-        if rank != 2 || quantized != 1 {
-            return Err(unsupported("packed codes that are not rows of a matrix"));
+        if quantized + 1 != rank {
+            return Err(unsupported("packed codes whose blocks do not lie along the last axis"));
         }
         let element = code_type(bits)?;
         let unpack = |c: &mut Call, value: Value, name: &str| -> Built {
             let recipe = constant_recipe(c, value, name)?;
-            let (rows, bytes) = (recipe.dims()[0], recipe.dims()[1]);
-            let columns = bytes * (8 / element.bits() as usize);
-            c.constant(unpacked(&recipe, element, rows, columns)?)
+            let mut dims = recipe.dims().to_vec();
+            dims[rank - 1] *= 8 / element.bits() as usize;
+            let rows = dims[..rank - 1].iter().product();
+            c.constant(unpacked(&recipe, element, rows, dims[rank - 1])?.reshape(dims)?)
         };
         let codes = unpack(c, table, "the table")?;
         let zeros = match zeros {
             Some(zeros) => {
                 let all = unpack(c, zeros, "the zero points")?;
-                let blocks = c.dim(scales, 1);
-                c.narrow(all, 1, Dim::ZERO, blocks)?
+                let blocks = c.dim(scales, rank - 1);
+                c.narrow(all, rank - 1, Dim::ZERO, blocks)?
             }
-            None => default_zero(c, element)?,
+            None => {
+                let zero = default_zero(c, element)?;
+                c.reshape(zero, vec![Dim::ONE; rank])?
+            }
         };
         (codes, Some(zeros))
     } else {

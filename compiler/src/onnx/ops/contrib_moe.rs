@@ -54,19 +54,28 @@ fn moe(c: &mut Call) -> Built<Vec<Value>> {
 }
 
 fn quantized_moe(c: &mut Call) -> Built<Vec<Value>> {
-    c.at_most(14)?;
+    c.at_most(15)?;
     let bits = c.attributes.int_or("expert_weight_bits", 4)?;
     let block =
         usize::try_from(c.attributes.int_or("block_size", 0)?).map_err(|_| mismatch("block_size is negative"))?;
-    let projection = |c: &mut Call, at: usize, zeros: usize| -> Built<Option<Projection>> {
+    // How precisely activations may be rounded: they are not rounded at all.
+    c.attributes.ignore(&["accuracy_level"]);
+    let kind = c.attributes.text_or("quant_type", "int")?;
+    if kind != "int" || c.attributes.int_or("weights_prepacked", -1)? == 1 {
+        return Err(unsupported(format!(
+            "codes of type `{kind}`, or in a layout of one runtime (weights_prepacked = 1)"
+        )));
+    }
+    let projection = |c: &mut Call, at: usize, zeros: usize, own: &str| -> Built<Option<Projection>> {
+        let bits = c.attributes.int_or(own, bits)?;
         let (Some(codes), bias) = (c.optional(at), c.optional(at + 2)) else { return Ok(None) };
         let (scales, zeros) = (c.input(at + 1)?, c.optional(zeros));
         Ok(Some(Projection { weight: decoded(c, codes, scales, zeros, (bits, block))?, bias }))
     };
     let missing = || mismatch("weights of the experts are missing");
-    let first = projection(c, 2, 11)?.ok_or_else(missing)?;
-    let second = projection(c, 5, 12)?.ok_or_else(missing)?;
-    let third = projection(c, 8, 13)?;
+    let first = projection(c, 2, 11, "fc1_expert_weight_bits")?.ok_or_else(missing)?;
+    let second = projection(c, 5, 12, "fc2_expert_weight_bits")?.ok_or_else(missing)?;
+    let third = projection(c, 8, 13, "fc3_expert_weight_bits")?;
     Ok(vec![mixture(c, Experts { first, second, third })?])
 }
 
@@ -123,16 +132,25 @@ fn mixture(c: &mut Call, experts: Experts) -> Built {
     let Some((hidden, leading)) = dims.split_last() else { return Err(mismatch("a scalar has no hidden axis")) };
     let tokens = super::shape::product(leading);
     let rows = c.reshape(x, vec![tokens, hidden.clone()])?;
-    let weights = routing_weights(c, routing, k, normalize)?;
+    let weights = match c.optional(14) {
+        Some(given) => given_weights(c, (routing, given), k, normalize)?,
+        None => routing_weights(c, routing, k, normalize)?,
+    };
     let one = project(c, rows, &experts.first)?;
+    let rule = Swiglu { alpha, beta, limit, after: c.attributes.flag("swiglu_limit_after_activation", false)? };
     let inner = match (activation, &experts.third) {
         ("swiglu", None) => {
             let (gate, linear) = halves(c, one, fusion)?;
-            swiglu(c, gate, linear, (alpha, beta, limit))?
+            swiglu(c, gate, linear, &rule)?
         }
         ("swiglu", Some(third)) => {
             let linear = project(c, rows, third)?;
-            swiglu(c, one, linear, (alpha, beta, limit))?
+            swiglu(c, one, linear, &rule)?
+        }
+        ("geglu", None) => {
+            let (gate, linear) = halves(c, one, fusion)?;
+            let gate = c.unary(UnaryFunction::GeluTanh, gate)?;
+            c.mul(gate, linear)?
         }
         (name, third) => {
             let y = plain(c, one, name)?;
@@ -166,10 +184,29 @@ fn routing_weights(c: &mut Call, logits: Value, k: i64, normalize: bool) -> Buil
     let scores = if normalize { wide } else { c.softmax(wide, 1)? };
     let best = c.ops(Op::TopK { axis: 1, largest: true, sorted: true, k: Dim::from(k) }, &[scores])?;
     let chosen = if normalize { c.softmax(best[0], 1)? } else { best[0] };
+    scattered(c, logits, best[1], chosen)
+}
+
+/// The given weight of each chosen expert, `[T, E]`; they sum to one if normalised.
+fn given_weights(c: &mut Call, (logits, given): (Value, Value), k: i64, normalize: bool) -> Built {
+    let best = c.ops(Op::TopK { axis: 1, largest: true, sorted: true, k: Dim::from(k) }, &[logits])?;
+    let given = c.convert(given, Element::F32)?;
+    let chosen = c.op(Op::GatherElements { axis: 1 }, &[given, best[1]])?;
+    let chosen = if normalize {
+        let sum = c.reduce(narae_isa::ReduceFunction::Sum, chosen, vec![1])?;
+        c.div(chosen, sum)?
+    } else {
+        chosen
+    };
+    scattered(c, logits, best[1], chosen)
+}
+
+/// `chosen` at its experts, zero elsewhere: `[T, E]`.
+fn scattered(c: &mut Call, logits: Value, experts: Value, chosen: Value) -> Built {
     let zero = c.scalar(Element::F32, 0.0)?;
     let dims = c.dims(logits);
     let zeros = c.broadcast(zero, dims)?;
-    c.op(Op::ScatterElements { axis: 1, function: ScatterFunction::Replace }, &[zeros, best[1], chosen])
+    c.op(Op::ScatterElements { axis: 1, function: ScatterFunction::Replace }, &[zeros, experts, chosen])
 }
 
 /// `[T, K]` or `[E, T, K]` to `[E, T, N]`.
@@ -206,19 +243,32 @@ fn halves(c: &mut Call, x: Value, fusion: i64) -> Built<(Value, Value)> {
     }
 }
 
-/// `g · sigmoid(alpha · g) · (l + beta)`, with `g` bounded above and `l` on both sides.
-fn swiglu(c: &mut Call, gate: Value, linear: Value, (alpha, beta, limit): (f32, f32, Option<f32>)) -> Built {
-    let (mut gate, mut linear) = (gate, linear);
-    if let Some(limit) = limit.filter(|limit| limit.is_finite()) {
-        let limit = f64::from(limit);
-        gate = c.with_number(BinaryFunction::Min, gate, limit)?;
-        linear = c.with_number(BinaryFunction::Min, linear, limit)?;
+/// `g · sigmoid(alpha · g) · (l + beta)`.
+struct Swiglu {
+    alpha: f32,
+    beta: f32,
+    /// Bounds `g` above and `l` on both sides.
+    limit: Option<f32>,
+    /// Bounds `g · sigmoid(alpha · g)` instead of `g`.
+    after: bool,
+}
+
+fn swiglu(c: &mut Call, gate: Value, linear: Value, rule: &Swiglu) -> Built {
+    let limit = rule.limit.filter(|limit| limit.is_finite()).map(f64::from);
+    let below = |c: &mut Call, x: Value, when: bool| match limit.filter(|_| when) {
+        Some(limit) => c.with_number(BinaryFunction::Min, x, limit),
+        None => Ok(x),
+    };
+    let gate = below(c, gate, !rule.after)?;
+    let mut linear = below(c, linear, true)?;
+    if let Some(limit) = limit {
         linear = c.with_number(BinaryFunction::Max, linear, -limit)?;
     }
-    let slope = c.scale(gate, alpha.into())?;
+    let slope = c.scale(gate, rule.alpha.into())?;
     let open = c.unary(UnaryFunction::Sigmoid, slope)?;
     let open = c.mul(gate, open)?;
-    let shifted = if beta == 0.0 { linear } else { c.with_number(BinaryFunction::Add, linear, beta.into())? };
+    let open = below(c, open, rule.after)?;
+    let shifted = if rule.beta == 0.0 { linear } else { c.with_number(BinaryFunction::Add, linear, rule.beta.into())? };
     c.mul(open, shifted)
 }
 
@@ -229,6 +279,10 @@ fn plain(c: &mut Call, x: Value, name: &str) -> Built {
         // The kernels take the approximation by tanh.
         "gelu" => c.unary(UnaryFunction::GeluTanh, x),
         "silu" => c.unary(UnaryFunction::Silu, x),
+        "relu2" => {
+            let y = c.unary(UnaryFunction::Relu, x)?;
+            c.mul(y, y)
+        }
         other => Err(unsupported(format!("activation_type `{other}`"))),
     }
 }
