@@ -20,7 +20,8 @@ use super::inputs::declare_inputs;
 use super::model::Model;
 use super::ops;
 use super::order::{bodies, order};
-use super::tensor::{element, recipe};
+use super::outputs::{declare_outputs, note_declarations};
+use super::tensor::recipe;
 use crate::graph::names::{Named, Tensor};
 use crate::graph::{Graph, Origin, Provenance};
 use crate::ir::Value;
@@ -122,22 +123,9 @@ impl<'m> Importer<'m> {
         self.initializers(graph);
         declare_inputs(self, graph);
         self.nodes(&graph.node);
-        for output in &graph.output {
-            match self.lookup(&output.name) {
-                Some(Some(value)) if self.sequences.contains_key(&value) => {
-                    self.problems.push(no_sequence("the output is a Sequence").at_node(&output.name, "output"));
-                }
-                Some(Some(value)) => {
-                    self.check_output(output, value);
-                    self.builder.graph.add_output(output.name.as_str(), value);
-                }
-                Some(None) => {}
-                None => self
-                    .problems
-                    .push(undefined(&output.name, "an output of the model").at_node(&output.name, "output")),
-            }
-        }
+        declare_outputs(self, graph);
         self.builder.graph.resolve_symbols();
+        note_declarations(self, graph);
     }
 
     fn check_opsets(&mut self) -> bool {
@@ -214,17 +202,6 @@ impl<'m> Importer<'m> {
             total = total.saturating_add(size);
         }
         Ok(total)
-    }
-
-    fn check_output(&mut self, output: &onnx_protobuf::ValueInfoProto, value: Value) {
-        let declared = output.type_.as_ref().filter(|ty| ty.has_tensor_type()).map(|ty| ty.tensor_type().elem_type);
-        let found = self.builder.element(value);
-        if let Some(Ok(declared)) = declared.filter(|&number| number != 0).map(element)
-            && declared != found
-        {
-            let message = format!("output `{}` is declared {declared}, but is {found}", output.name);
-            self.problems.push(Diagnostic::new(&codes::E0303, message).at_node(&output.name, "output"));
-        }
     }
 
     /// Makes constants of the initializers of a graph or body.

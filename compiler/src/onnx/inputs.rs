@@ -48,7 +48,7 @@ struct Names<'m> {
     symbols: BTreeMap<&'m str, Symbol>,
 }
 
-fn dimensions(info: &ValueInfoProto) -> &[Dimension] {
+pub(super) fn dimensions(info: &ValueInfoProto) -> &[Dimension] {
     let shape = info.type_.as_ref().filter(|ty| ty.has_tensor_type()).and_then(|ty| ty.tensor_type().shape.as_ref());
     shape.map_or(&[], |shape| shape.dim.as_slice())
 }

@@ -15,6 +15,7 @@ mod inputs;
 pub mod model;
 pub mod ops;
 mod order;
+mod outputs;
 mod schema;
 pub mod tensor;
 pub mod wire;

@@ -130,3 +130,18 @@ fn all_problems_come_at_once() {
     assert_eq!(refused.iter().filter(|one| one.code.id == "E0201").count(), 2, "{refused}");
     assert_eq!(refused.exit(), 3);
 }
+
+/// onnxruntime warns and goes on, too: exporters write such declarations, and nothing depends on them.
+#[test]
+fn a_contradicted_shape_of_an_output_is_a_note() {
+    let notes = |dims: &[i64]| {
+        let mut graph = structure::graph(vec![structure::node("Relu", &["x"], &["y"])], vec![]);
+        graph.input = vec![structure::value("x", 1, &[2, 3])];
+        graph.output = vec![structure::value("y", 1, dims)];
+        let bytes = structure::bytes(&structure::model(graph));
+        open_and_import(bytes).expect("it imports").symbols.notes().to_vec()
+    };
+    assert!(notes(&[2, 3]).is_empty());
+    assert_eq!(notes(&[2, 4]), ["output `y` is declared [2, 4], but its nodes make [2, 3], which holds"]);
+    assert_eq!(notes(&[2, 3, 1]), ["output `y` is declared [2, 3, 1], but its nodes make [2, 3], which holds"]);
+}
