@@ -9,6 +9,7 @@ use std::sync::Arc;
 use narae_compiler::compile::{Findings, Options, compile};
 use narae_compiler::graph::Graph;
 use narae_compiler::graph::eval::evaluate;
+use narae_compiler::image::Compiled;
 use narae_compiler::onnx::{Limits as ModelLimits, Model, import as import_model};
 use narae_compiler::pipeline::{Observer, Unobserved};
 use narae_isa::{Diagnostic, Diagnostics, Element, HostTensor, Image, codes};
@@ -96,8 +97,7 @@ impl Session {
         options: &Options,
         observer: &mut dyn Observer,
     ) -> Result<(Self, Findings), Diagnostics> {
-        let model = Model::open(path, &ModelLimits::default())?;
-        let (compiled, findings) = compile(&model, options, observer)?;
+        let (compiled, findings) = open_and_compile(path, options, observer)?;
         let image = Image::from_bytes(&path.display().to_string(), compiled.to_bytes()?)?;
         Ok((Session::new(image)?, findings))
     }
@@ -113,8 +113,7 @@ impl Session {
         options: &Options,
         observer: &mut dyn Observer,
     ) -> Result<(Self, Findings), Diagnostics> {
-        let model = Model::open(path, &ModelLimits::default())?;
-        let (compiled, findings) = compile(&model, options, observer)?;
+        let (compiled, findings) = open_and_compile(path, options, observer)?;
         Ok((Session::new(compiled.without_weights(&path.display().to_string())?)?, findings))
     }
 
@@ -212,6 +211,14 @@ pub(crate) fn converted(name: &str, tensor: HostTensor, element: Element) -> Res
         let help = "convert the array; bf16 travels as uint16, types below 8 bits one per byte";
         Diagnostic::new(&codes::E0602, what).help(help).into()
     })
+}
+
+fn open_and_compile(
+    path: &Path,
+    options: &Options,
+    observer: &mut dyn Observer,
+) -> Result<(Compiled, Findings), Diagnostics> {
+    compile(&Model::open(path, &ModelLimits::default())?, options, observer)
 }
 
 fn no_input(what: String, names: &[&str]) -> Diagnostics {

@@ -326,8 +326,19 @@ fn bind(entry: &Entry, inputs: &Tensors) -> Result<Vec<i64>, Diagnostics> {
     if !problems.is_empty() {
         return Err(Diagnostics(problems));
     }
+    let dims = |name: &str| inputs.get(name).map(|tensor| tensor.dims.as_slice());
+    values_of(entry, &slots, dims, problems)
+}
+
+/// The value of every length: that which was bound, whose place is named if it is out of range. Inputs whose dims are known must agree.
+fn values_of<'a>(
+    entry: &Entry,
+    slots: &[Option<(i64, String)>],
+    dims: impl Fn(&str) -> Option<&'a [usize]>,
+    mut problems: Vec<Diagnostic>,
+) -> Result<Vec<i64>, Diagnostics> {
     let mut values = Vec::with_capacity(slots.len());
-    for (slot, bound) in entry.slots.iter().zip(&slots) {
+    for (slot, bound) in entry.slots.iter().zip(slots) {
         if let Some((value, place)) = bound {
             problems.extend(out_of_range(slot, *value, place));
         }
@@ -336,8 +347,8 @@ fn bind(entry: &Entry, inputs: &Tensors) -> Result<Vec<i64>, Diagnostics> {
         values.push(bound.as_ref().map_or(unbound, |bound| bound.0));
     }
     for info in &entry.inputs {
-        if let Some(tensor) = inputs.get(&info.name) {
-            problems.extend(check_dims_of(info, &tensor.dims, &values, entry));
+        if let Some(dims) = dims(&info.name) {
+            problems.extend(check_dims_of(info, dims, &values, entry));
         }
     }
     Diagnostics::check(problems, values)

@@ -4,7 +4,7 @@
 //! [`Timed`] whose timing says what was assumed. Always: no tensor is read or written but integers of rank 0 or 1, which are lengths
 //! themselves; weights are never looked at; all problems of a call are reported together.
 
-use super::{Machine, Tensors, Timed, TimingOptions, check_dims_of, check_equations, out_of_range};
+use super::{Machine, Tensors, Timed, TimingOptions, check_equations, values_of};
 use crate::machine::{Assumed, Assumptions, Loads, Recording};
 use crate::state::Space;
 use narae_isa::image::{Entry, TensorInfo};
@@ -156,20 +156,7 @@ fn bind(entry: &Entry, lengths: &Lengths) -> Result<Vec<i64>, Diagnostics> {
                 .help(format!("give it, as in --dim {name}=1, or inputs whose dims say it")),
         );
     }
-    let mut values = Vec::new();
-    for (slot, bound) in entry.slots.iter().zip(&slots) {
-        if let Some((value, place)) = bound {
-            problems.extend(out_of_range(slot, *value, place));
-        }
-        let unbound = if slot.computed { 0 } else { slot.max };
-        values.push(bound.as_ref().map_or(unbound, |bound| bound.0));
-    }
-    for info in &entry.inputs {
-        if let Some(dims) = lengths.shapes.get(&info.name) {
-            problems.extend(check_dims_of(info, dims, &values, entry));
-        }
-    }
-    Diagnostics::check(problems, values)
+    values_of(entry, &slots, |name| lengths.shapes.get(name).map(Vec::as_slice), problems)
 }
 
 /// Whether a length is a dim of some input by itself.

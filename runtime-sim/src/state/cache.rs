@@ -152,6 +152,16 @@ impl Cache {
         self.pieces(memory, b, h, tokens, |view| memory.load_bits(&view, out))
     }
 
+    /// Where the rows of some tokens lie.
+    fn views(&self, memory: &Memory, b: usize, h: usize, tokens: Range<usize>) -> Result<Vec<View>, Fault> {
+        let mut views = Vec::new();
+        self.pieces(memory, b, h, tokens, |view| {
+            views.push(view);
+            Ok(())
+        })?;
+        Ok(views)
+    }
+
     /// Writes bits to the rows of some tokens.
     pub fn store_bits(
         &self,
@@ -161,13 +171,8 @@ impl Cache {
         tokens: Range<usize>,
         bits: &[u8],
     ) -> Result<(), Fault> {
-        let mut views = Vec::new();
-        self.pieces(memory, b, h, tokens, |view| {
-            views.push(view);
-            Ok(())
-        })?;
         let mut at = 0;
-        for view in views {
+        for view in self.views(memory, b, h, tokens)? {
             let bytes = view.len() * view.element.bytes();
             memory.store_bits(&view, &bits[at..at + bytes])?;
             at += bytes;
@@ -184,13 +189,8 @@ impl Cache {
         tokens: Range<usize>,
         values: &[f32],
     ) -> Result<(), Fault> {
-        let mut views = Vec::new();
-        self.pieces(memory, b, h, tokens, |view| {
-            views.push(view);
-            Ok(())
-        })?;
         let mut at = 0;
-        for view in views {
+        for view in self.views(memory, b, h, tokens)? {
             let part = &values[at..at + view.len()];
             at += view.len();
             if self.scaled {

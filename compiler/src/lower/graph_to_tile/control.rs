@@ -153,17 +153,21 @@ impl Lowering {
         // All are laid out alike: dense, or as the pages of a cache.
         let first = whole[0].clone();
         let buffers: Vec<Buffer> = whole.iter().map(|view| view.buffer).collect();
-        let capacity = buffers.iter().map(|&buffer| self.program.buffers[buffer].capacity).max().unwrap_or(0);
         let name = self.program.buffers[buffers[0]].name.clone();
-        let home = Home::Table { index, members: buffers };
+        Ok(self.chosen_by(index, buffers, name, first))
+    }
+
+    /// A view of whichever of the buffers, which are laid out as `first` is, the loop's index chooses.
+    fn chosen_by(&mut self, index: Symbol, members: Vec<Buffer>, name: String, first: View) -> View {
+        let capacity = members.iter().map(|&buffer| self.program.buffers[buffer].capacity).max().unwrap_or(0);
         let buffer = self.program.buffers.push(BufferData {
-            home,
+            home: Home::Table { index, members },
             capacity,
             element: first.element,
             dims: first.dims.clone(),
             name,
         });
-        Ok(View { buffer, ..first })
+        View { buffer, ..first }
     }
 
     /// A view that is all of a buffer in LPDDR: itself, or a copy.
@@ -203,16 +207,7 @@ impl Lowering {
         if weights.iter().all(|weight| weight.buffer == first.buffer) {
             return Some(first);
         }
-        let capacity = weights.iter().map(|weight| self.program.buffers[weight.buffer].capacity).max().unwrap_or(0);
         let name = self.program.buffers[view.buffer].name.clone();
-        let home = Home::Table { index, members: weights.iter().map(|weight| weight.buffer).collect() };
-        let buffer = self.program.buffers.push(BufferData {
-            home,
-            capacity,
-            element: first.element,
-            dims: first.dims.clone(),
-            name,
-        });
-        Some(View { buffer, ..first })
+        Some(self.chosen_by(index, weights.iter().map(|weight| weight.buffer).collect(), name, first))
     }
 }
