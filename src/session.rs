@@ -22,8 +22,8 @@ use narae_sim::{Limits, Machine};
 use crate::npz::{Arrays, reinterpret};
 
 /// The graph of an ONNX file, as the importer makes it.
-pub fn import(path: &Path) -> Result<Graph, Diagnostics> {
-    import_model(&Model::open(path, &ModelLimits::default())?)
+pub fn import(path: &Path, limits: &ModelLimits) -> Result<Graph, Diagnostics> {
+    import_model(&Model::open(path, limits)?)
 }
 
 /// The graph of an ONNX file under the reference evaluator: plain, slow, obviously right.
@@ -33,8 +33,8 @@ pub struct Reference {
 
 impl Reference {
     /// Imports a file.
-    pub fn open(path: &Path) -> Result<Self, Diagnostics> {
-        Ok(Reference { graph: import(path)? })
+    pub fn open(path: &Path, limits: &ModelLimits) -> Result<Self, Diagnostics> {
+        Ok(Reference { graph: import(path, limits)? })
     }
 
     /// The outputs for these inputs.
@@ -218,7 +218,7 @@ fn open_and_compile(
     options: &Options,
     observer: &mut dyn Observer,
 ) -> Result<(Compiled, Findings), Diagnostics> {
-    compile(&Model::open(path, &ModelLimits::default())?, options, observer)
+    compile(&Model::open(path, &options.limits)?, options, observer)
 }
 
 fn no_input(what: String, names: &[&str]) -> Diagnostics {

@@ -448,3 +448,23 @@ fn a_failed_run_writes_no_report() {
     fails(&run, 1, &["error[E0601]"]);
     assert_eq!(case.listing(), before);
 }
+
+/// A limit that the file exceeds names the flag that raises it, and that flag does.
+#[test]
+fn limits_can_be_raised_by_who_trusts_the_file() {
+    let case = Case::new();
+    let model = fs::read(data("llama2_primitive.onnx")).expect("the model is there");
+    let bounds = ["--max-batch", "1", "--max-seq", "4", "--max-past", "8"];
+    let with = |more: &[&str]| case.compile(&model, &[&bounds, more].concat());
+    let refused = with(&["--limit", "nodes=10"]);
+    assert_eq!(refused.code, 5, "{}", refused.stderr);
+    assert!(
+        refused.stderr.contains("more than 10 nodes") && refused.stderr.contains("--limit nodes=N"),
+        "{}",
+        refused.stderr
+    );
+    assert_eq!(with(&["--limit", "nodes=10", "--limit", "nodes=10000"]).code, 0);
+    let unknown = with(&["--limit", "patience=3"]);
+    assert_eq!(unknown.code, 2, "{}", unknown.stderr);
+    assert!(unknown.stderr.contains("inlined-nodes"), "{}", unknown.stderr);
+}

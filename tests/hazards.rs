@@ -14,6 +14,7 @@ use narae::session::{Session, import};
 use narae_compiler::bounds;
 use narae_compiler::compile::{KvCache, Options, Precision, compile_graph};
 use narae_compiler::image::Compiled;
+use narae_compiler::onnx::Limits;
 use narae_compiler::pipeline::Unobserved;
 use narae_isa::descriptor::Memory;
 use narae_isa::{Chip, Diagnostics, Image};
@@ -22,7 +23,7 @@ fn compiled(kv_cache: KvCache) -> Compiled {
     let mut options = Options::new(Chip::built_in("narae-1").expect("a built-in chip"));
     (options.kv_cache, options.precision) = (kv_cache, Precision::F32);
     (options.maxima.batch, options.maxima.sequence, options.maxima.past) = (Some(1), Some(8), Some(16));
-    let mut graph = import(&support::data("llama2_primitive.onnx")).expect("the model imports");
+    let mut graph = import(&support::data("llama2_primitive.onnx"), &Limits::default()).expect("the model imports");
     bounds::fix(&mut graph, &options.maxima).expect("the maxima fit");
     compile_graph(graph, &options, &mut Unobserved).expect("the model compiles").0
 }

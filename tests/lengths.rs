@@ -9,6 +9,7 @@ use std::path::Path;
 
 use narae_compiler::bounds;
 use narae_compiler::compile::{KvCache, Options, Precision, compile_graph};
+use narae_compiler::onnx::Limits;
 use narae_compiler::pipeline::Unobserved;
 use narae_isa::table::WORD_BYTES;
 use narae_isa::{Chip, Element, HostTensor};
@@ -50,7 +51,7 @@ fn inputs(batch: usize, sequence: usize, past: usize) -> Arrays {
 fn one_image_answers_every_past_and_batch() {
     let path = support::root().join("examples/tinylm/model.onnx");
     let mut session = Session::compile(&path, &options(511)).expect("tinylm compiles");
-    let reference = Reference::open(&path).expect("tinylm imports");
+    let reference = Reference::open(&path, &Limits::default()).expect("tinylm imports");
     for (batch, sequence, past) in [(1, 3, 0), (1, 1, 1), (2, 2, 7), (3, 1, 128), (4, 1, 511), (1, 1, 511), (4, 5, 0)] {
         let inputs = inputs(batch, sequence, past);
         let got = session.run(None, &inputs).unwrap_or_else(|e| panic!("batch {batch}, past {past}: {e}"));
@@ -66,7 +67,7 @@ fn one_image_answers_every_past_and_batch() {
 
 /// Bytes of code of a model under these options.
 fn code_bytes(model: &Path, options: &Options) -> usize {
-    let mut graph = import(model).expect("the model imports");
+    let mut graph = import(model, &Limits::default()).expect("the model imports");
     bounds::fix(&mut graph, &options.maxima).expect("the maxima fit");
     let (compiled, _) = compile_graph(graph, options, &mut Unobserved).expect("the model compiles");
     compiled.content.words.len() * WORD_BYTES

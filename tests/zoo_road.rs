@@ -10,6 +10,7 @@ use std::path::Path;
 use narae::npz::{self, Arrays};
 use narae::session::{Reference, Session, import};
 use narae_compiler::compile::{Options, Precision};
+use narae_compiler::onnx::Limits;
 use narae_isa::Chip;
 use support::compare::{Tolerance, compare_all};
 use support::zoo::{Row, Zoo, judge_rows, own_tolerance};
@@ -42,8 +43,9 @@ fn against_answers(row: &Row) -> Result<String, String> {
 }
 
 fn against_the_evaluator(row: &Row) -> Result<String, String> {
-    let inputs = row.made_up_inputs(&import(&row.path).map_err(shown)?);
-    let want = Reference::open(&row.path).and_then(|reference| reference.run(&inputs)).map_err(shown)?;
+    let inputs = row.made_up_inputs(&import(&row.path, &Limits::default()).map_err(shown)?);
+    let want =
+        Reference::open(&row.path, &Limits::default()).and_then(|reference| reference.run(&inputs)).map_err(shown)?;
     let mut session = Session::compile(&row.path, &options(&[&inputs])).map_err(shown)?;
     let got = session.run(None, &inputs).map_err(shown)?;
     let delta = compare_all(&got, &want, &inputs, own_tolerance(&want))?;

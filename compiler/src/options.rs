@@ -9,6 +9,7 @@ use narae_isa::format::FloatKind;
 use crate::bounds::Maxima;
 use crate::compress::decide::Decision;
 use crate::compress::policy::Policy;
+use crate::onnx::Limits;
 use crate::pipeline::Pass;
 use crate::rewrite::law::Law;
 use crate::rewrite::{Report, rules};
@@ -94,6 +95,8 @@ pub struct Options {
     pub own_passes: Vec<(&'static str, Pass)>,
     /// Bounds of lengths.
     pub maxima: Maxima,
+    /// `--limit`, `--hard-links`: what the model file may ask.
+    pub limits: Limits,
     /// The model's name, for reports.
     pub name: String,
     /// Verify after every pass, in release builds too (debug builds always do).
@@ -115,6 +118,7 @@ impl Options {
             without_laws: BTreeSet::new(),
             own_passes: Vec::new(),
             maxima: Maxima::default(),
+            limits: Limits::default(),
             name: String::from("model"),
             verify_each: false,
         }

@@ -29,7 +29,7 @@ codes! {
     E0102 1 "not an ONNX file" "The bytes are not a protobuf message of the type ModelProto. Pass the .onnx file itself, not a folder, an archive or a Git LFS pointer.";
     E0103 1 "the file is truncated or its lengths are wrong" "A field says that it is longer than the bytes that follow. Download or export the file again.";
     E0104 1 "wire types, groups or nesting that ONNX never has" "The protobuf wire format is violated or nested deeper than any exporter writes: the file is damaged or hostile. Export it again, or take it from where it came from.";
-    E0105 5 "a limit on the model file is exceeded" "Limits on nodes, nesting, bytes and rank protect against hostile files. Simplify the model, or split it.";
+    E0105 5 "a limit on the model file is exceeded" "Limits on nodes, nesting, bytes and rank protect against hostile files. Raise the one that the message names with --limit NAME=N (see `narae compile --help`) if you trust the file; else simplify the model, or split it.";
     E0106 1 "an external data file is missing or too short" "The tensor's data lies in another file next to the model; it must exist there and hold offset + length bytes. Copy all files of the model into one folder.";
     E0107 1 "an external data path leaves the model's folder" "Absolute paths, `..` and links that lead outside are refused, as ONNX itself demands. Copy the data into the model's folder, and export with a relative path.";
     E0108 1 "the graph is not in order or contains a cycle" "A node uses a value that no earlier node, input or initializer defines. Export the model again; `onnx.checker` finds the same.";

@@ -8,7 +8,7 @@ use narae::compare::{Cell, Comparison, Place, Settings, Stage, compare, verdict}
 use narae::difference::Difference;
 use narae::npz::{self, Arrays};
 use narae_compiler::compile::KvCache;
-use narae_compiler::onnx::{Limits, Model};
+use narae_compiler::onnx::Model;
 use narae_isa::Diagnostics;
 use serde_json::{Value, json};
 
@@ -53,7 +53,7 @@ pub fn run(arguments: Arguments, voice: Voice) -> Outcome {
     let mut options = arguments.compile.resolve(&arguments.model, KvCache::Io)?;
     // Lengths without a bound take it from the inputs that are given.
     options.maxima.shapes.push(inputs.iter().map(|(name, tensor)| (name.clone(), tensor.dims.clone())).collect());
-    let model = Model::open(&arguments.model, &Limits::default())?;
+    let model = Model::open(&arguments.model, &options.limits)?;
     voice.detail(format_args!("comparing the stages of {}", arguments.model.display()));
     let settings = Settings { options: &options, relative: arguments.rtol, tamper: None };
     let found = compare(&model, &inputs, expected.as_ref(), &settings)?;

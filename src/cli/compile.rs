@@ -50,7 +50,7 @@ pub struct Arguments {
 /// Compiles.
 pub fn run(arguments: Arguments, voice: Voice) -> Outcome {
     let options = arguments.compile.resolve(&arguments.model, KvCache::Io)?;
-    let graph = narae::session::import(&arguments.model)?;
+    let graph = narae::session::import(&arguments.model, &options.limits)?;
     let mut watcher = arguments.compile.watch.watcher(voice, None)?;
     if arguments.emit == Form::Graph {
         let (graph, _) = optimise(graph, &options, &mut watcher)?;

@@ -8,6 +8,7 @@ mod lengths;
 mod options;
 mod output;
 mod progress;
+mod reading;
 mod render;
 mod report;
 mod timed;

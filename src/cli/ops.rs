@@ -6,10 +6,11 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use narae_compiler::onnx::ops::{range, rows};
-use narae_compiler::onnx::{Limits, Model, Need, Survey, survey};
+use narae_compiler::onnx::{Model, Need, Survey, survey};
 use narae_isa::Diagnostics;
 use serde_json::{Value, json};
 
+use super::reading::ReadOptions;
 use super::{Outcome, Voice, output};
 
 /// What to look at, and how to print.
@@ -20,6 +21,8 @@ pub struct Arguments {
     /// Print JSON
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    read: ReadOptions,
 }
 
 /// Prints one line an operator and range of opsets, or one an operator that the model uses.
@@ -28,7 +31,7 @@ pub fn run(arguments: Arguments, voice: Voice) -> Outcome {
         let text = if arguments.json { json() } else { human() };
         return output::to_stdout(text.as_bytes());
     };
-    let found = survey(&Model::open(path, &Limits::default())?);
+    let found = survey(&Model::open(path, &arguments.read.limits())?);
     let text = if arguments.json { survey_json(path, &found) } else { survey_human(path, &found) };
     output::to_stdout(text.as_bytes())?;
     if found.problems.is_empty() {

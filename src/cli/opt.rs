@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use narae_compiler::compile::KvCache;
 use narae_compiler::compress::Sources;
+use narae_compiler::onnx::Limits;
 use narae_compiler::pipeline::{self, Context, Module, PASSES};
 use narae_isa::{Diagnostic, Diagnostics, Place};
 
@@ -46,7 +47,7 @@ pub fn run(arguments: Arguments, voice: Voice) -> Outcome {
     let options = arguments.compile.resolve(file, KvCache::Io)?;
     let mut watcher = arguments.compile.watch.watcher(voice, None)?;
     let mut texts = Vec::new();
-    for module in read(file)? {
+    for module in read(file, &options.limits)? {
         module.verify()?;
         let module = pipeline::run(module, passes.iter().copied(), &mut Context::new(&options), &mut watcher)?;
         module.verify()?;
@@ -63,9 +64,9 @@ fn list() -> String {
 }
 
 /// Modules from text, or from an ONNX file by its name.
-fn read(path: &Path) -> Result<Vec<Module>, Diagnostics> {
+fn read(path: &Path, limits: &Limits) -> Result<Vec<Module>, Diagnostics> {
     if is_model(path) {
-        return Ok(vec![Module::Graph(narae::session::import(path)?)]);
+        return Ok(vec![Module::Graph(narae::session::import(path, limits)?)]);
     }
     let text = super::asm::read_text(path)?;
     let mut modules = Vec::new();

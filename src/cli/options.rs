@@ -12,6 +12,7 @@ use narae_compiler::rewrite::rules;
 use narae_isa::{Chip, Diagnostics};
 use narae_sim::session::memory_sheet;
 
+use super::reading::ReadOptions;
 use super::watch::WatchOptions;
 use super::wrong_option;
 
@@ -98,6 +99,9 @@ pub struct CompileOptions {
     /// Threads [default: all cores]; never changes a result
     #[arg(short = 'j', value_name = "N")]
     jobs: Option<usize>,
+    /// How the model is read.
+    #[command(flatten)]
+    pub read: ReadOptions,
     /// Looking between passes.
     #[command(flatten)]
     pub watch: WatchOptions,
@@ -140,6 +144,7 @@ impl CompileOptions {
             options.maxima.rest = Rest::AtMost(*most);
         }
         options.maxima.shapes = vec![self.shapes.iter().cloned().collect()];
+        options.limits = self.read.limits();
         options.name = model.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         Ok(options)
     }

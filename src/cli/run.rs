@@ -72,7 +72,7 @@ pub fn run(arguments: Arguments, voice: Voice) -> Outcome {
     let place = arguments.output.as_deref().map(Place::reserve).transpose()?;
     let inputs = inputs(&arguments)?;
     let outputs = match arguments.evaluator {
-        true => Reference::open(&arguments.file)?.run(&inputs)?,
+        true => Reference::open(&arguments.file, &arguments.compile.read.limits())?.run(&inputs)?,
         false => execute(&arguments, &inputs, reporter, voice)?,
     };
     match (place, &arguments.output) {

@@ -9,29 +9,9 @@ use narae_isa::{Diagnostic, Diagnostics, codes};
 use onnx_protobuf::{Message as _, ModelProto};
 
 use super::files::{Registered, open_regular};
-use super::wire::{Fault, FaultKind, Payload, WireLimits, scan};
+use super::limits::Limits;
+use super::wire::{Fault, FaultKind, Payload, scan};
 use crate::compress::{FileId, Sources};
-
-/// What a model may ask of this compiler. Every bound can be raised by who trusts the file.
-#[derive(Clone, Debug)]
-pub struct Limits {
-    /// Bounds on the message itself.
-    pub wire: WireLimits,
-    /// Dimensions of a tensor.
-    pub rank: usize,
-    /// Bodies of `If`, `Loop` and functions inside each other.
-    pub nesting: usize,
-    /// Nodes after functions are inlined.
-    pub inlined_nodes: usize,
-    /// Whether external data may be a hard link to a file that may also stand elsewhere.
-    pub hard_links: bool,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Limits { wire: WireLimits::default(), rank: 8, nesting: 32, inlined_nodes: 1_000_000, hard_links: false }
-    }
-}
 
 /// An ONNX model whose large tensors are still in its files.
 #[derive(Debug)]
@@ -102,7 +82,10 @@ fn diagnose(fault: Fault, file: &str) -> Diagnostic {
         }
         FaultKind::Missing => (&codes::E0111, "check that the file is a complete ONNX model"),
         FaultKind::Text => (&codes::E0113, "export the model again with plain names"),
-        FaultKind::Limit => (&codes::E0105, "raise the limit (--limit-…) if you trust the file"),
+        FaultKind::Limit => (
+            &codes::E0105,
+            "raise it with --limit if you trust the file: --limit nodes=N (or items, depth, bytes, rank)",
+        ),
         FaultKind::Read => (&codes::E0101, "check the disk and the file's permissions"),
     };
     Diagnostic::new(code, fault.message).at_byte(file, fault.offset).help(help)

@@ -11,7 +11,8 @@ use onnx_protobuf::tensor_proto::DataLocation;
 use protobuf::UnknownValueRef;
 
 use super::files::ExternalFiles;
-use super::model::{Limits, Model};
+use super::limits::Limits;
+use super::model::Model;
 use super::schema::Scalar;
 use super::wire::{PAYLOAD_FIELD, Payload};
 use crate::compress::{FileId, Recipe};
