@@ -28,7 +28,7 @@ fn measure(model: &Path, windows: &[&[i64]], budget: f64) -> Point {
     (options.kv_cache, options.logits, options.precision) = (KvCache::State, Logits::All, Precision::F16);
     (options.quant, options.error_budget) = (Policy::Auto, budget);
     (options.maxima.batch, options.maxima.sequence, options.maxima.past) = (Some(1), Some(64), Some(512));
-    let mut graph = import(model).expect("the model imports");
+    let mut graph = import(model, &narae_compiler::onnx::Limits::default()).expect("the model imports");
     bounds::fix(&mut graph, &options.maxima).expect("the maxima fit");
     let (compiled, _) = compile_graph(graph, &options, &mut Unobserved).expect("the model compiles");
     let image = Image::from_bytes("budget", compiled.to_bytes().expect("the image is written")).expect("it opens");
