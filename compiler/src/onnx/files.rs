@@ -127,7 +127,7 @@ impl ExternalFiles {
         }
         if after.nlink() > 1 && !self.hard_links {
             return Err(special(location, "it is a hard link, which may lead to a file outside the folder")
-                .help("copy the file, or allow hard links (--limit-hard-links)"));
+                .help("copy the file, or allow hard links with --hard-links"));
         }
         self.sources.add_file(&path, file)
     }
