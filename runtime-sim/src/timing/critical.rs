@@ -3,7 +3,7 @@
 //! In: the ledger of a finished simulation. Out: segments from 0 to the end without a gap, and critical time on every usage. The walk goes
 //! backwards from the end: at the retirement of an instruction through its run to its start, from there to what it waited for last (the
 //! signal, the predecessor in its engine, its descriptors, its dispatch); in a product with streamed weights from chunk to chunk, through
-//! the memory where the matrix engine waited for one, and from the request of a chunk to the consumption of the chunk that made room for
+//! the memory (chunk by chunk as it served them) where the matrix engine waited for one, and from the request of a chunk to the consumption of the chunk that made room for
 //! it; in the control unit through its steps to its last stall, and from there to whoever ended it. Always: time never increases along the
 //! walk, and no span, chunk or stall is passed twice.
 
@@ -160,15 +160,29 @@ impl Walk<'_> {
         }
     }
 
+    /// While the matrix engine waits for a chunk, LPDDR serves those that were requested before it as well: each is charged with the time
+    /// from the arrival of the one before it to its own, back to when this chunk was requested.
     fn arrived(&mut self, chunk: u32) -> Point {
+        let requested = self.ledger.chunks[chunk as usize].requested;
+        for served in (0..=chunk).rev() {
+            let before = served.checked_sub(1).map_or(0, |before| self.ledger.chunks[before as usize].arrived);
+            self.served(served, before.max(requested));
+            if before <= requested {
+                break;
+            }
+        }
+        Point::Requested(chunk)
+    }
+
+    /// LPDDR has served a chunk since `from`.
+    fn served(&mut self, chunk: u32, from: Picoseconds) {
         let row = self.ledger.chunks[chunk as usize];
         let agent = self.ledger.spans[row.stream as usize].agent;
-        self.segment(agent, self.usage(row.stream), row.requested, |time| {
+        self.segment(agent, self.usage(row.stream), from, |time| {
             let mut account = Account::default();
             memory_causes(&row.spent.scaled_to(time)).into_iter().for_each(|(cause, time)| account.stall(cause, time));
             account
         });
-        Point::Requested(chunk)
     }
 
     fn requested(&mut self, chunk: u32) -> Point {

@@ -7,4 +7,3 @@ mod energy;
 mod formulas;
 mod replay;
 mod streams;
-mod support;

@@ -1,10 +1,10 @@
 //! The requests of a run, in the trace format of the memory model, and their replay.
 
-use super::support::{WEIGHTS, chip, steps};
 use narae_sim::dram::trace::Trace;
 use narae_sim::dram::{Dram, ExactDram, Mode, Recorder, run_trace};
 use narae_sim::session::memory_sheet;
 use narae_sim::timing::{Places, dram_queues, simulate};
+use narae_sim::validation::programs::{WEIGHTS, chip, steps};
 
 #[test]
 fn bytes_in_are_bytes_out_in_every_channel() {
