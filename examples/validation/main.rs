@@ -52,15 +52,16 @@ const PARTS: [(&str, Write); 4] = [
 ];
 
 fn page(chapters: &[Chapter]) -> String {
-    let bars = || chapters.iter().flat_map(|chapter| &chapter.bars);
-    let missed = bars().filter(|bar| !bar.met).count();
+    let mut bars: Vec<&Bar> = chapters.iter().flat_map(|chapter| &chapter.bars).collect();
+    bars.sort_by(|a, b| a.name.cmp(&b.name));
+    let missed = bars.iter().filter(|bar| !bar.met).count();
     let mut page = format!(
         "# Validation\n\nWritten by `cargo run --release --example validation`. Every bar of the simulator with its figure, misses included: {} bars, {missed} missed.\n\n\
          D: the LPDDR model against Ramulator 2.1 (stored cases). N: the chip's timing. E: energy. Speeds are CPU time on the machine that wrote the page; everything else is \
          the same on any machine, and held by tests.\n\n## Bars\n\n| bar | wanted | found | |\n|---|---|---|---|\n",
-        bars().count(),
+        bars.len(),
     );
-    page.extend(bars().map(Bar::row));
+    page.extend(bars.into_iter().map(Bar::row));
     page.push_str(memory::NOT_PROVEN);
     page.extend(chapters.iter().map(|chapter| chapter.details.as_str()));
     page

@@ -8,6 +8,9 @@ use super::programs::{WEIGHTS, chip, steps, time_steps};
 use crate::energy::{EnergyParts, EnergyReport, energy};
 use crate::timing::Timing;
 
+/// The part that follows from the time alone.
+pub const STATIC: &str = "static";
+
 /// A program and its joules by hand.
 #[derive(Clone, Debug)]
 pub struct MicroTrace {
@@ -63,7 +66,7 @@ impl MicroTrace {
             part("crossbar", hand.crossbar, found.crossbar.typical),
             part("engines", hand.engines, found.engines.typical),
             part("control", 50.0 * hand.instructions as f64, found.control.typical),
-            part("static", 10.0 * timing.end as f64, found.static_power.typical),
+            part(STATIC, 10.0 * timing.end as f64, found.static_power.typical),
         ];
         parts.extend(hand.dram.map(|dram| part("LPDDR", dram(timing), found.dram.typical)));
         parts

@@ -5,11 +5,12 @@ use std::fmt::Write as _;
 
 use super::bugs::search;
 use super::determinism::{Repeated, repeated};
-use super::energy::{MicroTrace, Part, micro_traces, stream_picojoules_per_bit};
+use super::energy::{MicroTrace, Part, STATIC, micro_traces, stream_picojoules_per_bit};
 use super::formulas::FAMILIES;
 use super::programs::CHIPS;
 use super::streams::{FORMATS, Product, SHAPES, imbalances, long_stream, products};
 use crate::dram::validation::{Bar, Chapter};
+use crate::report::units::count;
 
 /// Seeds of random programs with bugs.
 const SEEDS: u64 = 300;
@@ -88,9 +89,9 @@ fn one_product_each(chapter: &mut Chapter, name: &str) {
         let cells: Vec<String> = FORMATS.iter().map(cell).collect();
         let _ = writeln!(details, "| {} × {} | {} |", shape.0, shape.1, cells.join(" | "));
     }
-    for Product { shape: (n, k), ratio, .. } in &exact {
-        let _ = writeln!(details, "\nEvery burst simulated, u4:g128 {n} × {k}: {ratio:.4}.");
-    }
+    let of_exact = |product: &Product| format!("{} × {}: {:.3}", product.shape.0, product.shape.1, product.ratio);
+    let of_exact: Vec<String> = exact.iter().map(of_exact).collect();
+    let _ = writeln!(details, "\nWith every burst simulated, u4:g128: {}.", of_exact.join(", "));
     let ratios = || all.iter().chain(&exact).map(|product| product.ratio);
     let (least, most) = (ratios().fold(f64::INFINITY, f64::min), ratios().fold(0.0, f64::max));
     let met = all.iter().chain(&exact).all(Product::holds);
@@ -100,7 +101,7 @@ fn one_product_each(chapter: &mut Chapter, name: &str) {
 
 fn cell(product: &Product) -> String {
     let cause = if product.holds() { String::new() } else { format!(" ({})", product.cause()) };
-    format!("{} · {:.3}{cause}", product.cycles, product.ratio)
+    format!("{} · {:.3}{cause}", count(product.cycles as i64), product.ratio)
 }
 
 fn balance(chapter: &mut Chapter) {
@@ -164,7 +165,7 @@ fn repetitions(chapter: &mut Chapter) {
 
 fn micro_trace_table(chapter: &mut Chapter) {
     let Chapter { bars, details } = chapter;
-    details.push_str("\n## Energy by hand (E1), narae-1, picojoules\n\nThe whole is the sum of the parts that were worked out; the last column is the part that is farthest off.\n\n");
+    details.push_str("\n## Energy by hand (E1), narae-1\n\nPicojoules of all parts that were worked out but static power, which is 10 W times the time; the last column is the part that is farthest off, static power included.\n\n");
     details.push_str("| trace | by hand | found | off | farthest part |\n|---|---|---|---|---|\n");
     let mut worst = 0.0f64;
     for trace in micro_traces() {
@@ -188,7 +189,7 @@ fn precise(part: f64) -> String {
 fn micro_trace_row(trace: &MicroTrace) -> (String, f64) {
     let (report, timing) = trace.run();
     let parts = trace.parts(&report.parts, &timing);
-    let sum = |of: fn(&Part) -> f64| parts.iter().map(of).sum::<f64>();
+    let sum = |of: fn(&Part) -> f64| parts.iter().filter(|part| part.name != STATIC).map(of).sum::<f64>();
     let (hand, found) = (sum(|part| part.hand), sum(|part| part.found));
     let worst = parts.iter().max_by(|a, b| a.error().total_cmp(&b.error()));
     let (name, off) = worst.map_or(("", 0.0), |part| (part.name, part.error()));

@@ -86,7 +86,7 @@ fn anchor_bars(
     let same = exact.iter().filter(|c| c.clocks.0 == c.clocks.1).count();
     line(
         "D2 golden cases with equal clocks",
-        "(as many as possible)",
+        "the more the better",
         format!("{same} of {}", exact.len()),
         same == exact.len(),
     );
