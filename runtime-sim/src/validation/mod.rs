@@ -5,7 +5,7 @@
 //! bars, which need the anchor's data: [`crate::dram::validation`].
 //!
 //! One file per subject: [`formulas`] (N1), [`streams`] (N4, balance, ceiling), [`token`] (the programs of N5), [`bugs`] (N6), [`determinism`] (N7),
-//! [`energy`] (E1); [`programs`] runs them.
+//! [`energy`] (E1), [`replay`] (item 8); [`programs`] runs them.
 
 pub mod bugs;
 pub mod determinism;
@@ -13,6 +13,7 @@ pub mod energy;
 pub mod formulas;
 mod page;
 pub mod programs;
+pub mod replay;
 pub mod streams;
 pub mod token;
 

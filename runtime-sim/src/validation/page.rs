@@ -8,7 +8,8 @@ use super::determinism::{Repeated, repeated};
 use super::energy::{MicroTrace, Part, STATIC, micro_traces, stream_picojoules_per_bit};
 use super::formulas::FAMILIES;
 use super::programs::CHIPS;
-use super::streams::{FORMATS, Product, SHAPES, imbalances, long_stream, products};
+use super::replay::replay;
+use super::streams::{FORMATS, Product, SHAPES, imbalances, long_stream, products, program};
 use crate::dram::validation::{Bar, Chapter};
 use crate::report::units::count;
 
@@ -28,6 +29,7 @@ pub fn chapter() -> Chapter {
     balance(&mut chapter);
     bugs(&mut chapter);
     repetitions(&mut chapter);
+    replays(&mut chapter.details);
     micro_trace_table(&mut chapter);
     chapter
 }
@@ -161,6 +163,20 @@ fn repetitions(chapter: &mut Chapter) {
     details.push_str("\nDebug and release builds, and every machine that runs the tests, are held to the same fingerprints (`runtime-sim/tests/timing/determinism.rs`).\n");
     let found = format!("{different} of {runs_of_all} runs differ (threads {threads})");
     bars.push(Bar::new("N7 equal cycles and event hash", "0 differ", found, different == 0));
+}
+
+fn replays(details: &mut String) {
+    details.push_str(
+        "\n## Requests of a run, replayed by the memory model alone (item 8)\n\n\
+         A product of [4096, 4096] u4:g128, every burst. The run has a queue for each engine and ends when the program does; the replay has one \
+         list for each channel.\n\n| chip | requests | clocks of the run | of the replay | difference |\n|---|---|---|---|---|\n",
+    );
+    for name in CHIPS {
+        let found = replay(name, &program("u4:g128", (4096, 4096)));
+        let [run, replayed] = [found.run_clocks, found.replayed.clocks].map(|clocks| count(clocks as i64));
+        let (requests, off) = (found.trace.requests.len(), precise(found.difference()));
+        let _ = writeln!(details, "| {name} | {requests} | {run} | {replayed} | {off} |");
+    }
 }
 
 fn micro_trace_table(chapter: &mut Chapter) {

@@ -34,8 +34,8 @@ fn numbers(report: &Report) -> Element {
     ];
     let all = alike(&report.nodes);
     let most = all.first().map_or(1.0, |one| one.cost.share).max(1e-12);
-    let shown = all.iter().take(SHOWN).map(|one| row(report, one, most));
-    let rest = &all[all.len().min(SHOWN)..];
+    let (shown, rest) = all.split_at(all.iter().take(SHOWN).take_while(|one| one.cost.share > 0.0).count());
+    let shown = shown.iter().map(|one| row(report, one, most));
     let others = (!rest.is_empty()).then(|| row(report, &sum(rest), most));
     table(&columns, shown.chain(others))
 }
