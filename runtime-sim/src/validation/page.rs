@@ -169,13 +169,15 @@ fn replays(details: &mut String) {
     details.push_str(
         "\n## Requests of a run, replayed by the memory model alone (item 8)\n\n\
          A product of [4096, 4096] u4:g128, every burst. The run has a queue for each engine and ends when the program does; the replay has one \
-         list for each channel.\n\n| chip | requests | clocks of the run | of the replay | difference |\n|---|---|---|---|---|\n",
+         list for each channel.\n\n| chip | requests | clocks of the run | of the replay | difference | rows opened by the run | by the replay |\n\
+         |---|---|---|---|---|---|---|\n",
     );
     for name in CHIPS {
         let found = replay(name, &program("u4:g128", (4096, 4096)));
         let [run, replayed] = [found.run_clocks, found.replayed.clocks].map(|clocks| count(clocks as i64));
+        let rows = [&found.timing.dram.counts, &found.replayed.counts].map(|counts| count(counts.activate1 as i64));
         let (requests, off) = (found.trace.requests.len(), precise(found.difference()));
-        let _ = writeln!(details, "| {name} | {requests} | {run} | {replayed} | {off} |");
+        let _ = writeln!(details, "| {name} | {requests} | {run} | {replayed} | {off} | {} | {} |", rows[0], rows[1]);
     }
 }
 
