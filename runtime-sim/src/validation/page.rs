@@ -169,7 +169,8 @@ fn replays(details: &mut String) {
     details.push_str(
         "\n## Requests of a run, replayed by the memory model alone (item 8)\n\n\
          A product of [4096, 4096] u4:g128, every burst. The run has a queue for each engine and ends when the program does; the replay has one \
-         list for each channel.\n\n| chip | requests | clocks of the run | of the replay | difference | rows opened by the run | by the replay |\n\
+         list for each channel. Where attention reads a cache beside a weight stream, queues take turns, and the run opens more rows than \
+         its replay, in nearly the same clocks.\n\n| chip | requests | clocks of the run | of the replay | difference | rows opened by the run | by the replay |\n\
          |---|---|---|---|---|---|---|\n",
     );
     for name in CHIPS {
