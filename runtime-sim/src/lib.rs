@@ -5,7 +5,7 @@
 //!
 //! Reading order: [`session`] (the door), [`machine`] (control unit, queues, semaphores), [`execute`] (the meaning of each instruction),
 //! [`kernels`] (the arithmetic), [`state`] (memories and views), [`checker`] (happens-before), [`timing`] (when),
-//! [`dram`] (the LPDDR model), [`report`] (what people see).
+//! [`dram`] (the LPDDR model), [`report`] (what people see), [`validation`] (the bars, measured).
 
 pub mod checker;
 pub mod dram;
@@ -18,6 +18,7 @@ pub mod session;
 pub mod state;
 pub mod timing;
 pub mod trace;
+pub mod validation;
 
 pub use machine::Limits;
 pub use report::Report;

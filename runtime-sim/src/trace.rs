@@ -3,7 +3,7 @@
 //! In: an [`Observation`]. Out: JSON in the Trace Event Format, one event a line, times in microseconds. Always: events are in the order
 //! of their times; slices of one track do not overlap: an engine with several instructions under way has several tracks.
 //!
-//! Counters: `LPDDR` are gigabytes per second, read and written, of each microsecond; `SRAM` are the bytes of buffers in use, where the
+//! Counters: `LPDDR` are gigabytes per second, read and written, in windows of equal length that fit the run; `SRAM` are the bytes of buffers in use, where the
 //! image names them.
 
 use std::fmt::Write as _;
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::checker::AGENTS;
 use crate::report::{MemoryReport, Observation, Places};
-use crate::timing::{Picoseconds, Span, TRAFFIC_SAMPLE};
+use crate::timing::{Picoseconds, Span};
 
 /// Tracks of one engine at most.
 const LANES: u64 = 100;
@@ -108,9 +108,10 @@ fn marks(run: &Observation<'_>) -> impl Iterator<Item = Event> {
 }
 
 fn bandwidth(run: &Observation<'_>) -> impl Iterator<Item = Event> {
-    let rate = |bytes: u64| bytes as f64 * 1e3 / TRAFFIC_SAMPLE as f64;
-    run.timing.traffic.iter().enumerate().map(move |(index, [read, written])| {
-        let at = index as u64 * TRAFFIC_SAMPLE;
+    let window = run.timing.traffic.window;
+    let rate = move |bytes: u64| bytes as f64 * 1e3 / window as f64;
+    run.timing.traffic.bytes.iter().enumerate().map(move |(index, [read, written])| {
+        let at = index as u64 * window;
         let values = json!({"read GB/s": rate(*read), "written GB/s": rate(*written)});
         (at, json!({"ph": "C", "pid": 0, "name": "LPDDR", "ts": microseconds(at), "args": values}))
     })

@@ -1,7 +1,6 @@
-//! Hand-written programs, and seeded bugs in random ones.
+//! Hand-written programs. (Bugs in random ones: `crate::validation::bugs`.)
 
 use super::*;
-use crate::kernels::tests::Numbers;
 use crate::state::{Region, SharedBytes};
 use narae_isa::Semaphore;
 use narae_isa::text::{assemble_program, split_lines};
@@ -151,98 +150,6 @@ fn faults_name_the_instruction() {
         let failure = run(&assemble(text), &mut pipeline_memory()).unwrap_err();
         assert_eq!(failure.code().id, code, "{text}: {failure:?}");
     }
-}
-
-/// A random program over engines and buffers with exactly the semaphores that it needs: no wait is implied by the others.
-fn random_program(seed: u64) -> Program {
-    let mut numbers = Numbers(seed);
-    let mut below = |n: u64| numbers.next_u64() % n;
-    let mut text = String::new();
-    for buffer in 0..6 {
-        text += &format!(".row b{buffer} tensor sram f32 [4, 4] at {}\n", 64 * buffer);
-    }
-    text += ".row io tensor dram f32 [4, 4] at 0x1000\n";
-    (0..6).for_each(|buffer| text += &format!("ldd d{buffer}, b{buffer}, _\n"));
-    text += "ldd d6, io, _\n";
-    // For each operation: engine, reads, write, and what it is ordered after, by engine.
-    let engines = ["dmaa", "mxe", "vpe"];
-    let mut done: Vec<(usize, Vec<u64>, u64, [usize; 3])> = Vec::new();
-    let mut clocks = [[0usize; 3]; 3];
-    let mut semaphore = 0;
-    let mut signals: Vec<Vec<u32>> = Vec::new();
-    let mut bodies = Vec::new();
-    for op in 0..12 {
-        let engine = below(3) as usize;
-        let write = below(6);
-        let reads: Vec<u64> = (0..2).map(|_| (write + 1 + below(5)) % 6).collect();
-        let conflicts = |(_, other_reads, other_write, _): &(usize, Vec<u64>, u64, [usize; 3])| {
-            other_reads.contains(&write)
-                || *other_write == write
-                || reads[..if engine == 0 { 1 } else { 2 }].contains(other_write)
-        };
-        let mut body = String::new();
-        // Latest first: an earlier one that the later one implies needs no wait of its own.
-        for other in (0..done.len()).rev() {
-            let (other_engine, position) = (done[other].0, done[other].3[done[other].0]);
-            if conflicts(&done[other]) && clocks[engine][other_engine] < position && semaphore < 30 {
-                body += &format!("sync engine={} @wait(s{semaphore}, 1)\n", engines[engine]);
-                signals[other].push(semaphore);
-                semaphore += 1;
-                let joined = done[other].3;
-                clocks[engine].iter_mut().zip(joined).for_each(|(a, b)| *a = (*a).max(b));
-            }
-        }
-        clocks[engine][engine] = op + 1;
-        let [a, b] = reads[..] else { unreachable!("two reads were chosen") };
-        body += &match engine {
-            0 => format!("transfer d{write}, d{a}\n"),
-            1 => format!("matmul d{write}, d{a}, d{b}, _\n"),
-            _ => format!("binary add, d{write}, d{a}, d{b}\n"),
-        };
-        let reads = if engine == 0 { vec![a] } else { vec![a, b] };
-        done.push((engine, reads, write, clocks[engine]));
-        signals.push(Vec::new());
-        bodies.push(body);
-    }
-    for (op, body) in bodies.iter().enumerate() {
-        text += body;
-        signals[op].iter().for_each(|s| text += &format!("sync engine={} @signal(s{s}, 1)\n", engines[done[op].0]));
-    }
-    text += "halt\n";
-    assemble(&text.replace("sync engine=", "sync "))
-}
-
-#[test]
-fn seeded_bugs_in_random_programs_are_found() {
-    let (mut dropped, mut swapped) = (0, 0);
-    for seed in 0..300 {
-        let program = random_program(seed);
-        let memory = || {
-            let mut memory = Memory::new(0x4000);
-            memory.map(Region::zeros("io", 0x1000, 0x1000)).unwrap();
-            memory
-        };
-        run(&program, &mut memory())
-            .unwrap_or_else(|failure| panic!("seed {seed}: {:?}", failure.diagnose("main", &program)));
-        let waits: Vec<usize> = (0..program.words.len()).filter(|pc| program.words[*pc].sync.wait.is_some()).collect();
-        for (i, pc) in waits.iter().enumerate() {
-            let mut broken = program.clone();
-            broken.words[*pc].sync.wait = None;
-            let failure = run(&broken, &mut memory()).expect_err("a dropped wait must be found");
-            assert_eq!(failure.code().id, "E0606", "seed {seed}");
-            dropped += 1;
-            // Waiting on the semaphore of another wait: either its owner starves, or the order is missing.
-            let other = program.words[waits[(i + 1) % waits.len()]].sync.wait;
-            if waits.len() > 1 {
-                let mut broken = program.clone();
-                broken.words[*pc].sync.wait = other;
-                let failure = run(&broken, &mut memory()).expect_err("a swapped semaphore must be found");
-                assert!(["E0606", "E0607"].contains(&failure.code().id), "seed {seed}");
-                swapped += 1;
-            }
-        }
-    }
-    assert!(dropped > 1000 && swapped > 1000, "{dropped} {swapped}");
 }
 
 #[test]

@@ -25,6 +25,9 @@ pub struct Cost {
     /// Of a node: how many further nodes the same instructions implement.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fused: Option<usize>,
+    /// Of a node: program counter of its first instruction. Nodes of alike layers, which a loop implements, share it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub instruction: Option<u32>,
     /// Instructions, those of the control unit included.
     pub instructions: u64,
     /// Clock cycles of the critical path that are charged to it.
@@ -118,6 +121,11 @@ pub fn by_node(run: &Observation<'_>, places: &Places) -> Vec<Cost> {
         cost.name.clone_from(&node.name);
         cost.operator = Some(node.operator.clone());
         cost.fused = Some(node.fused);
+    }
+    for (usage, place) in run.timing.usages.iter().zip(&places.of_usage) {
+        if let Some(node) = place.node {
+            costs[node].instruction.get_or_insert(usage.pc);
+        }
     }
     costs[count].name = "control and moves of no node".to_string();
     costs.retain(|cost| cost.instructions > 0);

@@ -19,6 +19,8 @@ use crate::timing::{Picoseconds, Span};
 pub struct RegionReport {
     /// Its name.
     pub name: String,
+    /// What it is for: `weights`, `state`, `io`, `code`, `descriptors` or `scratch`.
+    pub kind: String,
     /// First byte.
     pub address: u64,
     /// Its size.
@@ -147,12 +149,24 @@ fn regions(run: &Observation<'_>) -> Vec<RegionReport> {
                 RegionKind::Weights => "weights and constants".to_string(),
                 _ => region.name.clone(),
             },
+            kind: region_kind(region.kind).to_string(),
             address: region.address,
             bytes: region.bytes,
         })
         .collect();
     found.sort_by_key(|region| region.address);
     found
+}
+
+fn region_kind(kind: RegionKind) -> &'static str {
+    match kind {
+        RegionKind::Code => "code",
+        RegionKind::Descriptors => "descriptors",
+        RegionKind::Weights => "weights",
+        RegionKind::Io => "io",
+        RegionKind::State => "state",
+        RegionKind::Scratch => "scratch",
+    }
 }
 
 type Intervals = Vec<(Picoseconds, Picoseconds)>;

@@ -6,6 +6,7 @@
 //!
 //! One file per subject: its data, and how it follows from the run.
 
+mod alike;
 pub mod baseline;
 mod costs;
 mod critical;
@@ -30,6 +31,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+pub use self::alike::{Alike, alike};
 pub use self::baseline::{Band, BaselineReport};
 pub use self::costs::Cost;
 pub use self::critical::{CriticalPath, CriticalShare};

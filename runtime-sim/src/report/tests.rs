@@ -13,6 +13,7 @@ fn cost(name: &str, operator: Option<&str>, cycles: f64, weight_bytes: u64) -> C
         name: name.to_string(),
         operator: operator.map(str::to_string),
         fused: operator.map(|_| 2),
+        instruction: operator.map(|operator| operator.len() as u32),
         instructions: 7,
         cycles,
         share: cycles / 2000.0,
@@ -111,7 +112,12 @@ fn memory() -> MemoryReport {
         regions,
         buffers,
     };
-    let region = RegionReport { name: "weights and constants".to_string(), address: 4096, bytes: 1 << 20 };
+    let region = RegionReport {
+        name: "weights and constants".to_string(),
+        kind: "weights".to_string(),
+        address: 4096,
+        bytes: 1 << 20,
+    };
     MemoryReport {
         dram: map(vec![region], vec![buffer("lm_head.weight", "weight", 1 << 20, &[(10.0, 1900.0)])]),
         sram: map(Vec::new(), vec![buffer("x < \"y\" & z", "scratch", 512, &[(0.0, 100.0), (900.0, 2000.0)])]),

@@ -3,7 +3,7 @@
 //! In: a [`Report`]. Out: text. Always: the same report gives the same text; every number stands in the JSON, too.
 
 use super::units::{bytes, count, digits, percent, plural, si, words};
-use super::{EngineReport, Report};
+use super::{Alike, EngineReport, Report, alike};
 
 impl Report {
     /// A few lines for the terminal.
@@ -57,15 +57,13 @@ impl Report {
     }
 
     fn dearest_nodes(&self) -> Vec<String> {
-        let nodes: Vec<String> = self
-            .nodes
-            .iter()
-            .filter(|node| node.operator.is_some())
-            .take(3)
-            .map(|node| {
-                format!("{} ({}) {}", node.name, node.operator.as_deref().unwrap_or_default(), percent(node.share))
-            })
-            .collect();
+        let text = |Alike { cost, nodes }: &Alike| {
+            let operator = cost.operator.as_deref().unwrap_or_default();
+            let times = if *nodes > 1 { format!("{nodes} × ") } else { String::new() };
+            format!("{} ({times}{operator}) {}", cost.name, percent(cost.share))
+        };
+        let all = alike(&self.nodes);
+        let nodes: Vec<String> = all.iter().filter(|one| one.cost.operator.is_some()).take(3).map(text).collect();
         if nodes.is_empty() { Vec::new() } else { vec![format!("  most time in: {}", nodes.join(", "))] }
     }
 

@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::observe::{Observation, Places};
-use crate::timing::{Account, Picoseconds, Segment, Span, TRAFFIC_SAMPLE};
+use crate::timing::{Account, Picoseconds, Segment, Span};
 
 /// More slices than this on one track are merged.
 const MOST_SLICES: usize = 1200;
@@ -53,7 +53,7 @@ pub struct Track {
     pub slices: Vec<Slice>,
 }
 
-/// Bytes per second that LPDDR moved in windows of equal length; bytes count when their request is complete.
+/// Bytes per second that LPDDR moved in windows of equal length. The bytes of a request lie in front of its completion, no faster than the peak.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Traffic {
     /// Length of a window, in clock cycles.
@@ -223,16 +223,17 @@ fn critical(run: &Observation<'_>) -> Vec<CriticalSlice> {
     path.chunk_by(same).filter_map(slice).collect()
 }
 
-/// Samples of the timing, several in a window if there are many; the last window is as long as the run lasts.
+/// The windows of the timing, several together if there are many; the last window is as long as the run lasts.
 fn traffic(run: &Observation<'_>) -> Traffic {
     let samples = &run.timing.traffic;
-    let window = samples.len().div_ceil(MOST_WINDOWS).max(1) as u64 * TRAFFIC_SAMPLE;
+    let together = samples.bytes.len().div_ceil(MOST_WINDOWS).max(1);
+    let window = together as u64 * samples.window;
     let sum = |direction: usize| {
         let rate = |(index, group): (usize, &[[u64; 2]])| {
             let length = run.timing.end.saturating_sub(index as u64 * window).clamp(1, window);
             group.iter().map(|sample| sample[direction]).sum::<u64>() as f64 / (length as f64 * 1e-12)
         };
-        samples.chunks((window / TRAFFIC_SAMPLE) as usize).enumerate().map(rate).collect()
+        samples.bytes.chunks(together).enumerate().map(rate).collect()
     };
     Traffic { window_cycles: window as f64 / run.timing.clock as f64, read: sum(0), written: sum(1) }
 }

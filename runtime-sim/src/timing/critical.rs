@@ -2,10 +2,10 @@
 //!
 //! In: the ledger of a finished simulation. Out: segments from 0 to the end without a gap, and critical time on every usage. The walk goes
 //! backwards from the end: at the retirement of an instruction through its run to its start, from there to what it waited for last (the
-//! signal, the predecessor in its engine, its descriptors, its dispatch); in a product with streamed weights from chunk to chunk, through
-//! the memory where the matrix engine waited for one, and from the request of a chunk to the consumption of the chunk that made room for
-//! it; in the control unit through its steps to its last stall, and from there to whoever ended it. Always: time never increases along the
-//! walk, and no span, chunk or stall is passed twice.
+//! signal, the predecessor in its engine, its descriptors, its dispatch); in a product with streamed weights from chunk to chunk; where the
+//! matrix engine waited for one, through the memory, back along the chunks that it served without a pause, each charged to its own
+//! stream; from the request of a chunk to the consumption of the chunk that made room for it; in the control unit through its steps to its
+//! last stall, and from there to whoever ended it. Always: time never increases along the walk, and no span, chunk or stall is passed twice.
 
 use super::Picoseconds;
 use super::account::{Account, Cause};
@@ -160,15 +160,21 @@ impl Walk<'_> {
         }
     }
 
+    /// LPDDR serves chunks one after the other. While it was still at work on the one before when this one could have begun, time goes back to the
+    /// arrival of that one, whoever streams it; where LPDDR waited for the request, to the request.
     fn arrived(&mut self, chunk: u32) -> Point {
+        self.chunks = self.chunks.min(chunk);
         let row = self.ledger.chunks[chunk as usize];
+        let before = chunk.checked_sub(1).map(|before| (before, self.ledger.chunks[before as usize].arrived));
+        let at_work = before.filter(|(_, arrived)| *arrived > row.requested + row.spent.latency);
         let agent = self.ledger.spans[row.stream as usize].agent;
-        self.segment(agent, self.usage(row.stream), row.requested, |time| {
+        let from = at_work.map_or(row.requested, |(_, arrived)| arrived);
+        self.segment(agent, self.usage(row.stream), from, |time| {
             let mut account = Account::default();
             memory_causes(&row.spent.scaled_to(time)).into_iter().for_each(|(cause, time)| account.stall(cause, time));
             account
         });
-        Point::Requested(chunk)
+        at_work.map_or(Point::Requested(chunk), |(before, _)| Point::Arrived(before))
     }
 
     fn requested(&mut self, chunk: u32) -> Point {

@@ -6,7 +6,8 @@
 use super::Picoseconds;
 use super::account::{Account, Cause};
 use super::counts::Counts;
-use super::result::{Obstacle, Part, Span, TRAFFIC_SAMPLE, Usage};
+use super::result::{Obstacle, Part, Span, Usage};
+use super::traffic::Traffic;
 use crate::dram::Spent;
 use narae_isa::operand::MarkKind;
 
@@ -94,14 +95,15 @@ pub(super) struct Ledger {
     pub chunks: Vec<Chunk>,
     pub control: Vec<ControlStall>,
     pub marks: Vec<(MarkKind, i64, Picoseconds)>,
-    pub traffic: Vec<[u64; 2]>,
+    pub traffic: Traffic,
     pub bytes: [u64; 2],
 }
 
 const NONE: u32 = u32::MAX;
 
 impl Ledger {
-    pub fn new() -> Ledger {
+    /// For a memory with this peak rate in bytes per second.
+    pub fn new(peak: f64) -> Ledger {
         Ledger {
             parts: vec![Part::default()],
             usages: Vec::new(),
@@ -112,7 +114,7 @@ impl Ledger {
             chunks: Vec::new(),
             control: Vec::new(),
             marks: Vec::new(),
-            traffic: Vec::new(),
+            traffic: Traffic::new(peak),
             bytes: [0; 2],
         }
     }
@@ -178,11 +180,7 @@ impl Ledger {
 
     /// Data that arrived or was written.
     pub fn moved(&mut self, write: bool, bytes: u64, at: Picoseconds) {
-        let sample = (at / TRAFFIC_SAMPLE) as usize;
-        if sample >= self.traffic.len() {
-            self.traffic.resize(sample + 1, [0; 2]);
-        }
-        self.traffic[sample][usize::from(write)] += bytes;
+        self.traffic.moved(write, bytes, at);
     }
 
     /// An instruction starts in its engine.

@@ -24,13 +24,15 @@ mod record;
 mod result;
 mod simulation;
 pub mod sram;
+mod traffic;
 mod work;
 
 pub use account::{Account, Cause};
 pub use counts::Counts;
 pub use record::StepRecorder;
-pub use result::{Obstacle, Part, Segment, Span, TRAFFIC_SAMPLE, Timing, Usage};
+pub use result::{Obstacle, Part, Segment, Span, Timing, Usage};
 pub use simulation::{Places, Stuck, dram_queues, simulate};
+pub use traffic::Traffic;
 pub use work::{Hull, Work};
 
 use narae_isa::Synchronization;

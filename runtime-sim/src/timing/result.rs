@@ -10,12 +10,10 @@
 use super::Picoseconds;
 use super::account::Account;
 use super::counts::Counts;
+use super::traffic::Traffic;
 use crate::checker::AGENTS;
 use crate::dram::DramReport;
 use narae_isa::operand::MarkKind;
-
-/// Picoseconds of a sample of the traffic: a microsecond.
-pub const TRAFFIC_SAMPLE: Picoseconds = 1_000_000;
 
 /// What the timing of a run gave.
 #[derive(Clone, Debug)]
@@ -46,8 +44,8 @@ pub struct Timing {
     pub usages: Vec<Usage>,
     /// What determined the length of the run, from 0 to the end.
     pub critical_path: Vec<Segment>,
-    /// Bytes that arrived from or went to LPDDR in each microsecond: [read, written].
-    pub traffic: Vec<[u64; 2]>,
+    /// Bytes that LPDDR moved over time.
+    pub traffic: Traffic,
     /// What was assumed instead of computed (lengths, values that data would decide), in sentences; empty after a functional run.
     pub assumptions: Vec<String>,
 }

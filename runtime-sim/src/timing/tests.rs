@@ -51,7 +51,7 @@ fn run_on(chip: &Chip, memory: &mut dyn Dram, steps: &[Step]) -> Timing {
     assert_eq!(sum.counts, timing.counts);
     assert_eq!((sum.dram_bytes_read, sum.dram_bytes_written), (timing.dram_bytes_read, timing.dram_bytes_written));
     assert_eq!(sum.critical.total(), timing.end);
-    let traffic = timing.traffic.iter().fold([0; 2], |sum, sample| [sum[0] + sample[0], sum[1] + sample[1]]);
+    let traffic = timing.traffic.bytes.iter().fold([0; 2], |sum, sample| [sum[0] + sample[0], sum[1] + sample[1]]);
     assert_eq!(traffic, [timing.dram_bytes_read, timing.dram_bytes_written]);
     timing
 }

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::super::sheet::{RefreshMode, Sheet};
 use super::super::trace::{Trace, TraceRequest};
+use super::super::validation::laws::{SHEETS, broken, scattered, sequential_without_refresh};
 use super::super::{Mode, TraceReport, run_trace};
 use super::{scatter, trace};
 
@@ -33,14 +34,6 @@ fn any_trace() -> impl Strategy<Value = Trace> {
     })
 }
 
-const SHEETS: [(&str, &str); 5] = [
-    ("lpddr5x-8533", "o16 x4 b2 c1 g2 x2 + xor2"),
-    ("compat-lpddr5-6400", "o16 b2 x5 c2 x1 g2 + xor1"),
-    ("lpddr6-10667", "o16 b2 x6 g2"),
-    ("lpddr4-3200", "o16 b3 x6 c1"),
-    ("compat-cap4", "o16 b2 x6 g2"),
-];
-
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(40))]
 
@@ -48,19 +41,7 @@ proptest! {
     fn bytes_in_are_bytes_out_and_clocks_add_up(which in 0..SHEETS.len(), trace in any_trace(), fast: bool) {
         let sheet = sheet(SHEETS[which].0, SHEETS[which].1);
         let report = run(&sheet, &trace, if fast { Mode::Fast } else { Mode::Exact });
-        let c = &report.counts;
-        let bursts: u64 = trace.requests.iter().map(|r| r.bytes.div_ceil(32)).sum();
-        prop_assert_eq!(c.reads_moved() + c.writes_moved() + c.forwarded + c.coalesced, bursts);
-        prop_assert_eq!(c.row_hits + c.row_misses + c.row_conflicts, c.reads_moved() + c.writes_moved());
-        prop_assert_eq!(c.activate1, c.activate2);
-        prop_assert!(report.part_of_peak <= 1.0 || c.forwarded + c.coalesced > 0);
-        // A slot may reach past the last completion (compat: writes are complete when issued).
-        let channels = u64::from(sheet.mapping.channels());
-        let ends = channels * report.clocks;
-        let total = report.spent.total();
-        prop_assert!(total >= ends && total <= ends + channels * sheet.timing.burst_min);
-        prop_assert_eq!(c.clocks_active + c.clocks_precharged + c.clocks_powered_down, ends);
-        prop_assert!(report.done.iter().all(|clock| *clock > 0 && *clock <= report.clocks));
+        prop_assert_eq!(broken(&sheet, &trace, &report), None);
     }
 
     #[test]
@@ -82,8 +63,9 @@ fn a_stream_without_refresh_reaches_the_peak() {
     let mut jedec = Sheet::built_in("lpddr5x-8533").unwrap();
     jedec.controller.refresh = RefreshMode::None;
     let plain = sheet("lpddr5x-8533", "o16 b2 x6 g2");
-    let compat = Sheet::built_in("compat-noref").unwrap();
-    for (sheet, least) in [(compat, 0.999), (plain, 0.999), (jedec, 0.998)] {
+    let compat = sequential_without_refresh().unwrap();
+    assert!((0.999..=1.0).contains(&compat), "{compat}");
+    for (sheet, least) in [(plain, 0.999), (jedec, 0.998)] {
         let part = run(&sheet, &stream(false), Mode::Exact).part_of_peak;
         assert!(part >= least && part <= 1.0, "{}: {part}", sheet.mapping);
     }
@@ -119,10 +101,8 @@ fn all_bank_refresh_costs_its_share() {
 
 #[test]
 fn scattered_bursts_are_bound_by_four_activates() {
-    let blocks = trace((0..8192).map(|i| (false, scatter(i) % (1 << 30) / 64 * 64, 64)));
     for name in ["compat-lpddr5-6400", "lpddr5-6400"] {
-        let sheet = sheet(name, "o16 b2 x6 g2");
-        let part = run(&sheet, &blocks, Mode::Exact).part_of_peak;
+        let part = scattered(name).unwrap();
         assert!(part <= 0.5, "{name}: {part}");
     }
 }

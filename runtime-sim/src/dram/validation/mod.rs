@@ -1,9 +1,10 @@
-//! Comparison with the anchor's data in `../shared/dram`: the figures of bars D1 to D6.
+//! Comparison with the anchor's data in `../shared/dram`: the figures of bars D1 to D5, and the laws of D6.
 //!
-//! In: the folder with the data. Out: one [`Comparison`] per case, and the page's tables ([`markdown`]).
+//! In: the folder with the data. Out: one [`Comparison`] per case, and a [`Chapter`] of the page ([`chapter`]).
 //! Always holds: nothing is left out; a case that is missed is in its table like any other. What the figures do not
 //! prove is said on the page itself.
 
+pub mod laws;
 mod page;
 
 use std::path::{Path, PathBuf};
@@ -14,7 +15,7 @@ use super::sheet::Sheet;
 use super::trace::Trace;
 use super::{Mode, TraceReport, run_trace};
 
-pub use page::markdown;
+pub use page::{Bar, Chapter, NOT_PROVEN, chapter};
 
 /// One case, ours against the anchor's.
 #[derive(Clone, Debug)]

@@ -35,7 +35,7 @@ impl Column {
 pub enum Cell {
     /// Text.
     Text(String),
-    /// Text with more of it in small letters.
+    /// Text, which may break behind a `/`, with more of it in small letters.
     Small(String, String),
     /// A bar of this share of the column, in this class.
     Bar(f64, String),
@@ -70,8 +70,11 @@ fn cell(cell: Cell, column: Column) -> Element {
     let empty = element("td").class(column.class());
     match cell {
         Cell::Text(text) => empty.text(&text),
-        Cell::Small(text, more) if more.is_empty() => empty.text(&text),
-        Cell::Small(text, more) => empty.text(&text).child(element("small").text(&more)),
+        Cell::Small(text, more) => {
+            let steps = text.split_inclusive('/').map(|step| element("span").text(step));
+            let cell = empty.children(steps);
+            if more.is_empty() { cell } else { cell.child(element("small").text(&more)) }
+        }
         Cell::Bar(share, class) => {
             let width = format!("width:{:.1}%", 100.0 * share.clamp(0.0, 1.0));
             empty.child(element("div").class(format_args!("mini {class}")).set("style", width))

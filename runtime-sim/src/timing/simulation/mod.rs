@@ -186,7 +186,7 @@ impl<'a> Simulation<'a> {
             places,
             clock: ((1e6 / chip.tiles.clock_mhz).round() as u64).max(1),
             now: 0,
-            ledger: Ledger::new(),
+            ledger: Ledger::new(dram.peak_bytes_per_second()),
             port: Port::new(dram, (chip.dram.controller_ns * 1000.0).round() as u64),
             steps,
             step,

@@ -30,7 +30,7 @@ fn numbers(report: &Report, total: u64) -> Element {
         (Column::Extra, "elements"),
         (Column::Bar, ""),
         (Column::Number, "bytes"),
-        (Column::Number, "bits/weight"),
+        (Column::Extra, "bits/weight"),
         (Column::Extra, "streamed"),
         (Column::Number, "share of time"),
     ];

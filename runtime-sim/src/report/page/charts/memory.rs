@@ -4,7 +4,7 @@ use super::super::markup::{Element, element};
 use super::super::palette::{any, kind, legend};
 use super::super::scale::Scale;
 use super::super::section::{Section, figure, heading, note};
-use super::super::svg::{bar, chart, label, stretched};
+use super::super::svg::{bar, chart, stretched};
 use super::super::table::{Cell, Column, folded, table};
 use super::axis;
 use super::time::{UNITS, time_axis, zoomable};
@@ -111,13 +111,10 @@ fn regions(map: &MemoryMap) -> Element {
     let total = map.used_bytes.max(1) as f64;
     let mut x = 0.0;
     let mut bars = Vec::new();
-    for (index, region) in map.regions.iter().enumerate() {
+    for region in &map.regions {
         let share = region.bytes as f64 / total;
         let tip = format!("{}: {}", region.name, bytes(region.bytes));
-        bars.push(bar(x, 0.0, share, 26.0).class(any(index)).tip(&tip));
-        if share > 0.2 {
-            bars.push(label(x + share / 2.0, 18.0, &region.name).class("axis on-any"));
-        }
+        bars.push(bar(x, 0.0, share, 26.0).class(kind(&region.kind)).tip(&tip));
         x += share;
     }
     let columns = [
@@ -136,6 +133,7 @@ fn regions(map: &MemoryMap) -> Element {
     });
     element("div")
         .child(figure("", chart(30.0, "regions of LPDDR").class("chart").children(bars)))
+        .child(legend(map.regions.iter().map(|region| (kind(&region.kind), region.name.clone()))))
         .child(table(&columns, rows))
 }
 
