@@ -16,6 +16,7 @@ use narae_isa::table::{Access, MemoryRule};
 use narae_isa::{Diagnostic, codes};
 
 pub use self::life::{Life, lives, requests};
+use self::pieces::Way;
 use crate::ir::{Dim, Symbol, Symbols};
 use crate::passes::arena;
 use crate::tile::{Buffer, BufferData, Cause, Compute, Home, Op, Program, View};
@@ -204,37 +205,35 @@ impl Placer<'_> {
         let mut placed = compute.clone();
         let mut after = Vec::new();
         for &index in misplaced {
-            let view = &compute.views[index];
-            let access = compute
-                .inst
-                .operands()
-                .iter()
-                .find(|operand| operand.register.index() == index)
-                .map(|operand| operand.access)
-                .expect("a misplaced view is an operand");
-            if access == Access::Read
-                && let Some(twin) = self.twin(view)
-            {
-                placed.views[index] = View { buffer: twin, ..view.clone() };
+            let access = access(compute, index);
+            if access == Access::Read {
+                self.bring_in(&mut placed, index, out);
                 continue;
             }
-            let (held, compact) = self.staging(view);
-            placed.views[index] = held.clone();
-            let inside = View { dims: compact.dims.clone(), ..View::dense(held.buffer, held.element, &compact.dims) };
-            if matches!(access, Access::Read | Access::ReadWrite) {
+            let (inside, compact) = self.staging(&mut placed.views[index]);
+            if access == Access::ReadWrite {
                 out.push(copy(inside.clone(), compact.clone(), &compute.cause));
             }
-            if matches!(access, Access::Write | Access::ReadWrite) {
-                after.push(copy(compact, inside, &compute.cause));
-            }
+            after.push(copy(compact, inside, &compute.cause));
         }
         out.push(Op::Compute(placed));
         out.append(&mut after);
         Ok(())
     }
 
-    /// Working memory for a view: the view on it, and the original view without repeated elements.
-    fn staging(&mut self, view: &View) -> (View, View) {
+    /// Brings an operand in that is only read.
+    fn bring_in(&mut self, compute: &mut Compute, index: usize, out: &mut Vec<Op>) {
+        match self.twin(&compute.views[index]) {
+            Some(twin) => compute.views[index].buffer = twin,
+            None => {
+                let (inside, compact) = self.staging(&mut compute.views[index]);
+                out.push(copy(inside, compact, &compute.cause));
+            }
+        }
+    }
+
+    /// Moves a view to working memory of its own; gives back both places without repeated elements, the new one and the old one.
+    fn staging(&mut self, view: &mut View) -> (View, View) {
         let mut compact = view.clone();
         for axis in 0..view.rank() {
             if view.strides[axis].is(0) {
@@ -245,8 +244,9 @@ impl Placer<'_> {
         let name = format!("{} (staged)", self.program.buffers[view.buffer].name);
         let data = BufferData { home: Home::Sram, capacity, element: view.element, dims: compact.dims.clone(), name };
         let buffer = self.program.buffers.push(data);
-        let held = View::dense(buffer, view.element, &compact.dims).broadcast(&view.dims);
-        (held, compact)
+        let inside = View::dense(buffer, view.element, &compact.dims);
+        *view = inside.broadcast(&view.dims);
+        (inside, compact)
     }
 
     /// The copy in SRAM of a buffer that only inputs or constants fill, brought in before its first use.
@@ -278,35 +278,20 @@ impl Placer<'_> {
         Some(twin)
     }
 
-    /// Cuts an instruction into pieces.
+    /// Cuts an instruction into pieces, the way that moves the fewest bytes. What the pieces share and has room is brought in once.
     fn cut(&mut self, compute: &Compute, misplaced: &[usize], out: &mut Vec<Op>) -> Result<(), Diagnostic> {
-        let symbols = &self.program.symbols;
-        // What does not make an operand smaller that is too large would never end.
-        let too_large =
-            |&index: &usize| misplaced.contains(&index) && self.staged_bytes(&compute.views[index]) > self.whole;
-        let large: Vec<usize> = (0..compute.views.len()).filter(too_large).collect();
-        let ways = pieces::ways(compute);
-        let found = ways.iter().find(|way| {
-            (2..u64::MAX).contains(&upper(&way.extent(compute), symbols))
-                && large.iter().any(|&index| way.cuts(compute, index))
-        });
-        let Some(way) = found else {
-            let what = compute.inst.mnemonic();
-            let message = format!("`{what}` needs a tensor that exceeds working memory and cannot be cut into pieces");
-            return Err(compute.cause.provenance.locate(Diagnostic::new(&codes::E0402, message)));
+        let Some(way) = self.best_way(compute, misplaced) else {
+            return self.stage_uncut(compute, misplaced, out);
         };
-        let whole = way.extent(compute);
-        let most = upper(&whole, symbols);
-        let row = misplaced
-            .iter()
-            .filter(|&&index| way.cuts(compute, index))
-            .map(|&index| self.staged_bytes(&compute.views[index]) / most.max(1))
-            .max()
-            .unwrap_or(1);
-        let count = (self.piece / row.max(1)).clamp(1, most.max(1) - 1).max(1);
-        let step = Dim::from(i64::try_from(count).unwrap_or(i64::MAX));
+        let step = Dim::from(i64::try_from(self.length(&way, compute, misplaced)).unwrap_or(i64::MAX));
+        let shared: Vec<usize> = self.shared(&way, compute, misplaced).collect();
+        let mut compute = compute.clone();
+        for index in shared {
+            self.bring_in(&mut compute, index, out);
+        }
+        let whole = way.extent(&compute);
         let trip = whole.ceil_div(&step);
-        let bound = upper(&trip, symbols);
+        let bound = upper(&trip, &self.program.symbols);
         let index = self.program.symbols.add_bounded(
             "piece",
             crate::ir::SymbolDefinition::Undefined,
@@ -315,24 +300,94 @@ impl Placer<'_> {
         );
         let start = &Dim::from(index) * &step;
         let length = self.program.symbols.minimum(&(&whole - &start), &step);
-        let piece = way.piece(compute, (&start, &length), &step, &self.program.symbols);
+        let piece = way.piece(&compute, (&start, &length), &step, &self.program.symbols);
         let mut ops = Vec::new();
         if compute.inst.engine() == Engine::Mxe
-            && let Some(weight) = streamed_weight(compute)
+            && let Some(weight) = streamed_weight(&compute)
         {
             let load = narae_isa::instructions::LoadWeight { weight: crate::lower::graph_to_tile::d(0) };
-            ops.push(Op::Compute(Compute {
-                inst: load.into(),
-                views: vec![weight],
-                scalars: vec![],
-                ..compute.clone()
-            }));
+            ops.push(Op::Compute(Compute { inst: load.into(), views: vec![weight], scalars: vec![], ..compute }));
         }
         ops.push(Op::Compute(piece));
         let body = self.block(&ops, Some(index))?;
         out.push(Op::For { index, trip, condition: None, body, layers: false });
         Ok(())
     }
+
+    /// Of the ways that make an operand smaller that is too large (another one would never end), the one that moves the fewest
+    /// bytes; the first of equals.
+    fn best_way(&self, compute: &Compute, misplaced: &[usize]) -> Option<Way> {
+        let too_large = |&&index: &&usize| self.staged_bytes(&compute.views[index]) > self.whole;
+        let large: Vec<usize> = misplaced.iter().filter(too_large).copied().collect();
+        let helps = |way: &Way| {
+            (2..u64::MAX).contains(&upper(&way.extent(compute), &self.program.symbols))
+                && large.iter().any(|&index| way.cuts(compute, index))
+        };
+        let ways = pieces::ways(compute).into_iter().filter(helps);
+        ways.min_by_key(|way| self.traffic(way, compute, misplaced))
+    }
+
+    /// Bytes that the pieces move in and out: what they do not share and is not cut, each of them moves anew.
+    fn traffic(&self, way: &Way, compute: &Compute, misplaced: &[usize]) -> u64 {
+        let most = upper(&way.extent(compute), &self.program.symbols);
+        let trips = most.div_ceil(self.length(way, compute, misplaced));
+        let bytes = misplaced.iter().map(|&index| {
+            let bytes = self.staged_bytes(&compute.views[index]);
+            if self.again(way, compute, index) { bytes.saturating_mul(trips) } else { bytes }
+        });
+        bytes.fold(0, u64::saturating_add)
+    }
+
+    /// Whether every piece brings in all of an operand.
+    fn again(&self, way: &Way, compute: &Compute, index: usize) -> bool {
+        !way.cuts(compute, index) && self.staged_bytes(&compute.views[index]) > self.whole
+    }
+
+    /// How long a piece is. Pieces that bring something in again are few and long.
+    fn length(&self, way: &Way, compute: &Compute, misplaced: &[usize]) -> u64 {
+        let most = upper(&way.extent(compute), &self.program.symbols).max(2);
+        let cut = misplaced.iter().filter(|&&index| way.cuts(compute, index));
+        let row = cut.map(|&index| self.staged_bytes(&compute.views[index]) / most).max().unwrap_or(1);
+        let again = way.overlaps() || misplaced.iter().any(|&index| self.again(way, compute, index));
+        let piece = if again { self.whole / 2 } else { self.piece };
+        (piece / row.max(1)).clamp(1, most - 1)
+    }
+
+    /// The operands that all pieces read whole, and that have room.
+    fn shared<'a>(
+        &'a self,
+        way: &'a Way,
+        compute: &'a Compute,
+        misplaced: &'a [usize],
+    ) -> impl Iterator<Item = usize> + 'a {
+        let fits = |index: usize| self.staged_bytes(&compute.views[index]) <= self.whole;
+        misplaced
+            .iter()
+            .copied()
+            .filter(move |&index| !way.cuts(compute, index) && fits(index) && access(compute, index) == Access::Read)
+    }
+
+    /// An instruction that cannot be cut takes the room that it needs, if half of the working memory is enough.
+    fn stage_uncut(&mut self, compute: &Compute, misplaced: &[usize], out: &mut Vec<Op>) -> Result<(), Diagnostic> {
+        let bytes = misplaced.iter().map(|&index| self.staged_bytes(&compute.views[index]));
+        let bytes = bytes.fold(0, u64::saturating_add);
+        if bytes <= self.whole * 4 {
+            return self.stage(compute, misplaced, out);
+        }
+        let what = compute.inst.mnemonic();
+        let message = format!(
+            "`{what}` needs {bytes} bytes of working memory at once and cannot be cut into pieces; {} are available",
+            self.whole * 4
+        );
+        Err(compute.cause.provenance.locate(Diagnostic::new(&codes::E0402, message)))
+    }
+}
+
+/// What an instruction does with an operand.
+fn access(compute: &Compute, index: usize) -> Access {
+    let operands = compute.inst.operands();
+    let operand = operands.iter().find(|operand| operand.register.index() == index);
+    operand.map(|operand| operand.access).expect("a misplaced view is an operand")
 }
 
 /// The weight that an instruction takes from the FIFO.
