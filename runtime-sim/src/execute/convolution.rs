@@ -125,20 +125,20 @@ impl Geometry {
         products
     }
 
-    /// The elements under the windows from an output position on, row-major over (channel, tap); zeros outside.
+    /// The elements under the windows from an output position on, row-major over (channel, tap); zeros outside. Channel after channel,
+    /// because the same place of several channels often falls into the same lines of a cache.
     fn windows<N: Number>(&self, image: &[N], first: usize, windows: &mut [N], terms: usize) {
         let channel: usize = self.input.iter().product();
-        let mut taps = vec![0; terms / self.channels];
-        for (number, window) in windows.chunks_exact_mut(terms).enumerate() {
-            self.taps(first + number, &mut taps);
-            let inside = !taps.contains(&OUTSIDE);
-            for (elements, channel) in window.chunks_exact_mut(taps.len()).zip(image.chunks_exact(channel.max(1))) {
+        let count = terms / self.channels;
+        let mut taps = vec![0; windows.len() / terms * count];
+        taps.chunks_exact_mut(count).enumerate().for_each(|(number, taps)| self.taps(first + number, taps));
+        let inside = !taps.contains(&OUTSIDE);
+        for (c, channel) in image.chunks_exact(channel.max(1)).enumerate() {
+            for (window, taps) in windows.chunks_exact_mut(terms).zip(taps.chunks_exact(count)) {
+                let elements = window[c * count..][..count].iter_mut().zip(taps);
                 match inside {
-                    true => elements.iter_mut().zip(&taps).for_each(|(e, tap)| *e = channel[*tap]),
-                    false => {
-                        let elements = elements.iter_mut().zip(&taps);
-                        elements.for_each(|(e, tap)| *e = channel.get(*tap).copied().unwrap_or_default());
-                    }
+                    true => elements.for_each(|(e, tap)| *e = channel[*tap]),
+                    false => elements.for_each(|(e, tap)| *e = channel.get(*tap).copied().unwrap_or_default()),
                 }
             }
         }
