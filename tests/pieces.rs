@@ -14,7 +14,7 @@ use narae_compiler::graph::ops::PoolFunction;
 use narae_compiler::graph::{Graph, Op, Provenance, Real, TensorType};
 use narae_compiler::ir::{Dim, SymbolDefinition, Value};
 use narae_compiler::pipeline::Unobserved;
-use narae_isa::{Chip, Element, HostTensor, Image, Overflow, ReduceFunction};
+use narae_isa::{Chip, Element, HostTensor, Image, Overflow, ReduceFunction, ScatterFunction};
 use narae_sim::{Limits, Machine};
 use support::compare::{Tolerance, compare_all};
 
@@ -167,4 +167,16 @@ fn long_rows_of_halves() {
     check_on("a normalisation", Op::LayerNorm { epsilon }, vec![halves(&[2, 9001], 1)], None);
     let mean = Op::Reduce { function: ReduceFunction::Mean, axes: vec![1] };
     check_on("a mean", mean, vec![halves(&[2, 9001], 1)], None);
+}
+
+#[test]
+fn scatters() {
+    let places: Vec<i64> = (0..30 * 5 * 7).map(|at| at * 11 % 13 - 3).collect();
+    for function in [ScatterFunction::Replace, ScatterFunction::Add] {
+        let tensors = vec![noise(&[34, 17, 7], 1), HostTensor::from_i64(&[30, 5, 7], &places), noise(&[30, 5, 7], 2)];
+        check_on("elements", Op::ScatterElements { axis: 1, function }, tensors, None);
+        let tuples = HostTensor::from_i64(&[2, 2], &[3, 1, -2, 4]);
+        let tensors = vec![noise(&[9, 5, 90], 1), tuples, noise(&[2, 90], 2)];
+        check_on("rows", Op::ScatterNd { function }, tensors, None);
+    }
 }
