@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use narae::npz::Arrays;
 use narae_compiler::compile::{Options, compile_graph};
-use narae_compiler::compress::Sources;
+use narae_compiler::compress::{Recipe, Sources};
 use narae_compiler::graph::eval::evaluate;
 use narae_compiler::graph::ops::PoolFunction;
 use narae_compiler::graph::{Graph, Op, Provenance, Real, TensorType};
@@ -62,15 +62,37 @@ fn check_on(what: &str, op: Op, tensors: Vec<HostTensor>, dynamic: Option<usize>
     }
     let result = graph.add1(op, &operands, &Provenance::none()).expect("the types fit");
     graph.add_output("out", result);
-    let want = evaluate(&graph, &inputs).expect("the evaluator runs");
-    let (whole, short) = run(&graph, &inputs, 4 << 10);
-    let (pieces, long) = run(&graph, &inputs, 16);
+    check_graph(what, &graph, &inputs);
+}
+
+fn check_graph(what: &str, graph: &Graph, inputs: &Arrays) {
+    let want = evaluate(graph, inputs).expect("the evaluator runs");
+    let (whole, short) = run(graph, inputs, 4 << 10);
+    let (pieces, long) = run(graph, inputs, 16);
     assert!(long > short, "{what}: the small chip has a loop: {short} and {long} instructions");
     assert!(whole["out"] == pieces["out"], "{what}: pieces give the same bits");
     // The evaluator sums in f64: a result of halves may be one unit in the last place away.
     let unit = if want["out"].element == Element::F16 { 1e-3 } else { 1e-5 };
-    compare_all(&pieces, &want, &inputs, |_| Tolerance { relative: unit, absolute: 1e-5 })
+    compare_all(&pieces, &want, inputs, |_| Tolerance { relative: unit, absolute: 1e-5 })
         .unwrap_or_else(|problem| panic!("{what}: {problem}"));
+}
+
+/// The bias lies in an input that is too large to be kept, so that it is copied before the loop; the weight streams inside of it.
+#[test]
+fn products_with_a_streamed_weight() {
+    let mut graph = Graph::new("piece", Sources::default());
+    let inputs = Arrays::from([("x".to_string(), noise(&[90, 40], 1)), ("many".to_string(), noise(&[3000], 2))]);
+    let f32 = |dims: &[i64]| {
+        TensorType::new(Element::F32, dims.iter().map(|&extent| Dim::from(extent)).collect::<Vec<Dim>>())
+    };
+    let x = graph.add_input("x", f32(&[90, 40]));
+    let many = graph.add_input("many", f32(&[3000]));
+    let mut add = |op, operands: &[Value]| graph.add1(op, operands, &Provenance::none()).expect("the types fit");
+    let weight = add(Op::Constant { recipe: Recipe::inline(noise(&[48, 40], 3)) }, &[]);
+    let bias = add(Op::Slice { starts: vec![7.into()], steps: vec![1], dims: vec![48.into()] }, &[many]);
+    let result = add(Op::Linear {}, &[x, weight, bias]);
+    graph.add_output("out", result);
+    check_graph("a product", &graph, &inputs);
 }
 
 fn conv(strides: [usize; 2], before: i64, dilation: usize, spread: usize, groups: usize, dims: [usize; 2]) -> Op {

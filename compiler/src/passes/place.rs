@@ -129,7 +129,8 @@ impl Placer<'_> {
             let level = self.preludes.last_mut().expect("a block has a level");
             out.append(&mut level.prelude);
             // The weight of a product that was cut into pieces is streamed once per piece, inside of the loop.
-            if matches!(placed.first(), Some(Op::For { layers: false, .. })) && streams_weight(op) {
+            let cut = placed.iter().any(|op| matches!(op, Op::For { layers: false, .. }));
+            if cut && streams_weight(op) {
                 // Copies that bring other operands in may stand between the two.
                 let load = out.iter().rposition(is_load_weight);
                 out.remove(load.expect("a streamed product follows its weight's load"));
