@@ -202,3 +202,19 @@ fn scatters() {
         check_on("rows", Op::ScatterNd { function }, tensors, None);
     }
 }
+
+/// The buffer for the coordinates lies in LPDDR, and all of it moves.
+#[test]
+fn coordinates_of_what_is_not_zero() {
+    let mut graph = Graph::new("piece", Sources::default());
+    let x = HostTensor::from_i64(&[20, 17], &(0..20 * 17).map(|at| at % 3).collect::<Vec<i64>>());
+    let inputs = Arrays::from([("x".to_string(), x)]);
+    let x = graph.add_input("x", TensorType::new(Element::I64, vec![Dim::from(20usize), 17usize.into()]));
+    let results = graph.add(Op::NonZero {}, &[x], &Provenance::none()).expect("the types fit");
+    graph.add_output("places", results[0]);
+    graph.add_output("count", results[1]);
+    let want = evaluate(&graph, &inputs).expect("the evaluator runs");
+    let (whole, _) = run(&graph, &inputs, 4 << 10);
+    let (moved, _) = run(&graph, &inputs, 16);
+    assert!(whole == want && moved == want, "the same coordinates wherever they lie");
+}
