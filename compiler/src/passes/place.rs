@@ -2,12 +2,15 @@
 //!
 //! In: a program with scratch buffers and operands in LPDDR that engines can only read from SRAM. Out: the same program
 //! in which scratch is in SRAM (or, if too large, in LPDDR), and explicit copies bring operands in and results out. What
-//! does not fit whole is cut along an axis whose pieces are independent, in a loop. Inputs and constants that are small
+//! does not fit whole is cut along an axis whose pieces are independent, in a loop (`cut.rs`), and rows that are still too long are
+//! taken apart (`rows.rs`). Inputs and constants that are small
 //! enough are brought in once, before their first use; what differs by layer is brought in by the layer's loop.
 
 mod chunk;
+mod cut;
 mod life;
 mod pieces;
+mod rows;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -126,7 +129,8 @@ impl Placer<'_> {
             let level = self.preludes.last_mut().expect("a block has a level");
             out.append(&mut level.prelude);
             // The weight of a product that was cut into pieces is streamed once per piece, inside of the loop.
-            if matches!(placed.first(), Some(Op::For { layers: false, .. })) && streams_weight(op) {
+            let cut = placed.iter().any(|op| matches!(op, Op::For { layers: false, .. }));
+            if cut && streams_weight(op) {
                 // Copies that bring other operands in may stand between the two.
                 let load = out.iter().rposition(is_load_weight);
                 out.remove(load.expect("a streamed product follows its weight's load"));
@@ -204,37 +208,35 @@ impl Placer<'_> {
         let mut placed = compute.clone();
         let mut after = Vec::new();
         for &index in misplaced {
-            let view = &compute.views[index];
-            let access = compute
-                .inst
-                .operands()
-                .iter()
-                .find(|operand| operand.register.index() == index)
-                .map(|operand| operand.access)
-                .expect("a misplaced view is an operand");
-            if access == Access::Read
-                && let Some(twin) = self.twin(view)
-            {
-                placed.views[index] = View { buffer: twin, ..view.clone() };
+            let access = access(compute, index);
+            if access == Access::Read {
+                self.bring_in(&mut placed, index, out);
                 continue;
             }
-            let (held, compact) = self.staging(view);
-            placed.views[index] = held.clone();
-            let inside = View { dims: compact.dims.clone(), ..View::dense(held.buffer, held.element, &compact.dims) };
-            if matches!(access, Access::Read | Access::ReadWrite) {
+            let (inside, compact) = self.staging(&mut placed.views[index]);
+            if access == Access::ReadWrite {
                 out.push(copy(inside.clone(), compact.clone(), &compute.cause));
             }
-            if matches!(access, Access::Write | Access::ReadWrite) {
-                after.push(copy(compact, inside, &compute.cause));
-            }
+            after.push(copy(compact, inside, &compute.cause));
         }
         out.push(Op::Compute(placed));
         out.append(&mut after);
         Ok(())
     }
 
-    /// Working memory for a view: the view on it, and the original view without repeated elements.
-    fn staging(&mut self, view: &View) -> (View, View) {
+    /// Brings an operand in that is only read.
+    fn bring_in(&mut self, compute: &mut Compute, index: usize, out: &mut Vec<Op>) {
+        match self.twin(&compute.views[index]) {
+            Some(twin) => compute.views[index].buffer = twin,
+            None => {
+                let (inside, compact) = self.staging(&mut compute.views[index]);
+                out.push(copy(inside, compact, &compute.cause));
+            }
+        }
+    }
+
+    /// Moves a view to working memory of its own; gives back both places without repeated elements, the new one and the old one.
+    fn staging(&mut self, view: &mut View) -> (View, View) {
         let mut compact = view.clone();
         for axis in 0..view.rank() {
             if view.strides[axis].is(0) {
@@ -245,8 +247,9 @@ impl Placer<'_> {
         let name = format!("{} (staged)", self.program.buffers[view.buffer].name);
         let data = BufferData { home: Home::Sram, capacity, element: view.element, dims: compact.dims.clone(), name };
         let buffer = self.program.buffers.push(data);
-        let held = View::dense(buffer, view.element, &compact.dims).broadcast(&view.dims);
-        (held, compact)
+        let inside = View::dense(buffer, view.element, &compact.dims);
+        *view = inside.broadcast(&view.dims);
+        (inside, compact)
     }
 
     /// The copy in SRAM of a buffer that only inputs or constants fill, brought in before its first use.
@@ -277,62 +280,13 @@ impl Placer<'_> {
         self.twins.insert(twin, view.buffer);
         Some(twin)
     }
+}
 
-    /// Cuts an instruction into pieces.
-    fn cut(&mut self, compute: &Compute, misplaced: &[usize], out: &mut Vec<Op>) -> Result<(), Diagnostic> {
-        let symbols = &self.program.symbols;
-        // What does not make an operand smaller that is too large would never end.
-        let too_large =
-            |&index: &usize| misplaced.contains(&index) && self.staged_bytes(&compute.views[index]) > self.whole;
-        let large: Vec<usize> = (0..compute.views.len()).filter(too_large).collect();
-        let ways = pieces::ways(compute);
-        let found = ways.iter().find(|way| {
-            (2..u64::MAX).contains(&upper(&way.extent(compute), symbols))
-                && large.iter().any(|&index| way.cuts(compute, index))
-        });
-        let Some(way) = found else {
-            let what = compute.inst.mnemonic();
-            let message = format!("`{what}` needs a tensor that exceeds working memory and cannot be cut into pieces");
-            return Err(compute.cause.provenance.locate(Diagnostic::new(&codes::E0402, message)));
-        };
-        let whole = way.extent(compute);
-        let most = upper(&whole, symbols);
-        let row = misplaced
-            .iter()
-            .filter(|&&index| way.cuts(compute, index))
-            .map(|&index| self.staged_bytes(&compute.views[index]) / most.max(1))
-            .max()
-            .unwrap_or(1);
-        let count = (self.piece / row.max(1)).clamp(1, most.max(1) - 1).max(1);
-        let step = Dim::from(i64::try_from(count).unwrap_or(i64::MAX));
-        let trip = whole.ceil_div(&step);
-        let bound = upper(&trip, symbols);
-        let index = self.program.symbols.add_bounded(
-            "piece",
-            crate::ir::SymbolDefinition::Undefined,
-            Some(0),
-            Some(i64::try_from(bound).unwrap_or(i64::MAX).saturating_sub(1).max(0)),
-        );
-        let start = &Dim::from(index) * &step;
-        let length = self.program.symbols.minimum(&(&whole - &start), &step);
-        let piece = way.piece(compute, (&start, &length), &step, &self.program.symbols);
-        let mut ops = Vec::new();
-        if compute.inst.engine() == Engine::Mxe
-            && let Some(weight) = streamed_weight(compute)
-        {
-            let load = narae_isa::instructions::LoadWeight { weight: crate::lower::graph_to_tile::d(0) };
-            ops.push(Op::Compute(Compute {
-                inst: load.into(),
-                views: vec![weight],
-                scalars: vec![],
-                ..compute.clone()
-            }));
-        }
-        ops.push(Op::Compute(piece));
-        let body = self.block(&ops, Some(index))?;
-        out.push(Op::For { index, trip, condition: None, body, layers: false });
-        Ok(())
-    }
+/// What an instruction does with an operand.
+fn access(compute: &Compute, index: usize) -> Access {
+    let operands = compute.inst.operands();
+    let operand = operands.iter().find(|operand| operand.register.index() == index);
+    operand.map(|operand| operand.access).expect("a misplaced view is an operand")
 }
 
 /// The weight that an instruction takes from the FIFO.

@@ -1,11 +1,10 @@
-//! The matrix engine: products with streamed weights, batched products, exact integer products, convolutions.
+//! The matrix engine: products with streamed weights, batched products, exact integer products. Convolutions have a file of their own.
 
 use super::number::{Number, with_arithmetic};
 use super::{Context, Fault, Flow, require};
 use crate::kernels::linear::Packed;
 use crate::kernels::{linear as packed, lut};
 use crate::state::{Arithmetic, Space, View};
-use narae_isa::descriptor::WindowParameters;
 use narae_isa::instructions::*;
 use narae_isa::{Overflow, WeightFormat};
 
@@ -50,7 +49,12 @@ pub(super) fn linear(c: &mut Context<'_>, row: &Linear) -> Result<Flow, Fault> {
 }
 
 /// Adds what was there, if asked to, and stores.
-fn finish<N: Number>(c: &mut Context<'_>, out: &View, mut result: Vec<N>, accumulate: bool) -> Result<Flow, Fault> {
+pub(super) fn finish<N: Number>(
+    c: &mut Context<'_>,
+    out: &View,
+    mut result: Vec<N>,
+    accumulate: bool,
+) -> Result<Flow, Fault> {
     if accumulate {
         let old = N::load(c.memory, out)?;
         result.iter_mut().zip(old).for_each(|(o, old)| *o = old.add(*o));
@@ -124,134 +128,4 @@ pub(super) fn matmulint(c: &mut Context<'_>, row: &MatmulInteger) -> Result<Flow
     let b = centred(c, &transposed(&b), b_zero.as_ref().map(transposed))?;
     let result = batched::<i128>(c, out.len(), dims, &a, &b);
     finish(c, &out, result, row.accumulate)
-}
-
-pub(super) fn conv(c: &mut Context<'_>, row: &Convolution) -> Result<Flow, Fault> {
-    let (out, x, w, bias) = (c.view(row.out)?, c.view(row.x)?, c.view(row.w)?, c.optional_view(row.bias)?);
-    let (x_zero, w_zero, window) = (c.optional_view(row.x_zero)?, c.optional_view(row.w_zero)?, c.window(row.window)?);
-    let spatial = x.rank.wrapping_sub(3);
-    let fits = (1..=3).contains(&spatial)
-        && out.rank == x.rank
-        && w.rank == x.rank
-        && out.dims[0] == x.dims[0]
-        && out.dims[1] == x.dims[1];
-    let fits = fits && w.dims[0] == x.dims[1] && w.dims[1] == out.dims[2] && w.dims[2] == x.dims[2];
-    require(fits, || format!("x {:?} convolved with w {:?} does not give {:?}", x.dims(), w.dims(), out.dims()))?;
-    require(window.stride.iter().chain(&window.input_dilation).all(|v| *v > 0), || {
-        "strides and input dilations are at least 1".to_string()
-    })?;
-    with_arithmetic!(Arithmetic::of(&[x.element, w.element]), N => {
-        let centred = |view: &View, zero: Option<View>| -> Result<Vec<N>, Fault> {
-            let mut values = N::load(c.memory, view)?;
-            if let Some(zero) = zero {
-                let zeros = N::load(c.memory, &zero)?;
-                values.iter_mut().zip(zeros).for_each(|(v, z)| *v = v.sub(z));
-            }
-            Ok(values)
-        };
-        let (xs, ws) = (centred(&x, x_zero)?, centred(&w, w_zero)?);
-        let bias = bias.map(|bias| N::load(c.memory, &bias)).transpose()?;
-        require(bias.as_ref().is_none_or(|bias| bias.len() == w.dims[0] * w.dims[1]), || "the bias has the dims [G, M]".to_string())?;
-        let mut result = vec![N::default(); out.len()];
-        let geometry = Geometry { x: &x, w: &w, out: &out, window: &window, spatial };
-        geometry.run(c, &xs, &ws, bias.as_deref(), &mut result);
-        finish(c, &out, result, row.accumulate)
-    })
-}
-
-struct Geometry<'a> {
-    x: &'a View,
-    w: &'a View,
-    out: &'a View,
-    window: &'a WindowParameters<i32>,
-    spatial: usize,
-}
-
-impl Geometry<'_> {
-    fn run<N: Number>(&self, c: &Context<'_>, x: &[N], w: &[N], bias: Option<&[N]>, out: &mut [N]) {
-        let (groups, outputs) = (self.out.dims[1], self.out.dims[2]);
-        let image: usize = self.x.dims()[2..].iter().product();
-        let positions: usize = self.out.dims()[3..].iter().product();
-        let terms: usize = self.w.dims()[2..].iter().product();
-        if terms == 0 || positions == 0 {
-            return;
-        }
-        // Few positions at a time keep the patches in the cache.
-        let chunk = 65536usize.div_ceil(terms).min(positions);
-        let mut patches = vec![N::default(); chunk * terms];
-        let mut products = vec![N::default(); chunk * outputs];
-        for ng in 0..self.out.dims[0] * groups {
-            let (x, g) = (&x[ng * image..(ng + 1) * image], ng % groups);
-            for first in (0..positions).step_by(chunk) {
-                let count = chunk.min(positions - first);
-                for (i, patch) in patches.chunks_exact_mut(terms).take(count).enumerate() {
-                    self.patch(x, first + i, patch);
-                }
-                N::rows_product(
-                    c.arch,
-                    terms,
-                    &patches[..count * terms],
-                    &w[g * outputs * terms..(g + 1) * outputs * terms],
-                    &mut products[..count * outputs],
-                    outputs,
-                );
-                for (i, row) in products.chunks_exact(outputs.max(1)).take(count).enumerate() {
-                    for (m, value) in row.iter().enumerate() {
-                        let biased = bias.map_or(*value, |bias| value.add(bias[g * outputs + m]));
-                        out[(ng * outputs + m) * positions + first + i] = biased;
-                    }
-                }
-            }
-        }
-    }
-
-    /// The elements under the window at an output position, row-major over (c, q…); zeros outside.
-    fn patch<N: Number>(&self, x: &[N], position: usize, patch: &mut [N]) {
-        let sizes = |view: &View| -> [usize; 3] {
-            std::array::from_fn(|i| if i < self.spatial { view.dims[3 + i] } else { 1 })
-        };
-        let (input, kernel, output) = (sizes(self.x), sizes(self.w), sizes(self.out));
-        let mut rest = position;
-        let mut p = [0usize; 3];
-        for axis in (0..self.spatial).rev() {
-            p[axis] = rest % output[axis];
-            rest /= output[axis];
-        }
-        let place = |axis: usize, q: usize| -> Option<usize> {
-            let w = self.window;
-            let at = p[axis] as i64 * i64::from(w.stride[axis]) + q as i64 * i64::from(w.dilation[axis])
-                - i64::from(w.pad_before[axis]);
-            let step = i64::from(w.input_dilation[axis]);
-            let inside = at >= 0 && at % step == 0 && at / step < input[axis] as i64;
-            inside.then_some((at / step) as usize)
-        };
-        let (image, mut at) = (input[0] * input[1] * input[2], 0);
-        for channel in 0..self.x.dims[2] {
-            for q0 in 0..kernel[0] {
-                for q1 in 0..kernel[1] {
-                    for q2 in 0..kernel[2] {
-                        patch[at] = match (
-                            place(0, q0),
-                            place_or_zero(self.spatial, 1, &place, q1),
-                            place_or_zero(self.spatial, 2, &place, q2),
-                        ) {
-                            (Some(a), Some(b), Some(d)) => x[channel * image + (a * input[1] + b) * input[2] + d],
-                            _ => N::default(),
-                        };
-                        at += 1;
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// Axes beyond the spatial rank have one place.
-fn place_or_zero(
-    spatial: usize,
-    axis: usize,
-    place: &impl Fn(usize, usize) -> Option<usize>,
-    q: usize,
-) -> Option<usize> {
-    if axis < spatial { place(axis, q) } else { Some(0) }
 }

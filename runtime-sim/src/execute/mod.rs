@@ -5,6 +5,7 @@
 //! written by an instruction whose operands its row forbids.
 
 mod attention;
+mod convolution;
 mod matrix;
 mod moves;
 mod number;
@@ -155,7 +156,8 @@ methods! {
     scalar: halt Halt, fence Fence, sync QueueSync, li LoadImmediate, mov MoveScalar, alu Alu, alui AluImmediate, jump Jump, branch Branch,
         branchi BranchImmediate, lds LoadScalar, sts StoreScalar, ldd LoadDescriptor, mark Mark;
     moves: ldw LoadWeight, transfer Transfer, gatherrows GatherRows, scatterrows ScatterRows, append Append;
-    matrix: linear Linear, matmul Matmul, matmulint MatmulInteger, conv Convolution;
+    matrix: linear Linear, matmul Matmul, matmulint MatmulInteger;
+    convolution: conv Convolution;
     attention: attend Attend;
     vector::elementwise: unary Unary, binary Binary, compare Compare, select Select, convert Convert, fill Fill, fillint FillInteger, iota Iota,
         copy Copy, quantize Quantize, dequantize Dequantize;

@@ -93,6 +93,9 @@ impl Lowering {
         let dims = scope.value_dims(node.results[0]);
         let most = Dim::from(i64::try_from(self.upper_bound(&a.len(), "nonzero")?).unwrap_or(i64::MAX));
         let all = self.scratch(element, &[dims[0].clone(), most])?;
+        // The instruction leaves the rest of the buffer as it was; that must be something, should the buffer move between memories.
+        let fill = isa::FillInteger { out: d(0), value: 0, rs: None };
+        self.compute(fill, View::simplify_together(&[&all]), vec![])?;
         let count = self.result(scope, node.results[1])?;
         let count_row = count.reshape(&[Dim::ONE]).expect("a scalar is dense");
         self.compute(isa::NonZero { indices: d(0), count: d(1), a: d(2) }, vec![all.clone(), count_row, a], vec![])?;

@@ -39,10 +39,10 @@ pub fn independent_axes(inst: &Inst, views: &[View]) -> Vec<Group> {
         Inst::Gather(row) => gather(views, row.axis.index()),
         Inst::GatherNd(row) => gather_nd(views, row.batch.index()),
         Inst::Pool(row) if row.indices.is_none() => vec![vec![(0, 0), (1, 0)], vec![(0, 1), (1, 1)]],
+        Inst::ScatterElements(row) => scatter_elements(views, row.axis.index()),
+        Inst::ScatterNd(_) => scatter_nd(views),
         Inst::Pool(_)
         | Inst::Resize(_)
-        | Inst::ScatterElements(_)
-        | Inst::ScatterNd(_)
         | Inst::NonZero(_)
         | Inst::Halt(_)
         | Inst::Fence(_)
@@ -129,6 +129,19 @@ fn gather_nd(views: &[View], batch: usize) -> Vec<Group> {
     let rest = out - (index - 1);
     let behind = (0..rest).map(|axis| vec![(0, index - 1 + axis), (1, a - rest + axis)]);
     shared.chain(indices).chain(behind).collect()
+}
+
+/// `out index updates`: the other axes; those of `out` may be longer, and what lies beyond stays as it is.
+fn scatter_elements(views: &[View], axis: usize) -> Vec<Group> {
+    let others = (0..views[1].rank()).filter(|&other| other != axis);
+    others.map(|other| vec![(1, other), (2, other), (0, other)]).collect()
+}
+
+/// `out index updates`: the axes of `out` that no coordinate addresses.
+fn scatter_nd(views: &[View]) -> Vec<Group> {
+    let (out, index, updates) = (views[0].rank(), views[1].rank(), views[2].rank());
+    let rest = updates - (index - 1);
+    (0..rest).map(|axis| vec![(2, index - 1 + axis), (0, out - rest + axis)]).collect()
 }
 
 /// `out x w [bias] [x_zero] [w_zero]`: batch, groups, and output channels of a group.

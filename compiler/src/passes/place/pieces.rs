@@ -66,6 +66,11 @@ impl Way {
         compute.views[view].dims[axis].clone()
     }
 
+    /// Whether neighbouring pieces read the same elements of a view that is cut.
+    pub(super) fn overlaps(&self) -> bool {
+        matches!(self, Way::Windows(_))
+    }
+
     /// Whether pieces hold less of a view than the whole.
     pub(super) fn cuts(&self, compute: &Compute, view: usize) -> bool {
         match self {
