@@ -143,7 +143,7 @@ fn f16_top_1_subset() {
 }
 
 #[test]
-#[ignore = "minutes; the whole bar"]
+#[ignore = "the whole bar: cargo test --release --test tinylm -- --ignored"]
 fn f16_top_1() {
     f16_agrees(20);
 }
@@ -173,7 +173,7 @@ fn u4_perplexity_subset() {
 }
 
 #[test]
-#[ignore = "minutes; the whole protocol of 302 windows"]
+#[ignore = "the whole protocol of 302 windows: cargo test --release --test tinylm -- --ignored"]
 fn u4_perplexity_protocol() {
     let (exact, coded) = u4_perplexity(302);
     assert!((exact / 27.3092 - 1.0).abs() < 1e-3, "f32 perplexity {exact}");

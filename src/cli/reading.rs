@@ -29,8 +29,8 @@ impl ReadOptions {
 /// `LIMIT=N`.
 fn limit(text: &str) -> Result<(String, u32), String> {
     let (name, bound) = text.split_once('=').ok_or_else(|| format!("`{text}` is not LIMIT=N"))?;
-    if !Limits::NAMES.contains(&name) {
-        return Err(format!("the limits are {}", Limits::NAMES.join(", ")));
+    if !Limits::names().any(|known| known == name) {
+        return Err(format!("the limits are {}", Limits::names().collect::<Vec<_>>().join(", ")));
     }
     let bound = bound.parse().map_err(|_| format!("`{bound}` is not a number up to {}", u32::MAX))?;
     Ok((name.to_string(), bound))

@@ -26,25 +26,33 @@ impl Default for Limits {
     }
 }
 
+/// Names a bound and replaces it.
+type Bound = (&'static str, fn(&mut Limits, u32));
+
+const BOUNDS: &[Bound] = &[
+    ("nodes", |limits, bound| limits.wire.nodes = bound.into()),
+    ("items", |limits, bound| limits.wire.items = bound.into()),
+    ("depth", |limits, bound| limits.wire.depth = bound as usize),
+    ("bytes", |limits, bound| limits.wire.bytes = bound.into()),
+    ("rank", |limits, bound| (limits.rank, limits.wire.rank) = (bound as usize, limits.wire.rank.max(bound))),
+    ("nesting", |limits, bound| limits.nesting = bound as usize),
+    ("inlined-nodes", |limits, bound| limits.inlined_nodes = bound as usize),
+];
+
 impl Limits {
-    /// The bounds that have a number.
-    pub const NAMES: &'static [&'static str] =
-        &["nodes", "items", "depth", "bytes", "rank", "nesting", "inlined-nodes"];
+    /// The names of the bounds that have a number.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        BOUNDS.iter().map(|(name, _)| *name)
+    }
 
     /// Replaces the bound of that name; false if there is none.
     #[must_use]
     pub fn set(&mut self, name: &str, bound: u32) -> bool {
-        match name {
-            "nodes" => self.wire.nodes = bound.into(),
-            "items" => self.wire.items = bound.into(),
-            "depth" => self.wire.depth = bound as usize,
-            "bytes" => self.wire.bytes = bound.into(),
-            "rank" => (self.rank, self.wire.rank) = (bound as usize, self.wire.rank.max(bound)),
-            "nesting" => self.nesting = bound as usize,
-            "inlined-nodes" => self.inlined_nodes = bound as usize,
-            _ => return false,
-        }
-        true
+        let found = BOUNDS.iter().find(|(own, _)| *own == name);
+        found.is_some_and(|(_, replace)| {
+            replace(self, bound);
+            true
+        })
     }
 }
 
@@ -54,13 +62,13 @@ mod tests {
 
     #[test]
     fn every_name_is_a_bound_of_its_own() {
-        let changed = |name: &&str| {
+        let changed = |name: &str| {
             let mut limits = Limits::default();
             assert!(limits.set(name, 77), "{name}");
             format!("{limits:?}")
         };
-        let all: std::collections::BTreeSet<String> = Limits::NAMES.iter().map(changed).collect();
-        assert_eq!(all.len(), Limits::NAMES.len());
+        let all: std::collections::BTreeSet<String> = Limits::names().map(changed).collect();
+        assert_eq!(all.len(), BOUNDS.len());
         assert!(!Limits::default().set("patience", 1));
     }
 }

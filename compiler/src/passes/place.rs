@@ -14,6 +14,7 @@ mod rows;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use narae_isa::descriptor::Memory;
 use narae_isa::operand::Engine;
 use narae_isa::table::{Access, MemoryRule};
 use narae_isa::{Diagnostic, codes};
@@ -183,17 +184,7 @@ impl Placer<'_> {
     }
 
     fn in_sram(&self, buffer: Buffer) -> bool {
-        match self.program.buffers[buffer].home {
-            Home::Sram => true,
-            Home::Scratch => unreachable!("scratch has been decided"),
-            Home::Dram
-            | Home::Input(_)
-            | Home::Output(_)
-            | Home::Constant(_)
-            | Home::Weight(_)
-            | Home::Table { .. }
-            | Home::State(_) => false,
-        }
+        self.program.buffers[buffer].home.memory() == Memory::Sram
     }
 
     /// Bytes of a view in working memory: repeated elements are held once.

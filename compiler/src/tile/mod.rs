@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use cranelift_entity::{PrimaryMap, entity_impl};
 use narae_isa::Element;
-use narae_isa::descriptor::{ResizeParameters, WindowParameters};
+use narae_isa::descriptor::{Memory, ResizeParameters, WindowParameters};
 use narae_isa::instructions::Inst;
 
 pub use self::view::View;
@@ -212,6 +212,23 @@ impl PartialEq for Program {
             && self.buffers.iter().eq(other.buffers.iter())
             && (self.placed, &self.sram) == (other.placed, &other.sram)
             && self.body == other.body
+    }
+}
+
+impl Home {
+    /// The memory that such buffers are in, once scratch has been placed.
+    pub fn memory(&self) -> Memory {
+        match self {
+            Home::Sram => Memory::Sram,
+            Home::Scratch => unreachable!("scratch has been placed"),
+            Home::Dram
+            | Home::Input(_)
+            | Home::Output(_)
+            | Home::Constant(_)
+            | Home::Weight(_)
+            | Home::Table { .. }
+            | Home::State(_) => Memory::Dram,
+        }
     }
 }
 

@@ -251,17 +251,7 @@ impl Emitter<'_> {
     }
 
     fn memory(&self, buffer: Buffer) -> Memory {
-        match self.program.buffers[buffer].home {
-            Home::Sram => Memory::Sram,
-            Home::Scratch => unreachable!("scratch has been placed"),
-            Home::Dram
-            | Home::Input(_)
-            | Home::Output(_)
-            | Home::Constant(_)
-            | Home::Weight(_)
-            | Home::Table { .. }
-            | Home::State(_) => Memory::Dram,
-        }
+        self.program.buffers[buffer].home.memory()
     }
 
     fn address(&self, buffer: Buffer) -> u64 {
