@@ -311,17 +311,13 @@ fn sampling_states_its_error() {
 /// One call of models that are no decoders: from the zoo, where it is there.
 #[test]
 fn encoders_and_diffusion() {
-    let zoo = Path::new("/work/shared/models/zoo");
+    let zoo = shared_or_skip!("models/zoo");
     for (model, call, more) in [
         ("torch_ts/dit", "set0/call0", &[][..]),
         ("optimum/bert/model", "set0/call0", &[]),
         ("optimum/whisper/encoder_model", "set1/call0", &["--max-batch", "1"]),
     ] {
         let (onnx, inputs) = (zoo.join(format!("{model}.onnx")), zoo.join(format!("{model}.npz")));
-        if !onnx.exists() {
-            println!("SKIPPED {model}: {} is not there", onnx.display());
-            continue;
-        }
         let case = Case::new();
         let (onnx, inputs) = (onnx.display().to_string(), inputs.display().to_string());
         let fixed = ["run", &onnx, "--inputs", &inputs, "--call", call, "--mode", "timing"];

@@ -1,8 +1,6 @@
 //! The back half of the road on small graphs: what the instructions look like.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "tests talk to whoever runs them")]
 
-use std::collections::BTreeMap;
-
 use narae_compiler::compress::{Recipe, Sources};
 use narae_compiler::graph::{Graph, Op, Provenance, TensorType};
 use narae_compiler::ir::{Dim, SymbolDefinition};
@@ -25,20 +23,15 @@ fn a_small_mlp() {
     let z = graph.add1(Op::Binary { function: BinaryFunction::Add }, &[x, y], &none).unwrap();
     graph.add_output("z", z);
     let program = graph_to_tile::lower(&graph, "main").unwrap();
-    let placed = place::place(&program, 1 << 25).unwrap();
-    let map = memory_map::map(&[&placed], 4096, 1 << 30).unwrap();
     let mut table = tile_to_isa::Rows::default();
-    let code = tile_to_isa::emit(&placed, &map.entries[0], &mut table).unwrap();
-    for word in &code.words {
-        println!("{word}");
-    }
-    let _: BTreeMap<u32, u32> = BTreeMap::new();
-    // Cut into pieces in a tiny memory.
-    let placed = place::place(&program, 1 << 16).unwrap();
-    let map = memory_map::map(&[&placed], 4096, 1 << 30).unwrap();
-    let code = tile_to_isa::emit(&placed, &map.entries[0], &mut table).unwrap();
-    println!("--- small");
-    for word in &code.words {
-        println!("{word}");
-    }
+    let mut assembled = |sram| {
+        let placed = place::place(&program, sram).unwrap();
+        let map = memory_map::map(&[&placed], 4096, 1 << 30).unwrap();
+        let code = tile_to_isa::emit(&placed, &map.entries[0], &mut table).unwrap();
+        code.words.iter().map(|word| format!("{word}\n")).collect::<String>()
+    };
+    // In one piece: both products, one after the other.
+    insta::assert_snapshot!("small_mlp", assembled(1 << 25));
+    // Cut into pieces, by a loop over the rows.
+    insta::assert_snapshot!("small_mlp_in_pieces", assembled(1 << 16));
 }

@@ -2,7 +2,7 @@
 //! bit, and the text of every stage parses back. `NARAE_ZOO=llama` (the default) limits it to file names with that text.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "tests talk to whoever runs them")]
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use narae_compiler::graph::eval::Evaluator;
 use narae_compiler::graph::text::{Options, parse, print};
@@ -14,12 +14,6 @@ use narae_compiler::passes::canonicalize::canonicalize;
 use narae_compiler::passes::roll::roll;
 use narae_compiler::rewrite;
 use narae_isa::{Element, HostTensor};
-
-/// The folder of shared models, if it is there.
-fn zoo() -> Option<PathBuf> {
-    let root = std::env::var_os("NARAE_SHARED").map_or_else(|| PathBuf::from("/work/shared"), PathBuf::from);
-    Some(root.join("models/zoo")).filter(|zoo| zoo.is_dir())
-}
 
 /// Trip count and body size of every loop of layers.
 fn loops(graph: &Graph) -> Vec<(usize, usize)> {
@@ -98,7 +92,7 @@ fn file(path: &Path, name: &str) {
 
 #[test]
 fn layers_become_loops_and_values_stay() {
-    let Some(zoo) = zoo() else { return println!("skipped: the zoo is not here") };
+    let Some(zoo) = narae_testing::shared_or_skip("models/zoo") else { return };
     let text = std::fs::read_to_string(zoo.join("manifest.json")).expect("the zoo has a manifest");
     let manifest: Vec<serde_json::Value> = serde_json::from_str(&text).expect("the manifest is a list");
     let filter = std::env::var("NARAE_ZOO").unwrap_or_else(|_| "llama".into());

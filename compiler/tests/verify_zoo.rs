@@ -60,12 +60,7 @@ fn check(path: &Path) -> Result<bool, Diagnostics> {
 
 #[test]
 fn programs_of_the_zoo_are_right() {
-    let shared = std::env::var_os("NARAE_SHARED").map_or_else(|| PathBuf::from("/work/shared"), PathBuf::from);
-    let folder = shared.join("models/zoo");
-    if !folder.is_dir() {
-        println!("SKIPPED: {} is not there", folder.display());
-        return;
-    }
+    let Some(folder) = narae_testing::shared_or_skip("models/zoo") else { return };
     let filter = std::env::var("NARAE_ZOO").unwrap_or_else(|_| "llama".into());
     let mut found = Vec::new();
     files(&folder, &filter, &mut found);
@@ -82,5 +77,6 @@ fn programs_of_the_zoo_are_right() {
         }
     }
     println!("{checked} of {} files became programs that were checked", found.len());
+    assert!(!found.is_empty() && checked == found.len(), "{} files were refused", found.len() - checked);
     assert!(wrong.is_empty(), "{} programs are wrong:\n{}", wrong.len(), wrong.join("\n"));
 }

@@ -29,8 +29,9 @@ fn main() -> ExitCode {
 
 fn write_page() -> Result<PathBuf, String> {
     let given = std::env::args_os().nth(1).map(PathBuf::from);
-    let folder =
-        given.or_else(memory::shared_folder).ok_or("no ../shared/dram; name the folder or set NARAE_SHARED")?;
+    let folder = given
+        .or_else(|| narae_testing::shared("dram"))
+        .ok_or("no ../shared/dram; name the folder or set NARAE_SHARED")?;
     let mut chapters = Vec::new();
     for (name, write) in PARTS {
         eprintln!("{name} …");

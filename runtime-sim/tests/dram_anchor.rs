@@ -1,7 +1,6 @@
 //! The memory model against the anchor's data (bars D1 to D5). Needs `../shared/dram` or `$NARAE_SHARED/dram`; skipped
 //! loudly without. The whole table as a page: `cargo run --release --example validation`.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "tests talk to whoever runs them")]
-#![expect(clippy::print_stderr, reason = "a skipped test must be seen")]
 
 use std::path::PathBuf;
 
@@ -9,11 +8,7 @@ use narae_sim::dram::Mode;
 use narae_sim::dram::validation::{self, Comparison, Spread};
 
 fn folder() -> Option<PathBuf> {
-    let folder = validation::shared_folder();
-    if folder.is_none() {
-        eprintln!("SKIPPED: no ../shared/dram; set NARAE_SHARED to the folder that holds dram/");
-    }
-    folder
+    narae_testing::shared_or_skip("dram")
 }
 
 #[test]

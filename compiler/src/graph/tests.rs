@@ -1,5 +1,6 @@
 //! Properties over random graphs: what inference says is what evaluation yields; text parses back; the verifier accepts.
 
+use narae_testing::mlir_opt;
 use proptest::prelude::*;
 
 use super::eval::{evaluate, evaluate_all};
@@ -7,7 +8,6 @@ use super::testing::random_graph;
 use super::text::{Options, parse, print};
 use super::verify::verify;
 use crate::compress::Sources;
-use crate::ir::text::mlir_opt;
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]

@@ -1,13 +1,13 @@
 //! Properties over random programs and over programs lowered from random graphs: the text parses back, mlir-opt accepts it.
 
 use narae_isa::instructions::Inst;
+use narae_testing::mlir_opt;
 use proptest::prelude::*;
 
 use super::{Options, STRUCTURE, parse, print};
 use crate::bounds::{self, Maxima};
 use crate::compress::Sources;
 use crate::graph::testing::random_graph;
-use crate::ir::text::mlir_opt;
 use crate::lower::graph_to_tile;
 use crate::passes::place;
 use crate::tile::testing::random_program;

@@ -7,7 +7,7 @@
 pub mod laws;
 mod page;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rayon::prelude::*;
 
@@ -36,15 +36,6 @@ pub struct Comparison {
     pub latency_error: f64,
     /// Relative error of the row hits (of all accesses).
     pub hits_error: f64,
-}
-
-/// The folder with the anchor's data: `$NARAE_SHARED/dram`, or `../shared/dram` beside the workspace.
-#[must_use]
-pub fn shared_folder() -> Option<PathBuf> {
-    let shared = std::env::var_os("NARAE_SHARED").map(PathBuf::from);
-    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared");
-    let found = [shared, Some(beside), Some(PathBuf::from("/work/shared"))];
-    found.into_iter().flatten().map(|folder| folder.join("dram")).find(|folder| folder.is_dir())
 }
 
 /// The rows of a CSV file without comments: the header, and the cells of each row.
