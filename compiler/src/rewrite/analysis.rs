@@ -7,12 +7,13 @@
 use std::collections::BTreeMap;
 
 use egg::{Analysis, DidMerge, EGraph, Id};
-use narae_isa::{Element, HostTensor};
+use narae_isa::{BinaryFunction, Element, HostTensor, UnaryFunction};
 
 use super::node::{Attr, Head, Term};
+use super::numbers;
 use crate::compress::{Recipe, Step};
 use crate::graph::attribute::Names;
-use crate::graph::{Graph, Op, Provenance, TensorType};
+use crate::graph::{Graph, Op, Provenance, Real, TensorType};
 use crate::ir::{Dim, Value};
 
 /// The e-graph of a region.
@@ -39,8 +40,8 @@ pub struct Facts {
     pub value: Value,
     /// Whether the tensor is known when the image is written.
     pub constant: bool,
-    /// The number that all elements are.
-    pub number: Option<f64>,
+    /// The number that all elements are, compared by its bits (NaN is itself).
+    pub number: Option<Real>,
 }
 
 /// A value that the region does not look into.
@@ -133,7 +134,7 @@ impl Region {
 }
 
 /// The number that every element of a small constant in memory is.
-fn uniform(recipe: &Recipe) -> Option<f64> {
+fn uniform(recipe: &Recipe) -> Option<Real> {
     let Step::Inline(bytes) = recipe.step() else { return None };
     if recipe.count() == 0 || recipe.count() > MAXIMUM_UNIFORM || !recipe.element().is_float() {
         return None;
@@ -141,7 +142,7 @@ fn uniform(recipe: &Recipe) -> Option<f64> {
     let tensor = HostTensor::new(recipe.element(), recipe.dims().to_vec(), bytes.to_vec())?;
     let values = tensor.to_f64_vec();
     let first = *values.first()?;
-    values.iter().all(|value| value.to_bits() == first.to_bits()).then_some(first)
+    values.iter().all(|value| value.to_bits() == first.to_bits()).then_some(Real::new(first))
 }
 
 /// The data of a class.
@@ -154,6 +155,22 @@ pub fn facts(space: &Space, class: Id) -> Option<Facts> {
     match data(space, class) {
         Data::Tensor(facts) => Some(*facts),
         Data::Attribute(_) | Data::Nothing => None,
+    }
+}
+
+/// The number that all elements of a class are.
+pub fn number(space: &Space, class: Id) -> Option<f64> {
+    facts(space, class)?.number.map(Real::get)
+}
+
+/// The class of which a term is a multiple by a number.
+pub fn multiple(space: &Space, term: &Term) -> Option<Id> {
+    let [left, right] = term.children[..] else { return None };
+    let product = term.head == Head::Binary(BinaryFunction::Mul);
+    match (number(space, left), number(space, right)) {
+        (None, Some(_)) if product => Some(space.find(left)),
+        (Some(_), None) if product => Some(space.find(right)),
+        _ => None,
     }
 }
 
@@ -199,7 +216,7 @@ impl Analysis<Term> for Region {
         match typed {
             Ok(value) => {
                 let constant = !operands.is_empty() && operands.iter().all(|facts| facts.constant);
-                let number = number(&term.head, &operands, region.scratch.element(value));
+                let number = folded(&term.head, &operands, region.scratch.element(value));
                 Data::Tensor(Facts { value, constant, number })
             }
             Err(message) => {
@@ -237,19 +254,18 @@ impl Analysis<Term> for Region {
 }
 
 /// The number of a term over numbers, rounded as the type of the result rounds.
-fn number(head: &Head, operands: &[Facts], element: Element) -> Option<f64> {
-    let numbers: Vec<f64> = operands.iter().map(|facts| facts.number).collect::<Option<_>>()?;
+fn folded(head: &Head, operands: &[Facts], element: Element) -> Option<Real> {
+    let numbers: Vec<f64> = operands.iter().map(|facts| facts.number.map(Real::get)).collect::<Option<_>>()?;
     let exact = match (head, numbers.as_slice()) {
         (Head::Op("convert" | "broadcast" | "reshape" | "transpose"), [value]) => *value,
-        (Head::Unary(narae_isa::UnaryFunction::Sqrt), [value]) => value.sqrt(),
-        (Head::Unary(narae_isa::UnaryFunction::Neg), [value]) => -value,
-        (Head::Unary(narae_isa::UnaryFunction::Reciprocal), [value]) => 1.0 / value,
-        (Head::Binary(narae_isa::BinaryFunction::Mul), [a, b]) => a * b,
-        (Head::Binary(narae_isa::BinaryFunction::Div), [a, b]) => a / b,
-        (Head::Binary(narae_isa::BinaryFunction::Add), [a, b]) => a + b,
-        (Head::Binary(narae_isa::BinaryFunction::Sub), [a, b]) => a - b,
+        (Head::Unary(UnaryFunction::Sqrt), [value]) => value.sqrt(),
+        (Head::Unary(UnaryFunction::Neg), [value]) => -value,
+        (Head::Unary(UnaryFunction::Reciprocal), [value]) => 1.0 / value,
+        (Head::Binary(BinaryFunction::Mul), [a, b]) => a * b,
+        (Head::Binary(BinaryFunction::Div), [a, b]) => a / b,
+        (Head::Binary(BinaryFunction::Add), [a, b]) => a + b,
+        (Head::Binary(BinaryFunction::Sub), [a, b]) => a - b,
         _ => return None,
     };
-    let rounded = element.is_float().then(|| HostTensor::from_f64_as(element, &[], &[exact]).to_f64_vec())?;
-    rounded.first().copied()
+    element.is_float().then(|| Real::new(numbers::rounded(element, exact)))
 }

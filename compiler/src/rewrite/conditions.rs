@@ -1,35 +1,37 @@
 //! Named predicates of laws. Each returns a closure over a match: `None` where the law does not apply.
 //!
 //! Some also bind variables of the right side: a number read from a constant, a permutation composed of two. Always holds: a
-//! predicate never changes a class, and what it adds to the e-graph are constants, attributes and layout terms.
+//! predicate never changes a class, and what it adds to the e-graph are constants, attributes and layout terms. What is said of numbers
+//! stands in `numbers.rs`. Every predicate, and every part of one, has a match that looks right and is not in `tests/refusals.rs`.
 
 use narae_isa::{Element, HostTensor};
 
 use super::law::Match;
-use super::node::{Head, Term};
+use super::numbers;
 use crate::graph::Real;
 use crate::ir::Dim;
 
-/// Numbers of exporters are rounded to f16 at worst.
-const TOLERANCE: f64 = 1e-3;
-
-fn close(left: f64, right: f64) -> bool {
-    left == right || (left - right).abs() <= TOLERANCE * left.abs().max(right.abs())
-}
-
-/// The variable is this number everywhere.
+/// The variable is exactly this number everywhere; a zero has either sign.
 pub fn is(name: &'static str, value: f64) -> impl Fn(&mut Match<'_>) -> Option<()> {
-    move |found| close(found.number(name)?, value).then_some(())
+    move |found| (found.number(name)? == value).then_some(())
 }
 
-/// The variable is some number everywhere.
+/// The variable is this number everywhere, as its type spells it: for numbers that no type holds.
+pub fn spells(name: &'static str, value: f64) -> impl Fn(&mut Match<'_>) -> Option<()> {
+    move |found| numbers::is_spelled(found.ty(name)?.element, found.number(name)?, value).then_some(())
+}
+
+/// The variable is some number everywhere, an infinite one or NaN too: for laws that only move it.
 pub fn is_number(name: &'static str) -> impl Fn(&mut Match<'_>) -> Option<()> {
     move |found| found.number(name).map(|_| ())
 }
 
-/// The variable has one element.
-pub fn is_scalar(name: &'static str) -> impl Fn(&mut Match<'_>) -> Option<()> {
-    move |found| found.ty(name)?.dims.iter().all(|dim| dim.is(1)).then_some(())
+/// The variable has one element, and no more axes than the other.
+pub fn one_element(name: &'static str, of: &'static str) -> impl Fn(&mut Match<'_>) -> Option<()> {
+    move |found| {
+        let (own, of) = (found.ty(name)?.dims, found.ty(of)?.dims);
+        (own.len() <= of.len() && own.iter().all(|dim| dim.is(1))).then_some(())
+    }
 }
 
 /// The variables are not numbers.
@@ -61,14 +63,14 @@ pub fn widens(name: &'static str, to: &'static str) -> impl Fn(&mut Match<'_>) -
         let (from, to) = (found.ty(name)?.element, found.field::<Element>(to)?);
         let exact = match (from, to) {
             (Element::F16 | Element::BF16, Element::F32 | Element::F64) | (Element::F32, Element::F64) => true,
-            (Element::I32, Element::I64) | (Element::Bool, _) => true,
+            (Element::I32, Element::I64) | (Element::Bool, Element::I32 | Element::I64 | Element::F32) => true,
             (left, right) => left == right,
         };
         exact.then_some(())
     }
 }
 
-/// A conversion of a narrow float to the named wider type.
+/// A conversion of a narrow float to f32.
 pub fn widening(name: &'static str, to: &'static str) -> impl Fn(&mut Match<'_>) -> Option<()> {
     move |found| {
         let narrow = matches!(found.ty(name)?.element, Element::F16 | Element::BF16);
@@ -76,21 +78,17 @@ pub fn widening(name: &'static str, to: &'static str) -> impl Fn(&mut Match<'_>)
     }
 }
 
+/// A conversion of an f32 to a narrow float.
+pub fn narrowing(name: &'static str, to: &'static str) -> impl Fn(&mut Match<'_>) -> Option<()> {
+    move |found| {
+        let narrow = matches!(found.field::<Element>(to)?, Element::F16 | Element::BF16);
+        (narrow && found.ty(name)?.element == Element::F32).then_some(())
+    }
+}
+
 /// The variable is known only when the program runs.
 pub fn unknown(name: &'static str) -> impl Fn(&mut Match<'_>) -> Option<()> {
     move |found| (!found.constant(name)).then_some(())
-}
-
-/// The factor is one number; binds it with no axes in the type of the left side.
-pub fn scalar_as(name: &'static str, of: &'static str, bound: &'static str) -> impl Fn(&mut Match<'_>) -> Option<()> {
-    move |found| {
-        let (number, element) = (found.number(name)?, found.result()?.element);
-        if found.ty(name)?.dims.len() > found.ty(of)?.dims.len() || found.number(of).is_some() {
-            return None;
-        }
-        found.bind_constant(bound, HostTensor::from_f64_as(element, &[], &[number]));
-        Some(())
-    }
 }
 
 /// The left side has the dims of the variable.
@@ -104,32 +102,47 @@ pub fn keeps_dims_of(name: &'static str) -> impl Fn(&mut Match<'_>) -> Option<()
 /// Binds the reciprocal of a number, as a constant of the same type.
 pub fn inverse(name: &'static str, bound: &'static str) -> impl Fn(&mut Match<'_>) -> Option<()> {
     move |found| {
-        let (number, ty) = (found.number(name)?, found.ty(name)?);
-        if number == 0.0 || !number.is_finite() || !ty.element.is_float() {
-            return None;
-        }
-        found.bind_constant(bound, HostTensor::from_f64_as(ty.element, &[], &[1.0 / number]));
+        let element = found.ty(name)?.element;
+        let inverse = numbers::inverse(element, found.number(name)?)?;
+        found.bind_constant(bound, HostTensor::from_f64_as(element, &[], &[inverse]));
         Some(())
     }
 }
 
-/// Binds the product of two numbers. Not where one is 1 or 0, which other laws take.
-pub fn product(left: &'static str, right: &'static str, bound: &'static str) -> impl Fn(&mut Match<'_>) -> Option<()> {
+/// Binds the product of two numbers that multiply `x`. Not where `x` is a multiple itself (the product of all is taken of what is none), and
+/// not where the result is known to be one of `x`: products in other orders round differently, and there would be ever new ones.
+pub fn product(
+    x: &'static str,
+    left: &'static str,
+    right: &'static str,
+    bound: &'static str,
+) -> impl Fn(&mut Match<'_>) -> Option<()> {
     move |found| {
         let (a, b) = (found.number(left)?, found.number(right)?);
         let element = found.ty(left)?.element;
-        if a == 1.0 || b == 1.0 || a == 0.0 || b == 0.0 || !element.is_float() {
+        if found.is_multiple(x) || found.is_multiple_of(x) {
             return None;
         }
-        found.bind_constant(bound, HostTensor::from_f64_as(element, &[], &[a * b]));
+        let product = numbers::product(element, a, b)?;
+        found.bind_constant(bound, HostTensor::from_f64_as(element, &[], &[product]));
         Some(())
     }
 }
 
-/// Binds a number as an attribute.
-pub fn real(name: &'static str, bound: &'static str) -> impl Fn(&mut Match<'_>) -> Option<()> {
+/// Binds the epsilon of a norm as an attribute: a finite number that is not negative.
+pub fn epsilon(name: &'static str, bound: &'static str) -> impl Fn(&mut Match<'_>) -> Option<()> {
     move |found| {
         let number = found.number(name)?;
+        let fits = number.is_finite() && number >= 0.0;
+        fits.then(|| found.bind_field(bound, &Real::new(number)))?
+    }
+}
+
+/// Binds the scale of scores as an attribute: a normal number of the type that the chip multiplies in.
+pub fn scale(name: &'static str, bound: &'static str) -> impl Fn(&mut Match<'_>) -> Option<()> {
+    move |found| {
+        let number = found.number(name)?;
+        numbers::normal(Element::F32, number)?;
         found.bind_field(bound, &Real::new(number))
     }
 }
@@ -146,19 +159,22 @@ pub fn capped(
         if cap <= 0.0 {
             return None;
         }
+        numbers::product(Element::F32, factor, cap)?;
         found.bind_field(scale, &Real::new(factor * cap))?;
         found.bind_field(softcap, &Real::new(cap))
     }
 }
 
-/// The factor is one number; binds it with no axes, so that it fits any operand.
+/// The factor is one normal number that does not widen its operand; binds it with no axes in the type of the left side, so that it fits any
+/// operand.
 pub fn scalar_of(name: &'static str, of: &'static str, bound: &'static str) -> impl Fn(&mut Match<'_>) -> Option<()> {
     move |found| {
-        let (number, element) = (found.number(name)?, found.ty(of)?.element);
-        // The factor must not have widened its operand.
-        if found.ty(name)?.dims.len() > found.ty(of)?.dims.len() || found.number(of).is_some() {
+        let (number, own) = (found.number(name)?, found.ty(name)?);
+        let (of_dims, element) = (found.ty(of)?.dims, found.result()?.element);
+        if !found.broadcasts_into(&own.dims, &of_dims) || found.number(of).is_some() {
             return None;
         }
+        let number = numbers::normal(own.element, number)?;
         found.bind_constant(bound, HostTensor::from_f64_as(element, &[], &[number]));
         Some(())
     }
@@ -177,13 +193,14 @@ pub fn last_of(axis: &'static str, of: &'static str) -> impl Fn(&mut Match<'_>) 
     move |found| (found.field::<usize>(axis)? + 1 == found.ty(of)?.dims.len()).then_some(())
 }
 
-/// The number is how many elements the axes hold.
+/// The number is how many elements the axes hold, and does not widen what is left of them.
 pub fn extent_of(name: &'static str, axes: &'static str, of: &'static str) -> impl Fn(&mut Match<'_>) -> Option<()> {
     move |found| {
-        let (number, ty) = (found.number(name)?, found.ty(of)?);
+        let (number, mut dims) = (found.number(name)?, found.ty(of)?.dims);
         let axes: Vec<usize> = found.field(axes)?;
-        let extent = Dim::product(axes.iter().filter_map(|axis| ty.dims.get(*axis)));
-        (extent.as_const()? as f64 == number).then_some(())
+        let extent = Dim::product(axes.iter().filter_map(|axis| dims.get(*axis)));
+        axes.iter().for_each(|axis| dims[*axis] = Dim::ONE);
+        (extent.as_const()? as f64 == number && found.same_all(&dims, &found.result()?.dims)).then_some(())
     }
 }
 
@@ -195,11 +212,6 @@ pub fn row_vector(name: &'static str, of: &'static str, bound: &'static str) -> 
         let (own_last, outer) = own.dims.split_last()?;
         if !found.constant(name) || !found.same(own_last, &last) || !outer.iter().all(|dim| dim.is(1)) {
             return None;
-        }
-        if outer.is_empty() {
-            let class = found.get(name);
-            found.bind(bound, class);
-            return Some(());
         }
         found.bind_field("?row", &vec![last])?;
         found.bind_pattern(bound, &format!("(reshape ?row {name})"));
@@ -225,8 +237,8 @@ pub fn composed(
     }
 }
 
-/// `reshape d (transpose p (reshape e x))` where `p` exchanges the last two of three axes and the first of them stands for
-/// all leading axes of `d`: binds the permutation of the last two axes, and the dims that `x` has before it.
+/// `reshape d (transpose p (reshape e x))` where `p` exchanges the last two of three axes and `d` keeps these two, so that its other axes
+/// are what was joined in the first of the three: binds the permutation of the last two axes, and the dims that `x` has before it.
 pub fn flat_batches(
     last: &'static str,
     permutation: &'static str,
@@ -235,24 +247,19 @@ pub fn flat_batches(
     dims: &'static str,
 ) -> impl Fn(&mut Match<'_>) -> Option<()> {
     move |found| {
-        let (last, first): (Vec<Dim>, Vec<Dim>) = (found.field(last)?, found.field(first)?);
-        let rank = last.len();
-        if found.field::<Vec<usize>>(permutation)? != [0, 2, 1] || first.len() != 3 || rank < 3 {
-            return None;
-        }
-        let batches = Dim::product(&last[..rank - 2]);
-        if !found.same(&batches, &first[0])
-            || !found.same(&last[rank - 2], &first[2])
-            || !found.same(&last[rank - 1], &first[1])
+        let (mut dims_now, first): (Vec<Dim>, Vec<Dim>) = (found.field(last)?, found.field(first)?);
+        let rank = dims_now.len();
+        let rows = rank.checked_sub(2)?;
+        if found.field::<Vec<usize>>(permutation)? != [0, 2, 1]
+            || !found.same_all(&dims_now[rows..], &[first[2].clone(), first[1].clone()])
         {
             return None;
         }
         let mut swap: Vec<usize> = (0..rank).collect();
-        swap.swap(rank - 2, rank - 1);
-        let mut before = last;
-        before.swap(rank - 2, rank - 1);
+        swap.swap(rows, rows + 1);
+        dims_now.swap(rows, rows + 1);
         found.bind_field(bound, &swap)?;
-        found.bind_field(dims, &before)
+        found.bind_field(dims, &dims_now)
     }
 }
 
@@ -265,7 +272,7 @@ pub fn moves_only_ones(
     move |found| {
         let (permutation, ty) = (found.field::<Vec<usize>>(permutation)?, found.ty(of)?);
         let moved: Vec<usize> = permutation.into_iter().filter(|axis| !ty.dims[*axis].is(1)).collect();
-        if !moved.is_sorted() || moved.len() == ty.dims.len() {
+        if !moved.is_sorted() {
             return None;
         }
         let dims = found.result()?.dims;
@@ -289,42 +296,6 @@ pub fn broadcasts_anyway(x: &'static str, y: &'static str) -> impl Fn(&mut Match
             found.same(&both, &result[axis])
         };
         (0..rank).all(fits).then_some(())
-    }
-}
-
-/// The two slices are the halves of the last axis of `x`, the second one first in the concatenation.
-pub fn halves(
-    x: &'static str,
-    first: [&'static str; 3],
-    second: [&'static str; 3],
-    axis: &'static str,
-) -> impl Fn(&mut Match<'_>) -> Option<()> {
-    move |found| {
-        let dims = found.ty(x)?.dims;
-        let last = dims.len().checked_sub(1)?;
-        let half = dims[last].as_size().filter(|size| size.is_multiple_of(2))? / 2;
-        let part = |found: &Match<'_>, [extents, starts, steps]: [&'static str; 3], start: usize| {
-            let extents: Vec<Dim> = found.field(extents)?;
-            let starts: Vec<Dim> = found.field(starts)?;
-            let steps: Vec<i64> = found.field(steps)?;
-            let whole = (0..last).all(|axis| starts[axis].is(0) && found.same(&extents[axis], &dims[axis]));
-            let fits = whole
-                && steps.iter().all(|step| *step == 1)
-                && extents[last].as_size() == Some(half)
-                && starts[last].as_size() == Some(start);
-            fits.then_some(())
-        };
-        part(found, first, 0)?;
-        part(found, second, half)?;
-        (found.field::<usize>(axis)? == last).then_some(())
-    }
-}
-
-/// The table is half as long as the last axis of `x`.
-pub fn fits_table(x: &'static str, table: &'static str) -> impl Fn(&mut Match<'_>) -> Option<()> {
-    move |found| {
-        let (x, table) = (found.ty(x)?.dims.last()?.as_size()?, found.ty(table)?.dims.last()?.as_size()?);
-        (x == 2 * table).then_some(())
     }
 }
 
@@ -376,6 +347,46 @@ pub fn last_axis_kept(
     }
 }
 
+/// A permutation of four axes that does not just exchange the last two; binds what remains before that exchange.
+pub fn unswapped(permutation: &'static str, bound: &'static str) -> impl Fn(&mut Match<'_>) -> Option<()> {
+    move |found| {
+        let mut permutation: Vec<usize> = found.field(permutation)?;
+        if permutation.len() != 4 || permutation == [0, 1, 3, 2] {
+            return None;
+        }
+        permutation.swap(2, 3);
+        found.bind_field(bound, &permutation)
+    }
+}
+
+/// The two slices are the halves of the last axis of `x`, the first one first in the names, and the axis is that one.
+pub fn halves(
+    x: &'static str,
+    first: [&'static str; 3],
+    second: [&'static str; 3],
+    axis: &'static str,
+) -> impl Fn(&mut Match<'_>) -> Option<()> {
+    move |found| {
+        let dims = found.ty(x)?.dims;
+        let last = dims.len().checked_sub(1)?;
+        let half = dims[last].as_size().filter(|size| size.is_multiple_of(2))? / 2;
+        let mut extents = dims;
+        extents[last] = half.into();
+        let part = |found: &Match<'_>, [own, starts, steps]: [&'static str; 3], start: usize| {
+            let mut expected = vec![Dim::ZERO; extents.len()];
+            expected[last] = start.into();
+            let steps: Vec<i64> = found.field(steps)?;
+            let fits = found.same_all(&found.field::<Vec<Dim>>(own)?, &extents)
+                && found.same_all(&found.field::<Vec<Dim>>(starts)?, &expected)
+                && steps.iter().all(|step| *step == 1);
+            fits.then_some(())
+        };
+        part(found, first, 0)?;
+        part(found, second, half)?;
+        (found.field::<usize>(axis)? == last).then_some(())
+    }
+}
+
 /// The constant table's rows repeat their first half; binds the half table and the axis of the gathered rows.
 pub fn doubled(
     table: &'static str,
@@ -386,21 +397,16 @@ pub fn doubled(
     move |found| {
         let recipe = found.recipe(table)?;
         let [rows, columns] = *recipe.dims() else { return None };
-        if !columns.is_multiple_of(2) || recipe.bytes() > MAXIMUM_TABLE {
+        // Two further guards are no part of the law: a long table takes time to read, and one that was read need not be read again.
+        if columns == 0 || !columns.is_multiple_of(2) || recipe.bytes() > MAXIMUM_TABLE || found.is_doubled() {
             return None;
         }
-        let class = found.space.find(found.class);
-        let done = |term: &Term| term.head == Head::Op("concat") && term.children[1] == term.children[2];
-        if found.space[class].nodes.iter().any(done) {
-            return None;
-        }
-        let width = columns / 2;
         let whole = recipe.evaluate(&found.space.analysis.scratch().sources).ok()?;
         let row = columns * recipe.element().bytes();
-        if whole.bytes.chunks(row.max(1)).any(|row| row[..row.len() / 2] != row[row.len() / 2..]) {
+        if whole.bytes.chunks(row).any(|row| row[..row.len() / 2] != row[row.len() / 2..]) {
             return None;
         }
-        let left = recipe.slice(&[0, 0], &[1, 1], vec![rows, width]).ok()?;
+        let left = recipe.slice(&[0, 0], &[1, 1], vec![rows, columns / 2]).ok()?;
         let last = found.ty(indices)?.dims.len();
         found.bind_recipe(half, &left);
         found.bind_field(axis, &last)
@@ -418,16 +424,18 @@ pub fn weight(x: &'static str, w: &'static str) -> impl Fn(&mut Match<'_>) -> Op
     }
 }
 
-/// The constant is a bias of the weight's outputs; binds it with one axis.
-pub fn bias_of(bias: &'static str, w: &'static str, bound: &'static str) -> impl Fn(&mut Match<'_>) -> Option<()> {
+/// The constant is a bias of the weight's outputs and does not widen the rows of `x`; binds it with one axis.
+pub fn bias_of(
+    bias: &'static str,
+    x: &'static str,
+    w: &'static str,
+    bound: &'static str,
+) -> impl Fn(&mut Match<'_>) -> Option<()> {
     move |found| {
         let (own, outputs) = (found.ty(bias)?.dims, found.ty(w)?.dims.first()?.clone());
         let (last, outer) = own.split_last()?;
-        if !found.constant(bias)
-            || !found.same(last, &outputs)
-            || !outer.iter().all(|dim| dim.is(1))
-            || outer.len() > found.result()?.dims.len()
-        {
+        let row = found.same(last, &outputs) && outer.iter().all(|dim| dim.is(1));
+        if !found.constant(bias) || !row || own.len() > found.ty(x)?.dims.len() {
             return None;
         }
         found.bind_field("?outputs", &vec![outputs])?;
@@ -455,44 +463,33 @@ pub fn rows_only(
     }
 }
 
-/// Queries, keys and values with the same batch and heads, so that the matmuls broadcast nothing.
+/// Queries, keys and values with the same batch and heads, so that the matmuls broadcast nothing, nor does what is added to the scores
+/// or multiplied with them.
 pub fn heads(q: &'static str, k: &'static str, v: &'static str) -> impl Fn(&mut Match<'_>) -> Option<()> {
     move |found| {
         let (q, k, v) = (found.ty(q)?.dims, found.ty(k)?.dims, found.ty(v)?.dims);
-        let alike = q.len() == 4 && found.same_all(&q[..2], &k[..2]) && found.same_all(&k[..3], &v[..3]);
-        alike.then_some(())
+        let ([batch, heads, rows, _], [.., width]) = (&q[..], &v[..]) else { return None };
+        let own = [batch.clone(), heads.clone()];
+        let result = [batch.clone(), heads.clone(), rows.clone(), width.clone()];
+        let alike = found.same_all(&k[..2], &own) && v.len() == 4 && found.same_all(&v[..2], &own);
+        (alike && found.same_all(&result, &found.result()?.dims)).then_some(())
     }
 }
 
-/// A permutation of four axes that does not just exchange the last two; binds what remains before that exchange.
-pub fn unswapped(permutation: &'static str, bound: &'static str) -> impl Fn(&mut Match<'_>) -> Option<()> {
-    move |found| {
-        let mut permutation: Vec<usize> = found.field(permutation)?;
-        if permutation.len() != 4 || permutation == [0, 1, 3, 2] {
-            return None;
-        }
-        permutation.swap(2, 3);
-        found.bind_field(bound, &permutation)
-    }
-}
-
-/// `reshape (broadcast b (reshape a x))` repeats each of the heads of `x`: `a` puts an axis of 1 behind them and `b` widens it.
-pub fn repeats(x: &'static str, with_one: &'static str, wide: &'static str) -> impl Fn(&mut Match<'_>) -> Option<()> {
+/// `reshape d (broadcast b (reshape a x))` repeats each of the heads of `x`: `a` puts an axis of 1 behind them, `b` widens it, and `d` joins
+/// it with the heads.
+pub fn repeats(x: &'static str, [with_one, wide, joined]: [&'static str; 3]) -> impl Fn(&mut Match<'_>) -> Option<()> {
     move |found| {
         let x = found.ty(x)?.dims;
-        let (a, b): (Vec<Dim>, Vec<Dim>) = (found.field(with_one)?, found.field(wide)?);
-        if x.len() != 4 || a.len() != 5 || b.len() != 5 || !a[2].is(1) {
-            return None;
-        }
-        let without = |dims: &[Dim]| [&dims[..2], &dims[3..]].concat();
-        (found.same_all(&without(&a), &x) && found.same_all(&without(&b), &x)).then_some(())
-    }
-}
-
-/// The broadcast only spreads leading axes of a mask of rank 4 or less.
-pub fn spreads_outer(dims: &'static str, mask: &'static str) -> impl Fn(&mut Match<'_>) -> Option<()> {
-    move |found| {
-        let (dims, mask): (Vec<Dim>, Vec<Dim>) = (found.field(dims)?, found.ty(mask)?.dims);
-        (dims.len() == 4 && mask.len() <= 4).then_some(())
+        let [a, b, d]: [Vec<Dim>; 3] = [found.field(with_one)?, found.field(wide)?, found.field(joined)?];
+        let [batch, heads, keys, width] = &x[..] else { return None };
+        let (batch, heads, keys, width) = (batch.clone(), heads.clone(), keys.clone(), width.clone());
+        let count = b.get(2)?.clone();
+        let all = &heads * &count;
+        let parts = |middle: Dim| [batch.clone(), heads.clone(), middle, keys.clone(), width.clone()];
+        let fits = found.same_all(&a, &parts(Dim::ONE))
+            && found.same_all(&b, &parts(count))
+            && found.same_all(&d, &[batch.clone(), all, keys.clone(), width.clone()]);
+        fits.then_some(())
     }
 }

@@ -7,10 +7,12 @@
 use std::collections::BTreeMap;
 
 use egg::{Id, Language};
+use narae_isa::{BinaryFunction, Element};
 
 use super::analysis::{self, Data, Space};
 use super::cost::cost;
 use super::node::{Head, Term};
+use super::numbers::has_exact_inverse;
 
 /// The chosen term of each class that can be extracted.
 pub type Choice = BTreeMap<Id, Term>;
@@ -126,6 +128,23 @@ fn price(
     }
     set[bit.0] |= bit.1;
     Some(Best { term: term.clone(), own, total, set })
+}
+
+/// Whether a term is only a step on the way to a fused one, and worse than what the file says, so that it is not chosen itself: a product
+/// with a reciprocal that is not exact instead of a division (`floor(x / 49)` would lose 49 / 49), and in 16 bits a matrix product that is
+/// scaled afterwards instead of before (the product may overflow where the scaled one does not).
+pub fn is_a_step(space: &Space, class: Id, term: &Term) -> bool {
+    let Some(x) = analysis::multiple(space, term) else { return false };
+    let terms = &space[class].nodes;
+    let divides = |other: &Term| match other.children[..] {
+        [left, right] if other.head == Head::Binary(BinaryFunction::Div) && space.find(left) == x => {
+            analysis::number(space, right).is_some_and(|number| !has_exact_inverse(number))
+        }
+        _ => false,
+    };
+    let narrow = analysis::ty(space, class).is_some_and(|ty| matches!(ty.element, Element::F16 | Element::BF16));
+    let is_product = |other: &Term| other.head == Head::Op("matmul");
+    terms.iter().any(divides) || (narrow && terms.iter().any(is_product))
 }
 
 /// The total cost of what the roots need, each class once.

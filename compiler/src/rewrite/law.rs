@@ -100,7 +100,7 @@ impl Applier<Term, Region> for LawApplier {
         };
         if !same {
             let (left, right) = (analysis::ty(space, class), analysis::ty(space, right));
-            space.analysis.clashes.push(format!("{name}: {left:?} became {right:?}"));
+            space.analysis.clashes.push(format!("`{name}`: {left:?} became {right:?}"));
             return vec![];
         }
         match ast {
@@ -133,7 +133,30 @@ impl Match<'_> {
 
     /// The number that all elements of a tensor variable are.
     pub fn number(&self, name: &str) -> Option<f64> {
-        analysis::facts(self.space, self.get(name))?.number
+        analysis::number(self.space, self.get(name))
+    }
+
+    /// Whether the left side is known to be the variable, or the variable times a number.
+    pub fn is_multiple_of(&self, name: &str) -> bool {
+        let (own, x) = (self.space.find(self.class), self.space.find(self.get(name)));
+        own == x || self.space[own].nodes.iter().any(|term| analysis::multiple(self.space, term) == Some(x))
+    }
+
+    /// Whether a variable is known to be something times a number.
+    pub fn is_multiple(&self, name: &str) -> bool {
+        self.space[self.get(name)].nodes.iter().any(|term| analysis::multiple(self.space, term).is_some())
+    }
+
+    /// Whether the left side is known to be a tensor and the same behind it.
+    pub fn is_doubled(&self) -> bool {
+        let doubled = |term: &Term| term.head == Head::Op("concat") && term.children[1] == term.children[2];
+        self.space[self.space.find(self.class)].nodes.iter().any(doubled)
+    }
+
+    /// Whether a tensor of some dims broadcasts to other dims and widens none of them.
+    pub fn broadcasts_into(&self, own: &[Dim], other: &[Dim]) -> bool {
+        let Some(outer) = other.len().checked_sub(own.len()) else { return false };
+        own.iter().zip(&other[outer..]).all(|(own, other)| own.is(1) || self.same(own, other))
     }
 
     /// Whether a tensor variable is constant.

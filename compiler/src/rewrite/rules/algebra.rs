@@ -26,14 +26,14 @@ pub fn laws() -> Vec<Law> {
         law("quotient-by-number",   "(div ?x ?c)",                     "(mul ?x ?r)").when(keeps_type("?x")).when(inverse("?c", "?r")).on("x:[s,d] c:const=3.0"),
         // x · 1 = x
         law("product-with-one",     "(mul ?x ?c)",                     "?x").when(is("?c", 1.0)).when(keeps_type("?x")).on("x:[s,d] c:const=1.0"),
-        // x + 0 = x
+        // x + 0 = x, where −0 + 0 stays −0
         law("sum-with-zero",        "(add ?x ?c)",                     "?x").when(is("?c", 0.0)).when(keeps_type("?x")).on("x:[s,d] c:const=0.0"),
-        // (x · c) · d = x · (c · d)
-        law("numbers-combine",      "(mul (mul ?x ?c) ?d)",            "(mul ?x ?e)").when(keeps_type("?x")).when(product("?c", "?d", "?e")).on("x:[s,d] c:const=0.5 d:const=3.0"),
+        // (x · c) · d = x · (c · d), where nothing overflows or underflows between the two
+        law("numbers-combine",      "(mul (mul ?x ?c) ?d)",            "(mul ?x ?e)").when(keeps_type("?x")).when(product("?x", "?c", "?d", "?e")).on("x:[s,d] c:const=0.5 d:const=3.0"),
         // exact ways into a wider type and back
-        law("there-and-back",       "(convert ?s ?t (convert ?u ?w ?x))", "?x").when(keeps_type("?x")).when(widens("?x", "?w")).on("x:f16[s,d] s:false t::f16 u:false w::f32"),
-        law("conversion-to-itself", "(convert ?s ?t ?x)",              "?x").when(keeps_type("?x")).on("x:f16[s,d] s:false t::f16"),
+        law("there-and-back",       "(convert false ?t (convert false ?w ?x))", "?x").when(keeps_type("?x")).when(widens("?x", "?w")).on("x:f16[s,d] t::f16 w::f32"),
+        law("conversion-to-itself", "(convert false ?t ?x)",           "?x").when(keeps_type("?x")).on("x:f16[s,d] t::f16"),
         // softmax is computed in f32 and rounded once
-        law("softmax-narrow",       "(convert ?s ?t (softmax ?a false (convert ?u :f32 ?x)))", "(softmax ?a false ?x)").when(keeps_type("?x")).when(element("?x", &[Element::F16, Element::BF16])).on("x:f16[s,d] s:false t::f16 u:false a:1"),
+        law("softmax-narrow",       "(convert false ?t (softmax ?a false (convert false :f32 ?x)))", "(softmax ?a false ?x)").when(keeps_type("?x")).when(element("?x", &[Element::F16, Element::BF16])).on("x:f16[s,d] t::f16 a:1"),
     ]
 }

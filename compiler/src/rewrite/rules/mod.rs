@@ -3,8 +3,9 @@
 //! For authors: a law is an equality of values up to the order of rounding. It is directed: the right side is what the chip
 //! likes better, or a normal form on the way there. Never associativity of `add` or `mul` in general, never a law that applies
 //! to its own result; a law that makes a constant or an attribute must make finitely many. Every law has an example, and the test
-//! in `tests.rs` compares both sides on a hundred random shapes. Numbers in conditions are compared with a relative tolerance of
-//! 1e-3, because exporters round them to f16.
+//! in `tests/` compares both sides on a hundred random shapes. A number is close to nothing: it is the one that a law names, or what the
+//! named one is rounded to in the tensor's type (`numbers.rs`). Every condition has an example that it refuses in `tests/refusals.rs`: a test
+//! leaves each condition out and wants to see a refused example taken.
 
 mod activation;
 mod algebra;
