@@ -1,9 +1,9 @@
 //! A decoder as a user of text sees it. In: token ids. Out: rows of logits.
 //!
-//! Works with both forms of an image: caches kept on the chip (an input `past_len`), and caches as plain inputs and outputs, which
-//! are carried from call to call here. Always holds: the position is the number of ids fed since [`LanguageModel::reset`];
-//! a prompt longer than one call takes is fed in chunks, which changes no bit of the result; a position beyond the maximum is an
-//! error of the machine, not a wrap.
+//! Works with all forms of an image: caches kept on the chip (an input `past_len`), caches as plain inputs and outputs, which are carried
+//! from call to call here, and none at all: then every call is given the whole text so far. Always holds: the position is the number of ids
+//! fed since [`LanguageModel::reset`]; a prompt longer than one call takes is fed in chunks, which changes no bit of the result; ids that
+//! the model does not have and positions that it was not compiled for are errors before anything runs.
 
 use std::path::Path;
 
@@ -37,6 +37,23 @@ pub struct LanguageModel {
     chunk: usize,
     /// The caches as the last call returned them, by input name; empty if they are on the chip.
     caches: Arrays,
+    /// The ids so far, of a model that is given them again with every call.
+    again: Option<Vec<i64>>,
+    /// How many tokens there are, where the image says it.
+    vocabulary: Option<usize>,
+    /// How many tokens of one text the image has room for, where that is limited.
+    room: Option<usize>,
+}
+
+/// What limits a text, as an image says it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Memory {
+    /// Caches on the chip.
+    State,
+    /// Caches that travel.
+    Caches,
+    /// None.
+    Nothing,
 }
 
 impl LanguageModel {
@@ -53,18 +70,62 @@ impl LanguageModel {
         }
         let ids = entry.inputs.iter().find(|info| role(info) == Some(Role::Ids));
         let ids = ids.ok_or_else(|| not_a_decoder("no input takes token ids".to_string()))?;
-        let chunk = match ids.dims.get(1) {
-            Some(DimExpr::Slot(slot)) => entry.slots.get(usize::from(*slot)).map_or(1, |slot| slot.max),
-            Some(DimExpr::Const(length)) => *length,
-            _ => 1,
+        let chunk = greatest(&entry, ids.dims.get(1)).unwrap_or(1).max(1);
+        let memory = memory(&entry);
+        let room = match memory {
+            Memory::State => slot(&entry, "capacity"),
+            Memory::Caches => cache_room(&entry),
+            Memory::Nothing => Some(chunk),
         };
-        Ok(LanguageModel { session, past: 0, chunk: usize::try_from(chunk).unwrap_or(1).max(1), caches: Arrays::new() })
+        let again = (memory == Memory::Nothing).then(Vec::new);
+        let vocabulary = vocabulary(&entry);
+        Ok(LanguageModel { session, past: 0, chunk, caches: Arrays::new(), again, vocabulary, room })
     }
 
     /// Forgets everything that was fed.
     pub fn reset(&mut self) {
         self.past = 0;
         self.caches.clear();
+        if let Some(ids) = &mut self.again {
+            ids.clear();
+        }
+    }
+
+    /// The number of tokens that the model knows, where the image says it.
+    pub fn vocabulary(&self) -> Option<usize> {
+        self.vocabulary
+    }
+
+    /// How many tokens of one text the image has room for, where that is limited.
+    pub fn room(&self) -> Option<usize> {
+        self.room
+    }
+
+    /// All ids are tokens of the model.
+    pub fn check_ids(&self, ids: &[i64]) -> Result<(), Diagnostics> {
+        let most = self.vocabulary.map_or(i64::MAX, |count| i64::try_from(count).unwrap_or(i64::MAX));
+        let wrong = ids.iter().enumerate().find(|(_, id)| !(0..most).contains(*id));
+        let Some((at, id)) = wrong else { return Ok(()) };
+        let what = match self.vocabulary {
+            Some(count) => format!("the id {id} (number {at}) is no token of the model, which has {count}"),
+            None => format!("the id {id} (number {at}) is no token of a model"),
+        };
+        Err(Diagnostic::new(&codes::E0603, what).help("take ids from the tokenizer of this model").into())
+    }
+
+    /// So many tokens of one text fit.
+    pub fn check_room(&self, tokens: usize) -> Result<(), Diagnostics> {
+        match self.room {
+            Some(room) if tokens > room => {
+                let what = format!("{tokens} tokens do not fit: the image has room for {room}");
+                let help = match self.again {
+                    None => "write fewer, or compile with a greater --max-past",
+                    Some(_) => "write fewer, or compile with a greater --max-seq: the model keeps no cache",
+                };
+                Err(Diagnostic::new(&codes::E0604, what).help(help).into())
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The number of ids fed so far.
@@ -114,12 +175,11 @@ impl LanguageModel {
     ) -> Result<Vec<f32>, Diagnostics> {
         let mut last = Vec::new();
         for chunk in ids.chunks(self.chunk) {
-            let entry = self.entry_for(chunk.len())?;
-            self.check_room(&entry, chunk.len())?;
-            let inputs = self.inputs(&entry, chunk)?;
-            let mut timed = self.session.run_timed(Some(&entry.name), &inputs, Some(chunk.len() as u64))?;
+            let (entry, inputs, tokens) = self.prepare(chunk)?;
+            let timed = self.session.run_timed(Some(&entry.name), &inputs, Some(tokens as u64));
+            let mut timed = timed.map_err(|problems| self.beyond(problems))?;
             let (past, outputs) = (self.past, std::mem::take(&mut timed.outputs));
-            last = last_row(&self.take_logits(&entry, outputs, chunk.len())?);
+            last = last_row(&self.take_logits(&entry, outputs, chunk)?);
             see(&self.session, past, timed)?;
         }
         Ok(last)
@@ -127,36 +187,50 @@ impl LanguageModel {
 
     /// One call of the machine.
     fn call(&mut self, ids: &[i64]) -> Result<HostTensor, Diagnostics> {
-        let entry = self.entry_for(ids.len())?;
-        self.check_room(&entry, ids.len())?;
-        let inputs = self.inputs(&entry, ids)?;
-        let outputs = self.session.run(Some(&entry.name), &inputs)?;
-        self.take_logits(&entry, outputs, ids.len())
+        let (entry, inputs, _) = self.prepare(ids)?;
+        let outputs = self.session.run(Some(&entry.name), &inputs).map_err(|problems| self.beyond(problems))?;
+        self.take_logits(&entry, outputs, ids)
     }
 
-    /// Caches on the chip hold what the image was compiled for.
-    fn check_room(&self, entry: &Entry, new: usize) -> Result<(), Diagnostics> {
-        let capacity = entry.slots.iter().find(|slot| slot.name == "capacity").map(|slot| slot.max);
-        match capacity.and_then(|capacity| usize::try_from(capacity).ok()) {
-            Some(capacity) if self.past + new > capacity => {
-                let what = format!("{} tokens do not fit the caches, which hold {capacity}", self.past + new);
-                Err(Diagnostic::new(&codes::E0604, what).help("compile again with a greater --max-past").into())
-            }
-            _ => Ok(()),
+    /// The entry and the inputs of a call, and the number of tokens that it is given.
+    fn prepare(&self, ids: &[i64]) -> Result<(Entry, Arrays, usize), Diagnostics> {
+        self.check_ids(ids)?;
+        self.check_room(self.past + ids.len())?;
+        let whole: Vec<i64> = self.again.iter().flatten().chain(ids).copied().collect();
+        let entry = self.entry_for(whole.len())?;
+        let past = if self.again.is_some() { 0 } else { self.past };
+        let inputs = self.inputs(&entry, &whole, past)?;
+        Ok((entry, inputs, whole.len()))
+    }
+
+    /// An access out of bounds or operands that do not fit, although all ids are tokens and all lengths are within the maxima: what is left
+    /// that a user decides is the position.
+    fn beyond(&self, problems: Diagnostics) -> Diagnostics {
+        let ours = |problem: &Diagnostic| [codes::E0605.id, codes::E0608.id].contains(&problem.code.id);
+        if !problems.iter().any(ours) {
+            return problems;
         }
+        let what = format!("token {} of the text is beyond the positions that the model knows", self.past);
+        let mut found = Diagnostic::new(&codes::E0604, what)
+            .help("write fewer tokens; if the model does know this position, please report the model as a bug of ours");
+        found.notes = problems.iter().map(|problem| format!("{}: {}", problem.code.id, problem.message)).collect();
+        found.into()
     }
 
     /// The logits among the outputs of a call; caches that came back are kept.
-    fn take_logits(&mut self, entry: &Entry, mut outputs: Arrays, new: usize) -> Result<HostTensor, Diagnostics> {
+    fn take_logits(&mut self, entry: &Entry, mut outputs: Arrays, ids: &[i64]) -> Result<HostTensor, Diagnostics> {
         let caches = entry.inputs.iter().filter(|info| role(info) == Some(Role::Cache));
         for info in caches {
             let present = present_name(&info.name);
             let missing = || not_a_decoder(format!("the cache `{}` has no output `{present}`", info.name));
             self.caches.insert(info.name.clone(), outputs.remove(&present).ok_or_else(missing)?);
         }
-        self.past += new;
+        self.past += ids.len();
         let rows = outputs.remove("logits").filter(|rows| rows.rank() == 3);
-        rows.ok_or_else(|| not_a_decoder("there is no output `logits` of rank 3".to_string()))
+        let rows = rows.ok_or_else(|| not_a_decoder("there is no output `logits` of rank 3".to_string()))?;
+        let Some(again) = &mut self.again else { return Ok(rows) };
+        again.extend(ids);
+        Ok(last_rows(&rows, ids.len()))
     }
 
     /// `decode` for one token where there is such an entry, else the first one.
@@ -165,8 +239,8 @@ impl LanguageModel {
         decode.cloned().map_or_else(|| first_entry(&self.session), Ok)
     }
 
-    fn inputs(&self, entry: &Entry, ids: &[i64]) -> Result<Arrays, Diagnostics> {
-        let (new, past) = (ids.len(), self.past);
+    fn inputs(&self, entry: &Entry, ids: &[i64], past: usize) -> Result<Arrays, Diagnostics> {
+        let new = ids.len();
         let integers =
             |info: &TensorInfo, dims: &[usize], values: &[i64]| HostTensor::from_i64_as(info.element, dims, values);
         let mut inputs = Arrays::new();
@@ -188,6 +262,57 @@ impl LanguageModel {
         }
         Ok(inputs)
     }
+}
+
+/// What a model remembers of the tokens before a call, and where.
+fn memory(entry: &Entry) -> Memory {
+    let has = |wanted| entry.inputs.iter().any(|info| role(info) == Some(wanted));
+    match (has(Role::PastLength), has(Role::Cache)) {
+        (true, _) => Memory::State,
+        (false, true) => Memory::Caches,
+        (false, false) => Memory::Nothing,
+    }
+}
+
+/// The greatest value of a length of an entry.
+fn slot(entry: &Entry, name: &str) -> Option<usize> {
+    entry.slots.iter().find(|slot| slot.name == name).and_then(|slot| usize::try_from(slot.max).ok())
+}
+
+/// The greatest extent of a dim that is a number or a length.
+fn greatest(entry: &Entry, dim: Option<&DimExpr>) -> Option<usize> {
+    let most = match dim? {
+        DimExpr::Slot(slot) => entry.slots.get(usize::from(*slot))?.max,
+        DimExpr::Const(length) => *length,
+        _ => return None,
+    };
+    usize::try_from(most).ok()
+}
+
+/// The tokens for which caches that travel are long enough: the longest past and one token more, and no more than a mask covers.
+fn cache_room(entry: &Entry) -> Option<usize> {
+    let of = |info: &TensorInfo| match role(info) {
+        Some(Role::Cache) => greatest(entry, info.dims.get(2)).map(|past| past + 1),
+        Some(Role::Mask) => greatest(entry, info.dims.get(1)),
+        _ => None,
+    };
+    entry.inputs.iter().filter_map(of).min()
+}
+
+/// The tokens that a row of logits has places for.
+fn vocabulary(entry: &Entry) -> Option<usize> {
+    let logits = entry.outputs.iter().find(|info| info.name == "logits" && info.dims.len() == 3)?;
+    match logits.dims.last()? {
+        DimExpr::Const(count) => usize::try_from(*count).ok(),
+        _ => None,
+    }
+}
+
+/// The last rows of logits `[1, tokens, vocabulary]`; all of them if there are no more.
+fn last_rows(rows: &HostTensor, count: usize) -> HostTensor {
+    let (tokens, width) = (rows.dims[1], rows.dims[2] * rows.element.bytes());
+    let first = tokens.saturating_sub(count);
+    HostTensor { element: rows.element, dims: vec![1, tokens - first, rows.dims[2]], bytes: rows.bytes[first * width..].to_vec() }
 }
 
 /// The last row of logits.

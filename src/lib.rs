@@ -16,6 +16,7 @@ pub mod padding;
 pub mod quality;
 pub mod sampling;
 pub mod session;
+pub mod settings;
 pub mod tokenizer;
 
 pub use narae_compiler as compiler;

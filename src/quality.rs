@@ -36,12 +36,15 @@ impl Quality {
         reference: Option<&mut LanguageModel>,
         window: &[i64],
     ) -> Result<(), Diagnostics> {
+        let [.., _] = window else { return Ok(()) };
         let (inputs, targets) = (&window[..window.len() - 1], &window[1..]);
+        model.check_ids(window)?;
         model.reset();
         let logits = model.logits(inputs)?;
-        let width = logits.len() / inputs.len();
+        let width = (logits.len() / inputs.len().max(1)).max(1);
         for (row, target) in logits.chunks(width).zip(targets) {
             let probabilities = log_softmax(row);
+            numbers(row)?;
             let index = usize::try_from(*target).ok().filter(|index| *index < width);
             let index = index.ok_or_else(|| {
                 Diagnostic::new(&codes::E0603, format!("the id {target} is not one of the model's {width} tokens"))
@@ -52,6 +55,12 @@ impl Quality {
         let Some(reference) = reference else { return Ok(()) };
         reference.reset();
         let wanted = reference.logits(inputs)?;
+        if wanted.len() != logits.len() {
+            let what = format!("the model has {width} tokens, the one to compare with {}", wanted.len() / inputs.len().max(1));
+            let help = "compare models of one vocabulary";
+            return Err(Diagnostic::new(&codes::E0603, what).help(help).into());
+        }
+        numbers(&wanted)?;
         for (row, want) in logits.chunks(width).zip(wanted.chunks(width)) {
             let (q, p) = (log_softmax(row), log_softmax(want));
             self.divergence += p.iter().zip(&q).map(|(p, q)| numerics::exp(*p) * (p - q)).sum::<f64>();
@@ -59,6 +68,18 @@ impl Quality {
             self.compared += 1;
         }
         Ok(())
+    }
+}
+
+/// Logits that are no numbers have no probabilities.
+pub fn numbers(logits: &[f32]) -> Result<(), Diagnostics> {
+    let wrong = logits.iter().filter(|logit| logit.is_nan() || **logit == f32::INFINITY).count();
+    match wrong {
+        0 => Ok(()),
+        wrong => {
+            let what = format!("{wrong} of {} logits are NaN or infinite", logits.len());
+            Err(Diagnostic::new(&codes::E0610, what).into())
+        }
     }
 }
 
@@ -73,13 +94,16 @@ fn log_softmax(row: &[f32]) -> Vec<f64> {
 
 /// The windows of an array: rows of a matrix as they are; one long text in pieces of `predictions` + 1 ids that overlap by one.
 pub fn windows(ids: &HostTensor, predictions: usize, first: Option<usize>) -> Result<Vec<Vec<i64>>, Diagnostics> {
+    if ids.element.is_float() {
+        let what = format!("ids are integers, the array holds {}", ids.element.name());
+        return Err(Diagnostic::new(&codes::E0602, what).help("convert it: ids.astype(numpy.int64)").into());
+    }
     let values = ids.to_i64_vec();
     let mut windows: Vec<Vec<i64>> = match ids.dims.as_slice() {
         [_, columns] if *columns > 1 => values.chunks(*columns).map(<[i64]>::to_vec).collect(),
         [_] if predictions > 0 => {
-            let starts =
-                (0..).map(|window| window * predictions).take_while(|start| start + predictions < values.len());
-            starts.map(|start| values[start..=start + predictions].to_vec()).collect()
+            let whole = values.windows(predictions.saturating_add(1)).step_by(predictions);
+            whole.map(<[i64]>::to_vec).collect()
         }
         _ => Vec::new(),
     };

@@ -12,6 +12,7 @@ use narae_compiler::graph::eval::evaluate;
 use narae_compiler::image::Compiled;
 use narae_compiler::onnx::{Limits as ModelLimits, Model, import as import_model};
 use narae_compiler::pipeline::{Observer, Unobserved};
+use narae_isa::nearest::nearest;
 use narae_isa::{Diagnostic, Diagnostics, Element, HostTensor, Image, codes};
 use narae_sim::machine::Recording;
 use narae_sim::report::{Observation, Report};
@@ -47,7 +48,9 @@ impl Reference {
 pub fn checked(graph: &Graph, inputs: &Arrays) -> Result<Arrays, Diagnostics> {
     let names: Vec<&str> = graph.inputs().iter().map(|port| port.name.as_str()).collect();
     if let Some(unknown) = inputs.keys().find(|name| !names.contains(&name.as_str())) {
-        return Err(no_input(format!("there is no input `{unknown}`"), &names));
+        let missing = names.iter().copied().filter(|name| !inputs.contains_key(*name));
+        let near = nearest(unknown, missing).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+        return Err(no_input(format!("there is no input `{unknown}`{near}"), &names));
     }
     let mut found = Arrays::new();
     for port in graph.inputs() {
@@ -98,7 +101,7 @@ impl Session {
         observer: &mut dyn Observer,
     ) -> Result<(Self, Findings), Diagnostics> {
         let (compiled, findings) = open_and_compile(path, options, observer)?;
-        let image = Image::from_bytes(&path.display().to_string(), compiled.to_bytes()?)?;
+        let image = Image::from_bytes(&path.display().to_string(), compiled.to_bytes_observed(observer)?)?;
         Ok((Session::new(image)?, findings))
     }
 
@@ -209,7 +212,7 @@ pub(crate) fn converted(name: &str, tensor: HostTensor, element: Element) -> Res
     reinterpret(tensor, element).ok_or_else(|| {
         let what = format!("the input `{name}` is {}, it must be {}", found.name(), element.name());
         let help = "convert the array; bf16 travels as uint16, types below 8 bits one per byte";
-        Diagnostic::new(&codes::E0602, what).help(help).into()
+        Diagnostic::new(&codes::E0602, what).tensor(name).help(help).into()
     })
 }
 

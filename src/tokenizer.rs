@@ -38,12 +38,27 @@ impl Tokenizer {
         self.inner.decode(&ids, true).unwrap_or_default()
     }
 
+    /// How many tokens there are, added ones included.
+    pub fn size(&self) -> usize {
+        self.inner.get_vocab_size(true)
+    }
+
+    /// Whether an id is one of them.
+    pub fn knows(&self, id: i64) -> bool {
+        u32::try_from(id).is_ok_and(|id| self.inner.id_to_token(id).is_some())
+    }
+
     /// The ids after which a text is over, as the tokenizer's special tokens name them.
     pub fn end_ids(&self) -> Vec<i64> {
-        let names = ["<|endoftext|>", "</s>", "<|end_of_text|>", "<|eot_id|>", "<|im_end|>", "<eos>", "<end_of_turn>"];
-        names.iter().filter_map(|name| self.inner.token_to_id(name)).map(i64::from).collect()
+        ENDS.iter().filter_map(|name| self.inner.token_to_id(name)).map(i64::from).collect()
     }
 }
+
+/// What families of models call the token that ends a text or a turn; more are in the files beside a model.
+const ENDS: &[&str] = &[
+    "<|endoftext|>", "</s>", "<|end_of_text|>", "<|eot_id|>", "<|im_end|>", "<eos>", "<end_of_turn>", "<|endofturn|>", "<|stop|>",
+    "<|end_of_sentence|>", "<｜end▁of▁sentence｜>", "[EOS]", "[|endofturn|]", "<|return|>", "<|eot|>",
+];
 
 /// The text of a growing list of ids, handed out piece by piece.
 #[derive(Default)]

@@ -6,7 +6,7 @@
 use narae_isa::chip::Chip;
 use narae_isa::{Diagnostic, Diagnostics, codes};
 
-use crate::bounds::{self, Rest};
+use crate::bounds::{self, Fitted, Maxima, Rest, Unsaid};
 use crate::compress::decide::Rates;
 use crate::graph::Graph;
 use crate::image::{Compiled, Description, EntryGraph, build};
@@ -31,21 +31,64 @@ pub fn compile_graph(
     options: &Options,
     observer: &mut dyn Observer,
 ) -> Result<(Compiled, Findings), Diagnostics> {
+    if let Unsaid::Chosen { positions } = options.maxima.unsaid
+        && options.maxima.rest == Rest::Fitting
+    {
+        return compile_unsaid(graph, positions, options, observer);
+    }
     let (graph, mut findings) = optimise(graph, options, observer)?;
     if options.maxima.rest != Rest::Fitting {
         return Ok((finish(graph, options, &findings, observer)?, findings));
     }
-    let (compiled, note) = bounds::fit(&graph, |rest| {
+    let (compiled, fitted) = fitting(&graph, options, &findings, observer)?;
+    findings.notes.extend(fitted.map(|fitted| {
+        let (most, names) = (fitted.most, fitted.names.join(", "));
+        format!("what the program computes and nothing bounds is taken to be at most {most} (--max NAME=N): {names}")
+    }));
+    Ok((compiled, findings))
+}
+
+/// Compiles a graph with lengths that nobody spoke of: with usual bounds, or with as much of them as fits.
+fn compile_unsaid(
+    graph: Graph,
+    positions: Option<i64>,
+    options: &Options,
+    observer: &mut dyn Observer,
+) -> Result<(Compiled, Findings), Diagnostics> {
+    let mut context = Context::new(options);
+    let graph = run_on_graph(graph, FRONT, &mut context, observer)?;
+    let mut findings = context.findings;
+    let candidates = bounds::candidates(&graph, &options.maxima, positions);
+    let ((compiled, fitted, mut notes), usual) = bounds::first_that_fits(&candidates, |usual| {
+        let mut options = options.clone();
+        options.maxima.unsaid = Unsaid::Usual(usual);
+        let bounded = run_on_graph(graph.clone(), &middle(&options), &mut Context::new(&options), observer)?;
+        let (compiled, fitted) = fitting(&bounded, &options, &findings, observer)?;
+        Ok((compiled, fitted, bounded.symbols.notes().to_vec()))
+    })?;
+    let maxima = Maxima { unsaid: Unsaid::Usual(usual), ..options.maxima.clone() };
+    findings.chosen = bounds::note(&graph, &maxima, &compiled, fitted.as_ref());
+    notes.extend(findings.chosen.clone());
+    findings.notes = notes;
+    Ok((compiled, findings))
+}
+
+/// Compiles a bounded graph; lengths that nothing bounds get the greatest bound with which buffers stay small.
+fn fitting(
+    graph: &Graph,
+    options: &Options,
+    findings: &Findings,
+    observer: &mut dyn Observer,
+) -> Result<(Compiled, Option<Fitted>), Diagnostics> {
+    bounds::fit(graph, |rest| {
         let mut options = options.clone();
         options.maxima.rest = rest;
         let again: &[&str] = if rest == Rest::Fitting { &[] } else { &["bound"] };
         let bounded = run_on_graph(graph.clone(), again, &mut Context::new(&options), observer)?;
-        let compiled = finish(bounded, &options, &findings, observer)?;
+        let compiled = finish(bounded, &options, findings, observer)?;
         let bytes = compiled.buffer_bytes();
         Ok((compiled, bytes))
-    })?;
-    findings.notes.extend(note);
-    Ok((compiled, findings))
+    })
 }
 
 /// The back half of the road.
@@ -77,9 +120,16 @@ pub fn optimise(
 
 /// The passes over the graph of a model, in order.
 fn road(options: &Options) -> Vec<&'static str> {
+    FRONT.iter().copied().chain(middle(options)).collect()
+}
+
+/// The passes that bounds of lengths do not matter to.
+const FRONT: &[&str] = &["fix-dims", "canonicalize", "recover", "decide"];
+
+/// The passes behind them.
+fn middle(options: &Options) -> Vec<&'static str> {
     let keep_state = (options.kv_cache == KvCache::State).then_some("keep-state");
-    let before = ["fix-dims", "canonicalize", "recover", "decide"];
-    before.into_iter().chain(keep_state).chain(["retype", "roll", "dead-code", "bound"]).collect()
+    keep_state.into_iter().chain(["retype", "roll", "dead-code", "bound"]).collect()
 }
 
 /// Runs passes that leave a graph.

@@ -13,16 +13,16 @@ use narae_isa::image::{
     BufferInfo, BufferKind, DebugInfo, Entry, Image, ImageContent, ImageWriter, Metadata, Origin, Region, RegionKind,
     Slot, StateBuffer, TensorInfo, write_file_atomically,
 };
-use narae_isa::{Diagnostic, Diagnostics, DimExpr};
+use narae_isa::{Diagnostics, DimExpr};
 
-use crate::compress::{Recipe, Sources, pack};
+use crate::compress::{Sources, pack};
 use crate::graph::Graph;
 use crate::ir::{Dim, Symbol, SymbolDefinition};
 use crate::lower::tile_to_isa::Code;
 use crate::lower::tile_to_isa::{self, Addresses, Rows};
 use crate::passes::memory_map::{self, Item, MemoryMap, PAGE, PlacedItem};
-use crate::pipeline::Module;
-use crate::tile::{Buffer, Home, Program, Weight};
+use crate::pipeline::{Module, Observer, Unobserved};
+use crate::tile::{Buffer, Home, Program};
 
 /// Integer constants up to this many bytes may hold addresses and lengths.
 const LARGEST_TABLE: usize = 1 << 20;
@@ -272,12 +272,22 @@ impl Compiled {
 
     /// Writes the image to a file; there is never a partial file under the name.
     pub fn write_to(&self, path: &Path) -> Result<(), Diagnostics> {
-        write_file_atomically(path, |file| self.write(file).map(|_| ()))
+        self.write_to_observed(path, &mut Unobserved)
+    }
+
+    /// The same, while somebody looks how far it is.
+    pub fn write_to_observed(&self, path: &Path, observer: &mut dyn Observer) -> Result<(), Diagnostics> {
+        write_file_atomically(path, |file| self.write(file, observer).map(|_| ()))
     }
 
     /// The image in memory.
     pub fn to_bytes(&self) -> Result<Vec<u8>, Diagnostics> {
-        Ok(self.write(Cursor::new(Vec::new()))?.into_inner())
+        self.to_bytes_observed(&mut Unobserved)
+    }
+
+    /// The same, while somebody looks how far it is.
+    pub fn to_bytes_observed(&self, observer: &mut dyn Observer) -> Result<Vec<u8>, Diagnostics> {
+        Ok(self.write(Cursor::new(Vec::new()), observer)?.into_inner())
     }
 
     /// Bytes of inputs, outputs and working memory in LPDDR.
@@ -310,13 +320,21 @@ impl Compiled {
         self.items_bytes
     }
 
-    fn write<W: Write + Seek>(&self, out: W) -> Result<W, Diagnostics> {
+    fn write<W: Write + Seek>(&self, out: W, observer: &mut dyn Observer) -> Result<W, Diagnostics> {
         let mut writer = ImageWriter::new(&self.content, out)?;
         for placed in &self.items {
             writer.pad_to(placed.offset)?;
             match &placed.item {
-                Item::Constant(recipe) => self.write_constant(recipe, &mut writer)?,
-                Item::Weight(weight) => self.write_weight(weight, &mut writer)?,
+                Item::Constant(recipe) => recipe.stream(&self.sources, 1 << 20, |piece| {
+                    writer.write_weights(&piece.bytes)?;
+                    observer.wrote(writer.position(), self.items_bytes);
+                    Ok(())
+                })?,
+                Item::Weight(weight) => pack::stream(&weight.recipe, weight.format, &self.sources, |bytes| {
+                    writer.write_weights(bytes)?;
+                    observer.wrote(writer.position(), self.items_bytes);
+                    Ok(())
+                })?,
             }
             assert_eq!(
                 writer.position(),
@@ -326,14 +344,7 @@ impl Compiled {
             );
         }
         writer.pad_to(self.items_bytes)?;
+        observer.wrote(self.items_bytes, self.items_bytes);
         Ok(writer.finish()?)
-    }
-
-    fn write_constant<W: Write + Seek>(&self, recipe: &Recipe, writer: &mut ImageWriter<W>) -> Result<(), Diagnostic> {
-        recipe.stream(&self.sources, 1 << 20, |piece| writer.write_weights(&piece.bytes))
-    }
-
-    fn write_weight<W: Write + Seek>(&self, weight: &Weight, writer: &mut ImageWriter<W>) -> Result<(), Diagnostic> {
-        pack::stream(&weight.recipe, weight.format, &self.sources, |bytes| writer.write_weights(bytes))
     }
 }

@@ -134,4 +134,6 @@ pub struct Findings {
     pub decisions: Vec<Decision>,
     /// What was learnt about dims, in sentences.
     pub notes: Vec<String>,
+    /// The bounds that were chosen for lengths that nobody spoke of, in one sentence with the flags that change them.
+    pub chosen: Option<String>,
 }

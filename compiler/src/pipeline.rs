@@ -21,9 +21,6 @@ use crate::passes::state;
 use crate::rewrite;
 use crate::tile::{self, Program};
 
-/// Tokens that a kept cache holds unless `--max-past` says otherwise.
-const DEFAULT_PAST: i64 = 2048;
-
 /// What passes work on.
 #[derive(Clone, Debug)]
 pub enum Module {
@@ -209,11 +206,11 @@ fn decide_formats(graph: &mut Graph, context: &mut Context<'_>) -> Result<(), Di
 }
 
 fn keep_state(graph: &mut Graph, context: &mut Context<'_>) -> Result<(), Diagnostics> {
-    let options = context.options;
+    let (options, maxima) = (context.options, &context.options.maxima);
     let state = state::Options {
         all_logits: options.logits == Logits::All,
         // What is there before a call, and what the call adds.
-        capacity: options.maxima.past.unwrap_or(DEFAULT_PAST) + options.maxima.sequence.unwrap_or(1),
+        capacity: maxima.past.unwrap_or(maxima.unsaid.past()).saturating_add(maxima.sequence.unwrap_or(maxima.unsaid.sequence())),
         element: options.precision.element(),
     };
     Ok(state::keep_state(graph, &state)?)
@@ -245,6 +242,8 @@ pub trait Observer {
     fn after(&mut self, _pass: &Pass, _module: &Module) -> Result<(), Diagnostics> {
         Ok(())
     }
+    /// While the weights are written: so many bytes of all are there.
+    fn wrote(&mut self, _bytes: u64, _total: u64) {}
 }
 
 /// Nobody looks.

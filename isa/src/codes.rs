@@ -83,6 +83,8 @@ codes! {
     E0608 1 "the program executed an instruction that its operands forbid" "Dims, element types or memories of the operands do not fit the instruction; `narae isa` says what does. In a compiled program it is our bug: please report it.";
     E0609 1 "the program ran too long" "The limit on executed instructions was reached without `halt`: a loop of the program does not end.";
 
+    E0610 1 "the model gives no numbers" "Logits are NaN or infinite, so no token is likelier than another. Compare with --precision f32, and with --quant none; `narae compare` finds the first node whose values are no numbers.";
+
     // E07xx: chip sheets and DRAM traces (exit 1).
     E0701 1 "the chip sheet cannot be read" "The operating system refused; or the name is not that of a built-in sheet: `narae chips` lists them.";
     E0702 1 "the chip sheet is not valid TOML" "The message names the line. `narae chips narae-1` prints a sheet to start from.";

@@ -72,6 +72,23 @@ impl fmt::Display for Place {
     }
 }
 
+/// What a problem is about, for programs that read it; people find the same in the message.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Subject {
+    /// The tensor, input or output.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tensor: Option<String>,
+    /// The length by its name in the model.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dim: Option<String>,
+    /// The axis of the tensor.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub axis: Option<usize>,
+    /// How many bytes were needed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
+}
+
 /// One problem.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
@@ -85,12 +102,14 @@ pub struct Diagnostic {
     pub notes: Vec<String>,
     /// What the user can do in this instance; the explanation of the code says it for all.
     pub help: Option<String>,
+    /// What it is about, as far as that is known.
+    pub subject: Option<Box<Subject>>,
 }
 
 impl Diagnostic {
     /// A problem without a place.
     pub fn new(code: &'static Code, message: impl Into<String>) -> Diagnostic {
-        Diagnostic { code, message: message.into(), place: None, notes: Vec::new(), help: None }
+        Diagnostic { code, message: message.into(), place: None, notes: Vec::new(), help: None, subject: None }
     }
 
     /// The same at a place.
@@ -130,6 +149,34 @@ impl Diagnostic {
         self
     }
 
+    fn subject_mut(&mut self) -> &mut Subject {
+        self.subject.get_or_insert_default()
+    }
+
+    /// The same about a tensor.
+    pub fn tensor(mut self, name: impl Into<String>) -> Diagnostic {
+        self.subject_mut().tensor = Some(name.into());
+        self
+    }
+
+    /// The same about a length.
+    pub fn dim(mut self, name: impl Into<String>) -> Diagnostic {
+        self.subject_mut().dim = Some(name.into());
+        self
+    }
+
+    /// The same about an axis.
+    pub fn axis(mut self, axis: usize) -> Diagnostic {
+        self.subject_mut().axis = Some(axis);
+        self
+    }
+
+    /// The same about so many bytes.
+    pub fn bytes(mut self, bytes: u64) -> Diagnostic {
+        self.subject_mut().bytes = Some(bytes);
+        self
+    }
+
     /// The same with advice.
     pub fn help(mut self, help: impl Into<String>) -> Diagnostic {
         self.help = Some(help.into());
@@ -148,14 +195,29 @@ impl Diagnostic {
 
     /// The form of `--message-format json`.
     pub fn to_json(&self) -> serde_json::Value {
-        serde_json::json!({
+        let mut value = serde_json::json!({
             "code": self.code.id,
             "title": self.code.title,
             "message": self.message,
             "place": self.place,
             "notes": self.notes,
             "help": self.advice(),
-        })
+        });
+        if let Some(Place::Node { name, .. }) = &self.place {
+            value["node"] = name.clone().into();
+        }
+        let serde_json::Value::Object(subject) = serde_json::json!(self.subject) else { return value };
+        subject.into_iter().for_each(|(key, fact)| value[key] = fact);
+        value
+    }
+}
+
+/// A size as bytes, and where that is hard to read in a greater unit as well.
+pub fn sized(bytes: u64) -> String {
+    let units = [(30, "GiB"), (20, "MiB"), (10, "KiB")];
+    match units.into_iter().find(|(shift, _)| bytes >= 10 << shift || (*shift == 30 && bytes >= 1 << 30)) {
+        Some((shift, unit)) => format!("{bytes} bytes ({:.1} {unit})", bytes as f64 / f64::from(1u32 << shift)),
+        None => format!("{bytes} bytes"),
     }
 }
 
@@ -225,6 +287,13 @@ mod tests {
     use crate::codes;
 
     #[test]
+    fn sizes_are_readable() {
+        let texts = [900, 20_480, 20_971_520, 1_610_612_736].map(sized);
+        let wanted = ["900 bytes", "20480 bytes (20.0 KiB)", "20971520 bytes (20.0 MiB)", "1610612736 bytes (1.5 GiB)"];
+        assert_eq!(texts, wanted);
+    }
+
+    #[test]
     fn text_and_exit() {
         let found = Diagnostic::new(&codes::E0502, "the hash of section `.text` differs")
             .at_file("m.narae")
@@ -235,6 +304,12 @@ mod tests {
             "error[E0502]: the hash of section `.text` differs\n  --> m.narae\n  = note: the file was changed after it \
              was written\n  = help: compile the model again"
         );
+        assert_eq!(found.to_json()["place"]["path"], "m.narae");
+        let about = Diagnostic::new(&codes::E0302, "x").at_node("n", "Add").tensor("t").dim("d").axis(2).bytes(7);
+        let json = about.to_json();
+        let fields = ["node", "tensor", "dim", "axis", "bytes"].map(|key| json[key].clone());
+        assert_eq!(fields, ["n".into(), "t".into(), "d".into(), 2.into(), serde_json::Value::from(7)]);
+        assert!(found.to_json().get("tensor").is_none(), "what is not known is not there");
         let bug = Diagnostic::new(&codes::E0999, "x");
         assert_eq!(Diagnostics(vec![found.clone(), bug]).exit(), 70);
         assert_eq!(Diagnostics::from(found).exit(), 1);

@@ -9,11 +9,13 @@ use crate::report::Observation;
 use crate::state::{Memory, Region, Space};
 use narae_isa::chip::Chip;
 use narae_isa::image::{Entry, Image, RegionKind, Slot, StateBuffer, TensorInfo};
+use narae_isa::nearest::nearest;
 use narae_isa::{Diagnostic, Diagnostics, DimExpr, HostTensor, codes};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 mod lengths;
+mod room;
 mod timed;
 
 pub use lengths::Lengths;
@@ -111,6 +113,7 @@ impl Machine {
         let entry = image.entry(name)?;
         let mut slots = bind(entry, inputs)?;
         check_equations(entry, &slots, false)?;
+        room::check(entry, &slots, &room::past(inputs))?;
         self.write_inputs(entry, inputs, &slots)?;
         let statistics = self.run_core(name, entry.pc, recorder, loads)?;
         self.read_slots(entry, &mut slots)?;
@@ -290,28 +293,25 @@ fn bind(entry: &Entry, inputs: &Tensors) -> Result<Vec<i64>, Diagnostics> {
     for name in inputs.keys().filter(|name| entry.inputs.iter().all(|info| info.name != **name)) {
         problems.push(
             Diagnostic::new(&codes::E0601, format!("entry `{}` has no input `{name}`", entry.name))
-                .help(format!("its inputs are: {}", names())),
+                .tensor(name)
+                .help(format!("{}its inputs are: {}", meant(name, entry, inputs), names())),
         );
     }
     let mut slots: Vec<Option<(i64, String)>> = vec![None; entry.slots.len()];
     for info in &entry.inputs {
         let Some(tensor) = inputs.get(&info.name) else {
-            problems.push(Diagnostic::new(
-                &codes::E0601,
-                format!("the input `{}` of entry `{}` is missing", info.name, entry.name),
-            ));
+            let what = format!("the input `{}` of entry `{}` is missing", info.name, entry.name);
+            problems.push(Diagnostic::new(&codes::E0601, what).tensor(&info.name));
             continue;
         };
         if tensor.element != info.element {
-            problems.push(Diagnostic::new(
-                &codes::E0602,
-                format!("input `{}` is {}, expected {}", info.name, tensor.element, info.element),
-            ));
+            let what = format!("input `{}` is {}, expected {}", info.name, tensor.element, info.element);
+            problems.push(Diagnostic::new(&codes::E0602, what).tensor(&info.name));
         }
         if tensor.dims.len() != info.dims.len() {
             let message =
                 format!("input `{}` has the dims {:?}, expected {} dims", info.name, tensor.dims, info.dims.len());
-            problems.push(Diagnostic::new(&codes::E0603, message));
+            problems.push(Diagnostic::new(&codes::E0603, message).tensor(&info.name));
             continue;
         }
         for (axis, (dim, given)) in info.dims.iter().zip(&tensor.dims).enumerate() {
@@ -354,16 +354,22 @@ fn values_of<'a>(
     Diagnostics::check(problems, values)
 }
 
+/// The input that a name was meant for, as the start of an advice: one that is not given.
+fn meant(name: &str, entry: &Entry, inputs: &Tensors) -> String {
+    let missing = entry.inputs.iter().map(|info| info.name.as_str()).filter(|name| !inputs.contains_key(*name));
+    nearest(name, missing).map(|near| format!("did you mean `{near}`? ")).unwrap_or_default()
+}
+
 /// The problem of a length that the program was not compiled for.
 fn out_of_range(slot: &Slot, value: i64, place: &str) -> Option<Diagnostic> {
     let Slot { name, min, max, .. } = slot;
     if value > *max {
         let message = format!("{place} is {value}, but the program was compiled for `{name}` up to {max}");
         let help = format!("compile again with a greater maximum of `{name}`");
-        return Some(Diagnostic::new(&codes::E0604, message).help(help));
+        return Some(Diagnostic::new(&codes::E0604, message).dim(name).help(help));
     }
     let message = format!("{place} is {value}, but the model needs `{name}` to be at least {min}");
-    (value < *min).then(|| Diagnostic::new(&codes::E0603, message))
+    (value < *min).then(|| Diagnostic::new(&codes::E0603, message).dim(name))
 }
 
 /// The problem of dims that the other inputs contradict.
@@ -374,7 +380,9 @@ fn check_dims_of(info: &TensorInfo, dims: &[usize], slots: &[i64], entry: &Entry
             let lengths: Vec<String> =
                 entry.slots.iter().zip(slots).map(|(slot, value)| format!("{} = {value}", slot.name)).collect();
             let message = format!("input `{}` has the dims {dims:?}, expected {want:?}", info.name);
-            let found = Diagnostic::new(&codes::E0603, message);
+            let axis = want.iter().zip(dims).position(|(want, found)| want != found);
+            let found = Diagnostic::new(&codes::E0603, message).tensor(&info.name);
+            let found = axis.into_iter().fold(found, Diagnostic::axis);
             Some(match lengths.as_slice() {
                 [] => found,
                 lengths => found.note(format!("the inputs before it say: {}", lengths.join(", "))),

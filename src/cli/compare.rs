@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use narae::compare::{Cell, Comparison, Place, Settings, Stage, compare, verdict};
 use narae::difference::Difference;
 use narae::npz::{self, Arrays};
+use narae::settings;
 use narae_compiler::compile::KvCache;
 use narae_compiler::onnx::Model;
 use narae_isa::Diagnostics;
@@ -50,10 +51,11 @@ pub fn run(arguments: Arguments, voice: Voice) -> Outcome {
     }
     let inputs = npz::read_call(&arguments.inputs, arguments.call.as_deref(), "in")?;
     let expected = expected(&arguments)?;
-    let mut options = arguments.compile.resolve(&arguments.model, KvCache::Io)?;
+    let file = settings::model_file(&arguments.model)?;
+    let mut options = arguments.compile.resolve(&file, KvCache::Io)?;
     // Lengths without a bound take it from the inputs that are given.
     options.maxima.shapes.push(inputs.iter().map(|(name, tensor)| (name.clone(), tensor.dims.clone())).collect());
-    let model = Model::open(&arguments.model, &options.limits)?;
+    let model = Model::open(&file, &options.limits)?;
     voice.detail(format_args!("comparing the stages of {}", arguments.model.display()));
     let settings = Settings { options: &options, relative: arguments.rtol, tamper: None };
     let found = compare(&model, &inputs, expected.as_ref(), &settings)?;

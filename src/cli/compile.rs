@@ -3,9 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
+use narae_compiler::bounds::{self, Unsaid};
 use narae_compiler::compile::{Findings, KvCache, Options, compile_graph, optimise};
 use narae_compiler::image::Compiled;
 use narae_compiler::pipeline::Module;
+use narae::settings;
 use narae_isa::table::WORD_BYTES;
 use narae_isa::text::disassemble_image;
 use narae_isa::Image;
@@ -49,31 +51,58 @@ pub struct Arguments {
 
 /// Compiles.
 pub fn run(arguments: Arguments, voice: Voice) -> Outcome {
-    let options = arguments.compile.resolve(&arguments.model, KvCache::Io)?;
-    let graph = narae::session::import(&arguments.model, &options.limits)?;
+    check_report(&arguments)?;
+    let model = settings::model_file(&arguments.model)?;
+    let mut options = arguments.compile.resolve(&model, KvCache::Io)?;
+    options.maxima.unsaid = Unsaid::Chosen { positions: settings::settings(&model)?.positions };
     let mut watcher = arguments.compile.watch.watcher(voice, None)?;
+    watcher.phase("reading the model");
+    let graph = narae::session::import(&model, &options.limits)?;
+    for idle in bounds::idle(&graph, &options.maxima) {
+        voice.say(format_args!("note: {idle}"));
+    }
     if arguments.emit == Form::Graph {
         let (graph, _) = optimise(graph, &options, &mut watcher)?;
+        watcher.all_ran()?;
         return output::write(&arguments.output, Module::Graph(graph).print(voice.is_verbose()).as_bytes());
     }
     let (compiled, findings) = compile_graph(graph, &options, &mut watcher)?;
+    watcher.all_ran()?;
     match arguments.emit {
         Form::Tile => {
             let texts: Vec<String> = compiled.modules().map(|module| module.print(voice.is_verbose())).collect();
             output::write(&arguments.output, texts.join(SPLIT).as_bytes())?;
         }
         Form::Asm => {
-            let image = Image::from_bytes(&options.name, compiled.to_bytes()?)?;
+            let image = Image::from_bytes(&options.name, compiled.to_bytes_observed(&mut watcher)?)?;
             output::write(&arguments.output, disassemble_image(&image).as_bytes())?;
         }
-        Form::Graph | Form::Image if output::is_stream(&arguments.output) => output::to_stdout(&compiled.to_bytes()?)?,
-        Form::Graph | Form::Image => compiled.write_to(&arguments.output)?,
+        Form::Graph | Form::Image if output::is_stream(&arguments.output) => {
+            output::to_stdout(&compiled.to_bytes_observed(&mut watcher)?)?;
+        }
+        Form::Graph | Form::Image => compiled.write_to_observed(&arguments.output, &mut watcher)?,
     }
+    drop(watcher);
     tell(voice, &arguments.output, &compiled, &findings);
     match &arguments.report {
         Some(path) => output::write(path, report(&options, &compiled, &findings).as_bytes()),
         None => Ok(()),
     }
+}
+
+/// The report has a form that is there, and a place of its own.
+fn check_report(arguments: &Arguments) -> Outcome {
+    let Some(path) = &arguments.report else { return Ok(()) };
+    let shown = path.display().to_string();
+    if *path == arguments.output {
+        return Err(super::wrong_option("--report", &shown, &"the result goes there (-o); choose another file"));
+    }
+    let json = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
+    if json || output::is_stream(path) {
+        return Ok(());
+    }
+    let reason = "the name must end in .json; pages are made of runs: narae run --report r.html";
+    Err(super::wrong_option("--report", &shown, &reason))
 }
 
 /// A line about the result.
@@ -85,7 +114,10 @@ fn tell(voice: Voice, path: &Path, compiled: &Compiled, findings: &Findings) {
         bytes((compiled.content.words.len() * WORD_BYTES) as u64),
         bytes(compiled.weight_bytes()),
     ));
-    for note in &findings.notes {
+    if let Some(chosen) = &findings.chosen {
+        voice.say(format_args!("note: {chosen}"));
+    }
+    for note in findings.notes.iter().filter(|note| Some(*note) != findings.chosen.as_ref()) {
         voice.detail(format_args!("note: {note}"));
     }
     for note in findings.recovered.regions.iter().flat_map(|region| &region.notes) {

@@ -9,31 +9,30 @@ use std::path::{Path, PathBuf};
 use narae::language::LanguageModel;
 use narae::npz;
 use narae::quality::{Quality, windows};
-use narae::session::Session;
-use narae_compiler::compile::{KvCache, Logits};
-use narae_isa::Diagnostics;
+use narae::settings;
+use narae_isa::{Diagnostic, Diagnostics, codes};
 
+use super::decoder::{self, Need};
 use super::options::CompileOptions;
 use super::progress::Progress;
-use super::run::is_model;
 use super::{Outcome, Voice, output};
 
 /// Which model on which ids.
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// An image (.narae), or a decoder (.onnx)
+    /// An image (.narae), a decoder (.onnx), or a folder with one
     model: PathBuf,
     /// The ids (.npy): one text, or one window a row
     #[arg(long, value_name = "NPY")]
     ids: PathBuf,
-    /// Predictions of a window
-    #[arg(long, default_value_t = 256, value_name = "N")]
-    window: usize,
+    /// Predictions of a window, where the ids are one text [default: 256]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), allow_negative_numbers = true)]
+    window: Option<u32>,
     /// Use the first windows only
-    #[arg(long, value_name = "N")]
-    windows: Option<usize>,
-    /// An image to compare with: KL divergence and agreement are against it
-    #[arg(long, value_name = "NARAE")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), allow_negative_numbers = true)]
+    windows: Option<u32>,
+    /// An image or a decoder to compare with: KL divergence and agreement are against it
+    #[arg(long, value_name = "MODEL")]
     against: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
@@ -42,36 +41,40 @@ pub struct Arguments {
     compile: CompileOptions,
 }
 
+/// Predictions of a window unless --window says otherwise.
+const WINDOW: usize = 256;
+
 /// Evaluates.
 pub fn run(arguments: Arguments, voice: Voice) -> Outcome {
     let ids = npz::read_array(&arguments.ids)?;
-    let windows = windows(&ids, arguments.window, arguments.windows)?;
-    let mut model = open(&arguments, &arguments.model, voice)?;
-    let mut reference = arguments.against.as_deref().map(|path| open(&arguments, path, voice)).transpose()?;
+    if arguments.window.is_some() && ids.rank() == 2 {
+        let what = "--window would change nothing here: every row of the ids is a window";
+        return Err(Diagnostic::new(&codes::E0801, what).help("leave it out, or give one text [n]").into());
+    }
+    let predictions = arguments.window.map_or(WINDOW, |window| window as usize);
+    let windows = windows(&ids, predictions, arguments.windows.map(|windows| windows as usize))?;
+    let mut model = open(&arguments, &arguments.model, &windows, voice)?;
+    let mut reference = arguments.against.as_deref().map(|path| open(&arguments, path, &windows, voice)).transpose()?;
     let mut quality = Quality::default();
     let progress = Progress::new(voice, "windows", windows.len() as u64);
     for (number, window) in windows.iter().enumerate() {
         quality.add_window(&mut model, reference.as_mut(), window)?;
         progress.advance(1);
-        voice.detail(format_args!("window {} of {}: perplexity {:.4}", number + 1, windows.len(), quality.perplexity()));
+        let so_far = quality.perplexity();
+        progress.aside(|| voice.detail(format_args!("window {} of {}: perplexity {so_far:.4}", number + 1, windows.len())));
     }
     drop(progress);
     let text = if arguments.json { json(&quality) } else { human(&quality) };
     output::to_stdout(text.as_bytes())
 }
 
-fn open(arguments: &Arguments, path: &Path, voice: Voice) -> Result<LanguageModel, Diagnostics> {
-    if !is_model(path) {
-        return LanguageModel::new(Session::open(path)?);
-    }
-    let mut options = arguments.compile.resolve(path, KvCache::State)?;
-    options.logits = Logits::All;
-    let maxima = &mut options.maxima;
-    maxima.batch = maxima.batch.or(Some(1));
-    maxima.sequence = maxima.sequence.or(Some(arguments.window as i64));
-    maxima.past = maxima.past.or(Some(arguments.window as i64));
-    let mut watcher = arguments.compile.watch.watcher(voice, None)?;
-    LanguageModel::new(Session::compile_observed(path, &options, &mut watcher)?.0)
+fn open(arguments: &Arguments, path: &Path, windows: &[Vec<i64>], voice: Voice) -> Result<LanguageModel, Diagnostics> {
+    let model = settings::model_file(path)?;
+    let settings = settings::settings(&model)?;
+    let ids: Vec<i64> = windows.iter().flatten().copied().collect();
+    let fed = windows.iter().map(|window| window.len() - 1).max().unwrap_or(1);
+    let need = Need { call: fed, whole: fed, ids: &ids, all_logits: true };
+    decoder::open(&model, &settings, &arguments.compile, &need, voice)
 }
 
 fn human(quality: &Quality) -> String {

@@ -9,7 +9,7 @@ use narae_isa::{Diagnostic, Diagnostics, codes};
 use narae_sim::machine::Recording;
 use narae_sim::session::Lengths;
 
-use super::options::named_number;
+use super::options::{named_length, once};
 use super::output;
 
 /// Options of a run without tensors, and of the run that it is recorded from.
@@ -17,16 +17,16 @@ use super::output;
 #[command(next_help_heading = "Timing options")]
 pub struct LengthOptions {
     /// With --mode timing: tokens before the call, of every sequence; other lengths come from --dim or from the dims of --inputs
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(0..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(0..), allow_negative_numbers = true)]
     past: Option<i64>,
     /// With --mode timing: a length that data would decide; may be repeated
-    #[arg(long = "assume", value_name = "NAME=N", value_parser = named_number)]
+    #[arg(long = "assume", value_name = "NAME=N", value_parser = named_length, hide_short_help = true)]
     assumed: Vec<(String, i64)>,
     /// Write down the scalars that the program loads (.json), for --recorded
-    #[arg(long, value_name = "JSON", conflicts_with = "recorded")]
+    #[arg(long, value_name = "JSON", conflicts_with = "recorded", hide_short_help = true)]
     record: Option<PathBuf>,
     /// With --mode timing: take the scalars that data decides from such a record
-    #[arg(long, value_name = "JSON")]
+    #[arg(long, value_name = "JSON", hide_short_help = true)]
     recorded: Option<PathBuf>,
 }
 
@@ -38,6 +38,7 @@ impl LengthOptions {
         call: Option<&str>,
         named: &[(String, i64)],
     ) -> Result<Lengths, Diagnostics> {
+        once("--assume", &self.assumed)?;
         let (shapes, values) = inputs.map(|path| npz::read_lengths(path, call)).transpose()?.unwrap_or_default();
         Ok(Lengths {
             shapes,

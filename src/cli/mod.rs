@@ -4,6 +4,8 @@
 //! Always holds: only this folder and `main.rs` touch the terminal; every failure is a [`Diagnostics`] and goes through
 //! [`render`]; a panic is caught and reported as our bug (70); files appear complete or not at all.
 
+mod decoder;
+mod effect;
 mod lengths;
 mod options;
 mod output;
@@ -13,25 +15,33 @@ mod render;
 mod report;
 mod timed;
 mod watch;
+mod written;
 
 use std::panic;
 use std::process::ExitCode;
 use std::sync::Mutex;
 
 use clap::error::ErrorKind;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use narae_isa::{Diagnostic, Diagnostics, codes};
 use render::{ColorChoice, MessageFormat, Voice};
 
 /// What every subcommand returns.
 type Outcome = Result<(), Diagnostics>;
 
-const EXIT_CODES: &str = "Exit codes: 0 ok, 1 model or input rejected, 2 usage, 3 unsupported operator, 4 numeric mismatch, \
+const FIRST_STEPS: &str = "First steps:
+  narae compile MODEL.onnx -o m.narae             an image, with lengths that are chosen for you
+  narae run MODEL.onnx --inputs in.npz -o out.npz one call, compiled on the fly
+  narae generate FOLDER --prompt \"Once upon\"      a decoder and its tokenizer write on
+  narae ops MODEL.onnx                            what a model needs, and what of it is missing
+`narae COMMAND -h` shows the options that are used most, `narae COMMAND --help` all of them.
+
+Exit codes: 0 ok, 1 model or input rejected, 2 usage, 3 unsupported operator, 4 numeric mismatch, \
                           5 limit exceeded, 70 a bug in Narae.\n`narae explain E0123` says what an error code means.";
 
 /// From ONNX transformer graphs to the instructions of a single-chip LPDDR accelerator, and a simulator that executes them.
 #[derive(Parser)]
-#[command(name = "narae", version, after_help = EXIT_CODES, max_term_width = 110)]
+#[command(name = "narae", version, after_help = FIRST_STEPS, max_term_width = 110)]
 struct CommandLine {
     #[command(flatten)]
     global: Global,
@@ -101,20 +111,26 @@ commands! {
     ops Ops;
     /// Print the built-in data sheets, or one of them
     chips Chips;
-    /// Print completions for a shell, or the manual page
+    /// Print completions for a shell, or manual pages
     completions Completions;
 }
 
 /// Parses, runs, reports; the exit code follows from the first problem.
 pub fn main() -> ExitCode {
-    let line = match CommandLine::try_parse() {
-        Ok(line) => line,
+    let command = CommandLine::command();
+    let parsed = command.clone().try_get_matches();
+    let parsed = parsed.and_then(|matches| Ok((CommandLine::from_arg_matches(&matches)?, matches)));
+    let (line, matches) = match parsed {
+        Ok(parsed) => parsed,
         Err(error) => return usage(&error),
     };
     let Global { message_format, color, verbose, quiet } = line.global;
     let voice = Voice::new(message_format, color, verbose, quiet);
     catch_bugs();
-    let outcome = panic::catch_unwind(panic::AssertUnwindSafe(|| dispatch(line.command, voice)));
+    let outcome = panic::catch_unwind(panic::AssertUnwindSafe(|| {
+        effect::check(&command, &matches)?;
+        dispatch(line.command, voice)
+    }));
     match outcome.unwrap_or_else(|payload| Err(bug(payload.as_ref()))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(found) => {

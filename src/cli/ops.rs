@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
+use narae::settings;
 use narae_compiler::onnx::ops::{range, rows};
 use narae_compiler::onnx::{Model, Need, Survey, survey};
 use narae_isa::Diagnostics;
@@ -31,7 +32,8 @@ pub fn run(arguments: Arguments, voice: Voice) -> Outcome {
         let text = if arguments.json { json() } else { human() };
         return output::to_stdout(text.as_bytes());
     };
-    let found = survey(&Model::open(path, &arguments.read.limits())?);
+    let path = &settings::model_file(path)?;
+    let found = survey(&Model::open(path, &arguments.read.limits()?)?);
     let text = if arguments.json { survey_json(path, &found) } else { survey_human(path, &found) };
     output::to_stdout(text.as_bytes())?;
     if found.problems.is_empty() {

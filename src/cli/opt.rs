@@ -7,6 +7,7 @@ use narae_compiler::compile::KvCache;
 use narae_compiler::compress::Sources;
 use narae_compiler::onnx::Limits;
 use narae_compiler::pipeline::{self, Context, Module, PASSES};
+use narae::settings;
 use narae_isa::{Diagnostic, Diagnostics, Place};
 
 use super::options::CompileOptions;
@@ -44,6 +45,7 @@ pub fn run(arguments: Arguments, voice: Voice) -> Outcome {
         return output::to_stdout(list().as_bytes());
     };
     let passes = arguments.passes.iter().map(|name| pipeline::find(name)).collect::<Result<Vec<_>, _>>()?;
+    let file = &settings::model_file(file)?;
     let options = arguments.compile.resolve(file, KvCache::Io)?;
     let mut watcher = arguments.compile.watch.watcher(voice, None)?;
     let mut texts = Vec::new();
@@ -53,6 +55,7 @@ pub fn run(arguments: Arguments, voice: Voice) -> Outcome {
         module.verify()?;
         texts.push(module.print(arguments.locations));
     }
+    watcher.all_ran()?;
     output::write(&arguments.output, texts.join(SPLIT).as_bytes())
 }
 

@@ -61,43 +61,43 @@ pub struct CompileOptions {
     #[arg(long, default_value = "none", value_name = "POLICY")]
     quant: String,
     /// With --quant auto: the error that all weights together may cost, in nats per token
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", value_parser = budget, allow_negative_numbers = true, hide_short_help = true)]
     error_budget: Option<f64>,
     /// The type of activations: auto (as the file says), f32, f16 or bf16
     #[arg(long, value_enum, default_value = "auto", value_name = "TYPE", hide_possible_values = true)]
     precision: PrecisionName,
-    /// The largest batch
-    #[arg(long, value_name = "N")]
+    /// The largest batch [default: 1]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(1..), allow_negative_numbers = true)]
     max_batch: Option<i64>,
-    /// The longest sequence of one call
-    #[arg(long, value_name = "N")]
+    /// The longest sequence of one call [default: 512, or what fits]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(1..), allow_negative_numbers = true)]
     max_seq: Option<i64>,
-    /// The longest past [default: the model's maximum position]
-    #[arg(long, value_name = "N")]
+    /// The longest past [default: the model's maximum position, or what fits]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(0..), allow_negative_numbers = true)]
     max_past: Option<i64>,
     /// Fix a dim of the model; may be repeated
-    #[arg(long = "dim", value_name = "NAME=N", value_parser = named_number)]
+    #[arg(long = "dim", value_name = "NAME=N", value_parser = named_length)]
     dims: Vec<(String, i64)>,
     /// The greatest value of a length of the model; '*' for every length without a bound [default: what fits]; may be repeated
-    #[arg(long = "max", value_name = "NAME=N", value_parser = named_number)]
+    #[arg(long = "max", value_name = "NAME=N", value_parser = named_maximum)]
     lengths: Vec<(String, i64)>,
     /// The greatest extents of an input or output, one per axis: y=3,4; may be repeated
-    #[arg(long = "max-shape", value_name = "X=N", value_parser = named_shape)]
+    #[arg(long = "max-shape", value_name = "X=N", value_parser = named_shape, hide_short_help = true)]
     shapes: Vec<(String, Vec<usize>)>,
     /// Where past and present live: io (plain inputs and outputs) or state (on the chip)
     #[arg(long, value_enum, value_name = "PLACE", hide_possible_values = true)]
     kv_cache: Option<CacheName>,
     /// With --kv-cache state: the logits of the last token or of all
-    #[arg(long, value_enum, default_value = "last", value_name = "WHICH", hide_possible_values = true)]
+    #[arg(long, value_enum, default_value = "last", value_name = "WHICH", hide_possible_values = true, hide_short_help = true)]
     logits: LogitsName,
     /// Optimisation: 0 no laws, 1 laws that recover, 2 and 3 all
     #[arg(short = 'O', default_value_t = 2, value_parser = clap::value_parser!(u8).range(0..=3), value_name = "LEVEL")]
     optimisation: u8,
     /// Leave out a law of recovery; may be repeated
-    #[arg(long, value_name = "LAW", value_parser = law_name)]
+    #[arg(long, value_name = "LAW", value_parser = law_name, hide_short_help = true)]
     without_law: Vec<String>,
     /// Threads [default: all cores]; never changes a result
-    #[arg(short = 'j', value_name = "N")]
+    #[arg(short = 'j', value_name = "N", value_parser = jobs, allow_negative_numbers = true, hide_short_help = true)]
     jobs: Option<usize>,
     /// How the model is read.
     #[command(flatten)]
@@ -110,10 +110,10 @@ pub struct CompileOptions {
 impl CompileOptions {
     /// The compiler's options; `kv_cache` is what the subcommand uses when the user does not say.
     pub fn resolve(&self, model: &Path, kv_cache: KvCache) -> Result<Options, Diagnostics> {
-        if let Some(jobs) = self.jobs {
-            // Fails only if the pool was built before; then it has its size already.
-            let _ = rayon::ThreadPoolBuilder::new().num_threads(jobs).build_global();
-        }
+        self.set_jobs();
+        once("--dim", &self.dims)?;
+        once("--max", &self.lengths)?;
+        once("--max-shape", &self.shapes)?;
         let mut options = Options::new(self.chip()?);
         options.precision = match self.precision {
             PrecisionName::Auto => Precision::Auto,
@@ -144,15 +144,28 @@ impl CompileOptions {
             options.maxima.rest = Rest::AtMost(*most);
         }
         options.maxima.shapes = vec![self.shapes.iter().cloned().collect()];
-        options.limits = self.read.limits();
+        options.limits = self.read.limits()?;
         options.name = model.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         Ok(options)
+    }
+
+    /// Sets the number of threads, of simulators as well.
+    pub fn set_jobs(&self) {
+        if let Some(jobs) = self.jobs {
+            // Fails only if the pool was built before; then it has its size already.
+            let _ = rayon::ThreadPoolBuilder::new().num_threads(jobs).build_global();
+        }
     }
 
     fn chip(&self) -> Result<Chip, Diagnostics> {
         let chip = Chip::load(self.chip.as_deref().unwrap_or("narae-1"))?;
         memory_sheet(&chip)?; // a chip whose memory contradicts itself is refused before anything is compiled for it
         Ok(chip)
+    }
+
+    /// Whether the user said where caches live.
+    pub fn says_kv_cache(&self) -> bool {
+        self.kv_cache.is_some()
     }
 
     /// The lengths that `--dim` names.
@@ -166,11 +179,48 @@ impl CompileOptions {
     }
 }
 
+/// No name stands twice among the values of an option that may be repeated.
+pub(super) fn once<T>(option: &str, values: &[(String, T)]) -> Result<(), Diagnostics> {
+    let twice = values.iter().enumerate().find(|(at, (name, _))| values[..*at].iter().any(|(other, _)| other == name));
+    match twice {
+        Some((_, (name, _))) => Err(wrong_option(option, name, &"it is given twice; give it once")),
+        None => Ok(()),
+    }
+}
+
 /// `NAME=N`.
-pub(super) fn named_number(text: &str) -> Result<(String, i64), String> {
+fn named_number(text: &str, least: i64) -> Result<(String, i64), String> {
     let (name, number) = text.split_once('=').ok_or_else(|| format!("`{text}` is not NAME=N"))?;
-    let number = number.parse().map_err(|_| format!("`{number}` is not a number"))?;
-    Ok((name.to_string(), number))
+    let value: i64 = number.parse().map_err(|_| format!("`{number}` is not a whole number"))?;
+    if name.is_empty() || value < least {
+        return Err(format!("`{text}` is not NAME=N with an N of {least} or more"));
+    }
+    Ok((name.to_string(), value))
+}
+
+/// A length by its name, as it is in one call: `NAME=N`.
+pub(super) fn named_length(text: &str) -> Result<(String, i64), String> {
+    named_number(text, 0)
+}
+
+/// The maximum of a length by its name.
+fn named_maximum(text: &str) -> Result<(String, i64), String> {
+    named_number(text, 1).map_err(|reason| match text.ends_with("=0") {
+        true => format!("{reason}: a length that is always 0 is fixed with --dim {text}"),
+        false => reason,
+    })
+}
+
+/// A number of threads.
+fn jobs(text: &str) -> Result<usize, String> {
+    let jobs = text.parse().ok().filter(|jobs| (1..=4096).contains(jobs));
+    jobs.ok_or_else(|| String::from("a number of threads is from 1 to 4096"))
+}
+
+/// An error in nats.
+fn budget(text: &str) -> Result<f64, String> {
+    let budget = text.parse().ok().filter(|budget: &f64| *budget > 0.0 && budget.is_finite());
+    budget.ok_or_else(|| String::from("a budget is a number of nats above 0, such as 0.02"))
 }
 
 /// The name of a law.

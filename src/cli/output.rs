@@ -13,6 +13,19 @@ pub fn is_stream(path: &Path) -> bool {
     path.as_os_str() == "-"
 }
 
+/// No two results go to one place.
+pub fn apart<'a>(places: impl Iterator<Item = (&'a str, &'a Path)>) -> Result<(), Diagnostics> {
+    let mut taken: Vec<(&str, &Path)> = Vec::new();
+    for (option, path) in places {
+        if let Some((other, _)) = taken.iter().find(|(_, other)| *other == path) {
+            let what = format!("{other} and {option} both go to `{}`", path.display());
+            return Err(Diagnostic::new(&codes::E0801, what).help("give each a file of its own").into());
+        }
+        taken.push((option, path));
+    }
+    Ok(())
+}
+
 /// Writes `bytes` to `path` at once, or to standard output for `-`.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<(), Diagnostics> {
     Place::reserve(path)?.write(bytes)

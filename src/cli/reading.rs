@@ -2,27 +2,31 @@
 //! are the defaults, which protect against hostile files.
 
 use narae_compiler::onnx::Limits;
+use narae_isa::Diagnostics;
+
+use super::options::once;
 
 /// Bounds of what a model file may ask.
 #[derive(clap::Args, Clone)]
 #[command(next_help_heading = "Reading the model")]
 pub struct ReadOptions {
     /// Raise a limit on the model file, if you trust it: nodes, items, depth, bytes, rank, nesting or inlined-nodes; may be repeated
-    #[arg(long = "limit", value_name = "LIMIT=N", value_parser = limit)]
+    #[arg(long = "limit", value_name = "LIMIT=N", value_parser = limit, hide_short_help = true)]
     limits: Vec<(String, u32)>,
     /// Accept external data that is a hard link, which may also stand outside of the model's folder
-    #[arg(long)]
+    #[arg(long, hide_short_help = true)]
     hard_links: bool,
 }
 
 impl ReadOptions {
     /// The limits that hold.
-    pub fn limits(&self) -> Limits {
+    pub fn limits(&self) -> Result<Limits, Diagnostics> {
+        once("--limit", &self.limits)?;
         let mut limits = Limits { hard_links: self.hard_links, ..Limits::default() };
         for (name, bound) in &self.limits {
             assert!(limits.set(name, *bound), "the name was checked when it was parsed");
         }
-        limits
+        Ok(limits)
     }
 }
 

@@ -21,13 +21,13 @@ pub struct ReportOptions {
     #[arg(long, value_name = "FILE")]
     report: Vec<PathBuf>,
     /// Write a trace of the timed run that Perfetto opens (.json)
-    #[arg(long, value_name = "JSON")]
+    #[arg(long, value_name = "JSON", hide_short_help = true)]
     trace: Option<PathBuf>,
     /// How LPDDR is timed: fast (streams at measured rates) or exact (every burst)
-    #[arg(long, value_enum, default_value_t, value_name = "MODEL", hide_possible_values = true)]
+    #[arg(long, value_enum, default_value_t, value_name = "MODEL", hide_possible_values = true, hide_short_help = true)]
     dram: DramName,
     /// Write every request of the timed run to LPDDR (.csv); `narae dram` replays them
-    #[arg(long, value_name = "CSV")]
+    #[arg(long, value_name = "CSV", hide_short_help = true)]
     dram_trace: Option<PathBuf>,
     /// Compare the timed run with a GPU: a100-fp16, h100-fp16 … (an unknown name lists them)
     #[arg(long, value_name = "GPU")]
@@ -79,8 +79,26 @@ impl ReportOptions {
         !self.report.is_empty() || self.baseline.is_some()
     }
 
+    /// The files that are written.
+    pub fn files(&self) -> impl Iterator<Item = (&str, &Path)> {
+        let reports = self.report.iter().map(|path| ("--report", path.as_path()));
+        let trace = self.trace.iter().map(|path| ("--trace", path.as_path()));
+        reports.chain(trace).chain(self.dram_trace.iter().map(|path| ("--dram-trace", path.as_path())))
+    }
+
+    /// Nothing is written to standard output but `what`.
+    pub fn leaves_stdout_to(&self, what: &str) -> Result<(), Diagnostics> {
+        match self.files().find(|(_, path)| super::output::is_stream(path)) {
+            Some((option, _)) => {
+                Err(wrong_option(option, "-", &format_args!("standard output is for {what}; give a file")))
+            }
+            None => Ok(()),
+        }
+    }
+
     /// Checks names and reserves places.
     pub fn prepare(&self) -> Result<Reporter, Diagnostics> {
+        super::output::apart(self.files())?;
         let baseline = match &self.baseline {
             Some(name) => Some((name.clone(), baseline::find(name)?)),
             None => None,

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use narae::npz::{self, Arrays};
 use narae::session::{Reference, Session};
+use narae::settings;
 use narae_compiler::compile::KvCache;
 use narae_isa::image::Entry;
 use narae_isa::{Diagnostics, HostTensor};
@@ -13,6 +14,7 @@ use narae_sim::session::Lengths;
 use super::lengths::{self, LengthOptions};
 use super::options::CompileOptions;
 use super::output::{self, Place};
+use super::progress::Progress;
 use super::report::{ReportOptions, Reporter};
 use super::{Outcome, Voice};
 
@@ -31,7 +33,7 @@ enum Mode {
 /// What to run, on what, and where results go.
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// An image (.narae), or a model (.onnx)
+    /// An image (.narae), a model (.onnx), or a folder with one
     file: PathBuf,
     /// Inputs: an .npz whose keys are the input names
     #[arg(long, value_name = "NPZ")]
@@ -60,7 +62,9 @@ pub struct Arguments {
 }
 
 /// Runs one call.
-pub fn run(arguments: Arguments, voice: Voice) -> Outcome {
+pub fn run(mut arguments: Arguments, voice: Voice) -> Outcome {
+    arguments.file = settings::model_file(&arguments.file)?;
+    check_places(&arguments)?;
     match (arguments.mode, arguments.lengths.timing_only()) {
         (Mode::Timing, _) => return time(&arguments, voice),
         (Mode::Functional | Mode::Both, Some(option)) => {
@@ -72,7 +76,7 @@ pub fn run(arguments: Arguments, voice: Voice) -> Outcome {
     let place = arguments.output.as_deref().map(Place::reserve).transpose()?;
     let inputs = inputs(&arguments)?;
     let outputs = match arguments.evaluator {
-        true => Reference::open(&arguments.file, &arguments.compile.read.limits())?.run(&inputs)?,
+        true => evaluate(&arguments, &inputs)?,
         false => execute(&arguments, &inputs, reporter, voice)?,
     };
     match (place, &arguments.output) {
@@ -83,11 +87,27 @@ pub fn run(arguments: Arguments, voice: Voice) -> Outcome {
     }
 }
 
+/// The graph's own meaning.
+fn evaluate(arguments: &Arguments, inputs: &Arrays) -> Result<Arrays, Diagnostics> {
+    Reference::open(&arguments.file, &arguments.compile.read.limits()?)?.run(inputs)
+}
+
+/// Results go to different places; where first values are printed, standard output is taken.
+fn check_places(arguments: &Arguments) -> Outcome {
+    if arguments.output.is_none() && arguments.mode != Mode::Timing {
+        arguments.report.leaves_stdout_to("the outputs")?;
+    }
+    let output = arguments.output.iter().map(|path| ("-o", path.as_path()));
+    let record = arguments.lengths.record().into_iter().map(|path| ("--record", path));
+    output::apart(output.chain(record).chain(arguments.report.files()))
+}
+
 /// Runs on the chip, with timing if anything asks for it.
 fn execute(arguments: &Arguments, inputs: &Arrays, reporter: Reporter, voice: Voice) -> Result<Arrays, Diagnostics> {
     let mut session = session(arguments, inputs, voice)?;
     session.set_timing(arguments.report.timing());
     let entry = arguments.entry.as_deref();
+    let _line = Progress::phase(voice, "computing on the simulated chip");
     if let Some(path) = arguments.lengths.record() {
         let (outputs, recording) = session.run_recording(entry, inputs)?;
         lengths::write(path, &recording)?;
@@ -119,7 +139,9 @@ fn time(arguments: &Arguments, voice: Voice) -> Outcome {
     };
     session.set_timing(arguments.report.timing());
     let entry = session.entry_name(arguments.entry.as_deref())?;
+    let line = Progress::phase(voice, "timing on the simulated chip");
     let mut timed = session.time(Some(&entry), &lengths, None)?;
+    drop(line);
     timed.tokens = tokens_of(session.image().entry(&entry)?, &timed.timed.lengths);
     let past = arguments.lengths.past().and_then(|past| u64::try_from(past).ok());
     let report = reporter.write(&session, &timed, past, None)?;
@@ -148,9 +170,9 @@ fn inputs(arguments: &Arguments) -> Result<Arrays, Diagnostics> {
     npz::read_call(path, arguments.call.as_deref(), "in")
 }
 
-/// Whether a path is a model to compile; everything else is an image.
+/// Whether a path is a model to compile, or a folder with one; everything else is an image.
 pub fn is_model(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| extension == "onnx")
+    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("onnx")) || path.is_dir()
 }
 
 fn session(arguments: &Arguments, inputs: &Arrays, voice: Voice) -> Result<Session, Diagnostics> {
@@ -160,7 +182,9 @@ fn session(arguments: &Arguments, inputs: &Arrays, voice: Voice) -> Result<Sessi
         options.maxima.shapes.push(inputs.iter().map(|(name, tensor)| (name.clone(), tensor.dims.clone())).collect());
         voice.detail(format_args!("compiling {}", arguments.file.display()));
         let mut watcher = arguments.compile.watch.watcher(voice, Some(inputs))?;
-        return Ok(Session::compile_observed(&arguments.file, &options, &mut watcher)?.0);
+        let (session, _) = Session::compile_observed(&arguments.file, &options, &mut watcher)?;
+        watcher.all_ran()?;
+        return Ok(session);
     }
     open(arguments)
 }
@@ -171,11 +195,14 @@ fn compile_for_timing(arguments: &Arguments, lengths: &Lengths, voice: Voice) ->
     options.maxima.shapes.push(lengths.shapes.iter().map(|(name, dims)| (name.clone(), dims.clone())).collect());
     options.maxima.past = options.maxima.past.or(lengths.past.map(|past| past + 1));
     let mut watcher = arguments.compile.watch.watcher(voice, None)?;
-    Ok(Session::compile_for_timing(&arguments.file, &options, &mut watcher)?.0)
+    let (session, _) = Session::compile_for_timing(&arguments.file, &options, &mut watcher)?;
+    watcher.all_ran()?;
+    Ok(session)
 }
 
 /// Opens an image for the chip that was asked for.
 fn open(arguments: &Arguments) -> Result<Session, Diagnostics> {
+    arguments.compile.set_jobs();
     let session = Session::open(&arguments.file)?;
     if let Some(chip) = arguments.compile.asked_chip()? {
         session.image().check_chip(&chip)?;

@@ -2,7 +2,9 @@
 //! [`Observer`] for the compiler's pipeline. Always holds: dumps go to standard error, each behind a comment that names the pass, so
 //! that results on standard output stay clean.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::time::Instant;
 
 use narae::difference::{Difference, Tolerance};
 use narae::interpreter::{self, Untaped};
@@ -11,6 +13,7 @@ use narae_compiler::graph::eval::evaluate;
 use narae_compiler::pipeline::{self, Module, Observer, Pass};
 use narae_isa::{Diagnostic, Diagnostics, codes};
 
+use super::progress::Progress;
 use super::{Voice, wrong_option};
 
 /// Options that look between passes.
@@ -18,25 +21,25 @@ use super::{Voice, wrong_option};
 #[command(next_help_heading = "Looking between passes")]
 pub struct WatchOptions {
     /// Print the module before this pass (`narae opt --list-passes`); may be repeated
-    #[arg(long, value_name = "PASS")]
+    #[arg(long, value_name = "PASS", hide_short_help = true)]
     print_ir_before: Vec<String>,
     /// Print the module after this pass; may be repeated
-    #[arg(long, value_name = "PASS")]
+    #[arg(long, value_name = "PASS", hide_short_help = true)]
     print_ir_after: Vec<String>,
     /// Print the module before every pass
-    #[arg(long)]
+    #[arg(long, hide_short_help = true)]
     print_ir_before_all: bool,
     /// Print the module after every pass
-    #[arg(long)]
+    #[arg(long, hide_short_help = true)]
     print_ir_after_all: bool,
     /// Verify after every pass; with `exec` also run the module before and after it on --check-inputs
-    #[arg(long, value_name = "HOW", num_args = 0..=1, require_equals = true, default_missing_value = "verify")]
+    #[arg(long, value_name = "HOW", num_args = 0..=1, require_equals = true, default_missing_value = "verify", hide_short_help = true)]
     verify_each: Option<String>,
     /// The inputs of --verify-each=exec (.npz)
-    #[arg(long, value_name = "NPZ")]
+    #[arg(long, value_name = "NPZ", hide_short_help = true)]
     check_inputs: Option<PathBuf>,
     /// The keys of --check-inputs below this prefix
-    #[arg(long, value_name = "PREFIX", requires = "check_inputs")]
+    #[arg(long, value_name = "PREFIX", requires = "check_inputs", hide_short_help = true)]
     check_call: Option<String>,
 }
 
@@ -56,7 +59,7 @@ impl WatchOptions {
             Some("exec") => Some(self.inputs(given)?),
             Some(other) => return Err(wrong_option("--verify-each", other, &"verify or exec")),
         };
-        Ok(Watcher { options: self.clone(), voice, inputs, before: None })
+        Ok(Watcher { options: self.clone(), voice, inputs, before: None, ran: BTreeSet::new(), line: None })
     }
 
     fn inputs(&self, given: Option<&Arrays>) -> Result<Arrays, Diagnostics> {
@@ -73,17 +76,50 @@ pub struct Watcher {
     inputs: Option<Arrays>,
     /// The outputs before the pass that runs now.
     before: Option<Arrays>,
+    /// The passes that ran.
+    ran: BTreeSet<&'static str>,
+    /// What is being done now, since when.
+    line: Option<(Progress, Instant)>,
 }
 
 impl Watcher {
     fn show(&self, when: &str, pass: &Pass, module: &Module) {
         let text = module.print(self.voice.is_verbose());
-        self.voice.dump(&format!("// ===== {when} {} =====\n{text}", pass.name));
+        self.aside(|| self.voice.dump(&format!("// ===== {when} {} =====\n{text}", pass.name)));
+    }
+
+    fn aside<T>(&self, work: impl FnOnce() -> T) -> T {
+        match &self.line {
+            Some((line, _)) => line.aside(work),
+            None => work(),
+        }
+    }
+
+    /// Shows what is being done from now on.
+    pub fn phase(&mut self, what: &str) {
+        self.line = None;
+        self.line = Some((Progress::phase(self.voice, what), Instant::now()));
+    }
+
+    /// Every pass that was to be printed has run.
+    pub fn all_ran(&self) -> Result<(), Diagnostics> {
+        let options = [("--print-ir-before", &self.options.print_ir_before), ("--print-ir-after", &self.options.print_ir_after)];
+        for (option, names) in options {
+            if let Some(name) = names.iter().find(|name| !self.ran.contains(name.as_str())) {
+                let ran: Vec<&str> = self.ran.iter().copied().collect();
+                let what = format!("{option} {name} printed nothing: that pass does not run here");
+                let help = format!("the passes that ran are {}", ran.join(", "));
+                return Err(Diagnostic::new(&codes::E0801, what).help(help).into());
+            }
+        }
+        Ok(())
     }
 }
 
 impl Observer for Watcher {
     fn before(&mut self, pass: &Pass, module: &Module) -> Result<(), Diagnostics> {
+        self.ran.extend(pipeline::PASSES.iter().map(|row| row.name).find(|name| *name == pass.name));
+        self.phase(pass.name);
         if self.options.print_ir_before_all || self.options.print_ir_before.iter().any(|name| name == pass.name) {
             self.show("before", pass, module);
         }
@@ -94,6 +130,9 @@ impl Observer for Watcher {
     }
 
     fn after(&mut self, pass: &Pass, module: &Module) -> Result<(), Diagnostics> {
+        if let Some((_, start)) = self.line.take() {
+            self.voice.detail(format_args!("{:<13} {:>8.3} s", pass.name, start.elapsed().as_secs_f64()));
+        }
         if self.options.print_ir_after_all || self.options.print_ir_after.iter().any(|name| name == pass.name) {
             self.show("after", pass, module);
         }
@@ -117,6 +156,17 @@ impl Observer for Watcher {
         }
         self.before = Some(after);
         Ok(())
+    }
+
+    fn wrote(&mut self, bytes: u64, total: u64) {
+        let line = self.line.get_or_insert_with(|| (Progress::bytes(self.voice, "writing weights", total), Instant::now()));
+        line.0.reach(bytes);
+        if bytes == total
+            && let Some((_, start)) = self.line.take()
+        {
+            let seconds = start.elapsed().as_secs_f64();
+            self.voice.detail(format_args!("{:<13} {seconds:>8.3} s, {}", "weights", super::output::bytes(total)));
+        }
     }
 }
 

@@ -60,6 +60,12 @@ impl Zoo {
         folder.join("manifest.json").exists().then_some(Zoo { folder, chosen })
     }
 
+    /// A zoo by its folder below the shared one, if it is there.
+    pub fn named(folder: &str) -> Option<Zoo> {
+        let folder = super::shared(folder)?;
+        folder.join("manifest.json").exists().then_some(Zoo { folder, chosen: std::env::var("NARAE_ZOO").ok() })
+    }
+
     /// Models of one operator each with onnxruntime's answers, which belong to the repository (`tests/data/operators.py`).
     pub fn of_operators() -> Zoo {
         Zoo { folder: super::data("operators"), chosen: None }

@@ -3,21 +3,30 @@
 //! In: a graph whose dims are symbols, what the user said. Out: a bound for every symbol that an input defines, or one report of all
 //! symbols without one; and bounds of lengths that the program computes, as far as they follow from the model (`derive`) or from what
 //! the user said of outputs (`narrow`). A length is known by its place: axis 0 of any input is the batch, axis 1 of a matrix of
-//! integers the sequence, the position axis of a cache the past, axis 1 of a mask beside a cache both together. The past has a usual bound, 2048; any other length needs
-//! `--max NAME=N`.
+//! integers the sequence, the position axis of a cache the past, axis 1 of a mask beside a cache both together. Lengths that nobody spoke of are an error,
+//! or get usual bounds (`usual`), as [`Maxima::unsaid`] says.
 
 mod derive;
 mod fit;
 mod narrow;
+mod positions;
 mod ranges;
+mod role;
 #[cfg(test)]
 mod tests;
+mod usual;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-pub(crate) use self::fit::fit;
+pub(crate) use self::fit::{Fitted, fit};
+pub use self::positions::positions;
+pub use self::role::idle;
+use self::role::{Role, role, unbounded};
+pub(crate) use self::usual::{candidates, first_that_fits, note};
+pub use self::usual::{Unsaid, Usual};
 
+use narae_isa::nearest::nearest;
 use narae_isa::{Diagnostic, Diagnostics, codes};
 
 use crate::graph::Graph;
@@ -50,17 +59,8 @@ pub struct Maxima {
     pub shapes: Vec<BTreeMap<String, Vec<usize>>>,
     /// Lengths without another bound.
     pub rest: Rest,
-}
-
-/// What a length is to the model.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Role {
-    Batch,
-    Sequence,
-    Past,
-    /// What a mask covers beside a cache: the past and the tokens of the call.
-    Total,
-    Other,
+    /// Lengths of inputs that nobody spoke of.
+    pub unsaid: Unsaid,
 }
 
 /// Fixes the lengths that `--dim` names. Call before shapes are folded.
@@ -70,7 +70,9 @@ pub fn fix(graph: &mut Graph, maxima: &Maxima) -> Result<(), Diagnostics> {
         let Some(symbol) = graph.symbols.find(name) else {
             let known: Vec<&str> = graph.symbols.iter().map(|(_, row)| row.name.as_str()).collect();
             let message = format!("--dim {name}={value}: the model has no dim of that name");
-            problems.push(Diagnostic::new(&codes::E0401, message).help(format!("its dims are: {}", known.join(", "))));
+            let near = meant(name, &known);
+            let help = format!("{near}its dims are: {}", known.join(", "));
+            problems.push(Diagnostic::new(&codes::E0401, message).dim(name).help(help));
             continue;
         };
         if decided_by_data(graph, symbol) {
@@ -88,6 +90,11 @@ pub fn fix(graph: &mut Graph, maxima: &Maxima) -> Result<(), Diagnostics> {
     Diagnostics::check(problems, ())
 }
 
+/// The name that was meant, as the start of an advice.
+fn meant(name: &str, known: &[&str]) -> String {
+    nearest(name, known.iter().copied()).map(|near| format!("did you mean `{near}`? ")).unwrap_or_default()
+}
+
 fn decided_by_data(graph: &Graph, symbol: Symbol) -> bool {
     let row = graph.symbols.data(symbol);
     row.replacement.is_none()
@@ -99,8 +106,10 @@ pub fn bind(graph: &mut Graph, maxima: &Maxima) -> Result<(), Diagnostics> {
     let mut problems: Vec<Diagnostic> = Vec::new();
     for (name, most) in &maxima.lengths {
         if !limit(graph, name, *most) {
+            let known: Vec<&str> = graph.symbols.iter().map(|(_, row)| row.name.as_str()).collect();
             let message = format!("--max {name}={most}: the model has no length of that name");
-            problems.push(Diagnostic::new(&codes::E0401, message));
+            let help = format!("{}its lengths are: {}", meant(name, &known), known.join(", "));
+            problems.push(Diagnostic::new(&codes::E0401, message).dim(name).help(help));
         }
     }
     problems.extend(bind_inputs(graph, maxima));
@@ -178,43 +187,36 @@ fn greatest(maxima: &Maxima, name: &str, axis: usize) -> Option<i64> {
 
 /// Gives every length that an input defines its bound.
 fn bind_inputs(graph: &mut Graph, maxima: &Maxima) -> Vec<Diagnostic> {
-    let free: Vec<Symbol> = graph
-        .symbols
-        .iter()
-        .filter(|(_, row)| row.replacement.is_none() && matches!(row.definition, SymbolDefinition::Input { .. }))
-        .map(|(symbol, _)| symbol)
-        .collect();
     let mut problems = Vec::new();
-    for symbol in free {
+    for symbol in of_inputs(graph) {
         let role = role(graph, symbol);
-        let asked = match role {
-            Role::Batch => maxima.batch,
-            Role::Sequence => maxima.sequence,
-            Role::Past => maxima.past,
-            Role::Total => maxima.sequence.zip(maxima.past.or(usual(Role::Past))).map(|(new, past)| past + new),
-            Role::Other => None,
-        };
         let known = graph.symbols.data(symbol).upper.is_some();
-        let rest = match maxima.rest {
-            Rest::AtMost(most) => Some(most),
-            Rest::Fitting => usual(role),
-        };
-        let rest = rest.filter(|_| !known);
-        match asked.or_else(|| seen(graph, symbol, maxima)).or(rest) {
+        let rest = usual::usual(role, maxima).filter(|_| !known);
+        match said(graph, symbol, role, maxima).or(rest) {
             Some(bound) => graph.symbols.bound(symbol, Some(0), Some(bound)),
-            None if known => {}
+            None if known || maxima.unsaid.may_stay_open() => {}
             None => problems.push(unbounded(graph, symbol, role)),
         }
     }
     problems
 }
 
-/// The bound of a length that nobody spoke of; only the past has one.
-fn usual(role: Role) -> Option<i64> {
-    match role {
-        Role::Past => Some(2048),
-        Role::Batch | Role::Sequence | Role::Total | Role::Other => None,
-    }
+/// The lengths that inputs define.
+fn of_inputs(graph: &Graph) -> Vec<Symbol> {
+    let rows = graph.symbols.iter().filter(|(_, row)| row.replacement.is_none());
+    rows.filter(|(_, row)| matches!(row.definition, SymbolDefinition::Input { .. })).map(|(symbol, _)| symbol).collect()
+}
+
+/// The bound of an input's length that the user gave, by a flag or by the extent of an input.
+fn said(graph: &Graph, symbol: Symbol, role: Role, maxima: &Maxima) -> Option<i64> {
+    let asked = match role {
+        Role::Batch => maxima.batch,
+        Role::Sequence => maxima.sequence,
+        Role::Past => maxima.past,
+        Role::Total => maxima.sequence.zip(maxima.past.or(usual::usual(Role::Past, maxima))).map(|(new, past)| past + new),
+        Role::Other => None,
+    };
+    asked.or_else(|| seen(graph, symbol, maxima))
 }
 
 /// The greatest extent that the given inputs have where the symbol stands alone.
@@ -228,52 +230,4 @@ fn seen(graph: &Graph, symbol: Symbol, maxima: &Maxima) -> Option<i64> {
         }
     }
     most
-}
-
-fn role(graph: &Graph, symbol: Symbol) -> Role {
-    let mut found = Role::Other;
-    let has_cache = graph.inputs().iter().any(|port| port.name.contains("past") && graph.rank(port.value) >= 4);
-    for port in graph.inputs() {
-        let rank = graph.rank(port.value);
-        for (axis, dim) in graph.dims(port.value).iter().enumerate() {
-            if graph.symbols.resolve(dim).as_symbol() != Some(symbol) {
-                continue;
-            }
-            let cache = port.name.contains("past");
-            let role = match (axis, rank) {
-                (2, 4) if cache => Role::Past,
-                (3, 5) if cache => Role::Past,
-                (1, 5) if cache => Role::Batch,
-                (0, 1..=4) => Role::Batch,
-                (1, 2) if has_cache && port.name.contains("mask") => Role::Total,
-                (1, 2) if graph.element(port.value).is_integer() => Role::Sequence,
-                _ => Role::Other,
-            };
-            // The surest place wins: a cache says what the past is, ids what the sequence is.
-            if matches!(found, Role::Other | Role::Total) || role == Role::Past {
-                found = role;
-            }
-        }
-    }
-    found
-}
-
-fn unbounded(graph: &Graph, symbol: Symbol, role: Role) -> Diagnostic {
-    let row = graph.symbols.data(symbol);
-    let place = match row.definition {
-        SymbolDefinition::Input { input, axis } => graph
-            .inputs()
-            .get(input as usize)
-            .map_or(String::new(), |port| format!(" (axis {axis} of input `{}`)", port.name)),
-        _ => String::new(),
-    };
-    let flag = match role {
-        Role::Batch => String::from("--max-batch N"),
-        Role::Sequence => String::from("--max-seq N"),
-        Role::Past => String::from("--max-past N"),
-        Role::Total => String::from("--max-seq N and --max-past N"),
-        Role::Other => format!("--max {}=N", row.name),
-    };
-    Diagnostic::new(&codes::E0302, format!("dim `{}`{place} has no maximum", row.name))
-        .help(format!("give it with {flag}"))
 }

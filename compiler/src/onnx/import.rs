@@ -113,6 +113,11 @@ impl<'m> Importer<'m> {
     }
 
     fn run(&mut self) {
+        self.read();
+        self.problems = once_per_file(std::mem::take(&mut self.problems));
+    }
+
+    fn read(&mut self) {
         let Some(graph) = self.model.message.graph.as_ref() else {
             self.problems.push(Diagnostic::new(&codes::E0111, "the model has no graph"));
             return;
@@ -418,4 +423,24 @@ pub(super) fn undefined(name: &str, what: &str) -> Diagnostic {
 /// The problem at this node, unless it already names a place.
 fn locate(problem: Diagnostic, name: &str, op: &str) -> Diagnostic {
     if problem.place.is_some() { problem } else { problem.at_node(name, op) }
+}
+
+/// A file that cannot be opened is one problem, however many tensors lie in it.
+fn once_per_file(problems: Vec<Diagnostic>) -> Vec<Diagnostic> {
+    let mut found: Vec<(Diagnostic, usize)> = Vec::new();
+    for problem in problems {
+        let is_file = [codes::E0106.id, codes::E0107.id, codes::E0114.id].contains(&problem.code.id);
+        let same = |(other, _): &&mut (Diagnostic, usize)| {
+            is_file && (other.code.id, &other.message) == (problem.code.id, &problem.message)
+        };
+        match found.iter_mut().find(same) {
+            Some((_, more)) => *more += 1,
+            None => found.push((problem, 0)),
+        }
+    }
+    let said = |(problem, more): (Diagnostic, usize)| match more {
+        0 => problem,
+        more => problem.note(format!("{more} more tensors lie in the same file")),
+    };
+    found.into_iter().map(said).collect()
 }

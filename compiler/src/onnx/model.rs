@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use narae_isa::{Diagnostic, Diagnostics, codes};
+use narae_isa::{Diagnostic, Diagnostics, codes, magic};
 use onnx_protobuf::{Message as _, ModelProto};
 
 use super::files::{Registered, open_regular};
@@ -47,6 +47,7 @@ impl Model {
 
     fn decode(sources: Sources, file: FileId, path: Option<PathBuf>, limits: &Limits) -> Result<Model, Diagnostics> {
         let name = sources.path(file).display().to_string();
+        recognise(&sources, file, &name)?;
         let scan =
             scan(&Registered { sources: &sources, file }, &limits.wire).map_err(|fault| diagnose(fault, &name))?;
         let message = ModelProto::parse_from_bytes(&scan.message).map_err(|error| {
@@ -68,6 +69,21 @@ impl Model {
     /// The bounds it was opened with.
     pub fn limits(&self) -> &Limits {
         &self.limits
+    }
+}
+
+/// Refuses files whose first bytes say that they are something else, with the way from there to ONNX.
+fn recognise(sources: &Sources, file: FileId, name: &str) -> Result<(), Diagnostic> {
+    let mut start = vec![0; usize::try_from(sources.length(file)).unwrap_or(usize::MAX).min(magic::LENGTH)];
+    if sources.read_at(file, 0, &mut start).is_err() {
+        return Ok(()); // the scan says why it cannot be read
+    }
+    match magic::instead_of_model(&start) {
+        None => Ok(()),
+        Some(format) => {
+            let what = format!("the file is {}", format.name);
+            Err(Diagnostic::new(&codes::E0102, what).at_byte(name, 0).help(format.advice))
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 //! otherwise. Always holds: there are exactly as many bytes as the dims say; dims are not negative and their product does
 //! not overflow; nothing is allocated for a claim that the file does not fulfil.
 
+use narae_isa::diagnostic::sized;
 use narae_isa::{Diagnostic, Diagnostics, Element, HostTensor, codes};
 use onnx_protobuf::TensorProto;
 use onnx_protobuf::tensor_proto::DataLocation;
@@ -112,7 +113,9 @@ struct Claim {
 
 impl Claim {
     fn new(model: &Model, proto: &TensorProto, element: Element) -> Result<Claim, Diagnostic> {
-        let wrong = |why: String| Diagnostic::new(&codes::E0110, format!("tensor `{}`: {why}", proto.name));
+        let wrong = |why: String| {
+            Diagnostic::new(&codes::E0110, format!("tensor `{}`: {why}", proto.name)).tensor(&proto.name)
+        };
         if proto.dims.len() > model.limits.rank {
             return Err(wrong(format!("{} dimensions, more than {}", proto.dims.len(), model.limits.rank)));
         }
@@ -143,6 +146,7 @@ impl Claim {
             &codes::E0110,
             format!("tensor `{}` of {} {:?}: {why}", self.name, self.element.name(), self.dims),
         )
+        .tensor(&self.name)
         .help("the model is damaged: export it again")
     }
 
@@ -150,7 +154,7 @@ impl Claim {
         if found == self.bytes {
             return Ok(());
         }
-        Err(self.damaged(format!("it needs {} bytes, but has {found}", self.bytes)))
+        Err(self.damaged(format!("it needs {}, but has {found}", sized(self.bytes))).bytes(self.bytes))
     }
 }
 
@@ -160,7 +164,9 @@ fn external_store(
     proto: &TensorProto,
     claim: &Claim,
 ) -> Result<Store, Diagnostic> {
-    let bad = |why: String| Diagnostic::new(&codes::E0106, format!("tensor `{}`: {why}", proto.name));
+    let bad = |why: String| {
+        Diagnostic::new(&codes::E0106, format!("tensor `{}`: {why}", proto.name)).tensor(&proto.name)
+    };
     let (mut location, mut offset, mut length, mut checksum) = (None, 0u64, None, None);
     for entry in &proto.external_data {
         let number = || {
@@ -181,14 +187,17 @@ fn external_store(
     let location = location.ok_or_else(|| bad("external data without a location".into()))?;
     let file = external
         .open(location, checksum.filter(|text| !text.is_empty()))
-        .map_err(|error| error.note(format!("external data of tensor `{}`", proto.name)))?;
+        .map_err(|error| error.note(format!("external data of tensor `{}`", proto.name)).tensor(&proto.name))?;
     if let Some(length) = length {
         claim.expect(length)?;
     }
     let (length, size) = (claim.bytes, model.sources.length(file));
     match offset.checked_add(length) {
         Some(end) if end <= size => Ok(Store::File { file, offset, length }),
-        _ => Err(bad(format!("bytes {offset}..{offset}+{length} of `{location}`, which has {size} bytes"))),
+        _ => {
+            let why = format!("bytes {offset}..{offset}+{length} of `{location}`, which has {}", sized(size));
+            Err(bad(why).bytes(offset.saturating_add(length)))
+        }
     }
 }
 

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use narae_isa::diagnostic::sized;
 use narae_isa::{Diagnostic, Element, HostTensor, codes};
 
 use super::arena;
@@ -143,9 +144,10 @@ pub fn map(programs: &[&Program], start: u64, capacity: u64) -> Result<MemoryMap
         map.entries.push(addresses);
     }
     if map.end > capacity {
-        let message = format!("the model needs {} bytes of LPDDR, the chip has {capacity}", map.end);
+        let message = format!("the model needs {} of LPDDR, the chip has {}", sized(map.end), sized(capacity));
         return Err(Diagnostic::new(&codes::E0402, message)
-            .note(format!("constants and weights take {} bytes", map.items_bytes))
+            .bytes(map.end)
+            .note(format!("constants and weights take {}", sized(map.items_bytes)))
             .help("choose a smaller weight format with --quant, or lower the maxima of the dynamic dims"));
     }
     Ok(map)

@@ -14,6 +14,7 @@ mod rows;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use narae_isa::diagnostic::sized;
 use narae_isa::descriptor::Memory;
 use narae_isa::operand::Engine;
 use narae_isa::table::{Access, MemoryRule};
@@ -50,8 +51,8 @@ pub fn place(program: &Program, sram: u64) -> Result<Program, Diagnostic> {
             },
         );
         let Some((buffer, _)) = worst else {
-            let message = format!("working memory needs {} bytes of SRAM, the chip has {sram}", plan.bytes);
-            return Err(Diagnostic::new(&codes::E0402, message).help("lower the maxima of the dynamic dims"));
+            let message = format!("working memory needs {} of SRAM, the chip has {}", sized(plan.bytes), sized(sram));
+            return Err(Diagnostic::new(&codes::E0402, message).bytes(plan.bytes).help("lower the maxima of the dynamic dims"));
         };
         choice.give_up(*buffer, &twins);
     }

@@ -20,6 +20,7 @@ use crate::chip::Chip;
 use crate::codes;
 use crate::descriptor::{ROW_BYTES, Row};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
+use crate::magic;
 use crate::map::MappedFile;
 use crate::table::{WORD_BYTES, Word};
 
@@ -251,7 +252,7 @@ fn find_section(elf: &ElfFile64<'_, Endianness>, name: &str, length: usize) -> R
 impl Parsed {
     fn new(bytes: &[u8]) -> Result<Parsed, Diagnostics> {
         let elf = ElfFile64::<Endianness>::parse(bytes)
-            .map_err(|error| wrong(&codes::E0501, format!("not an ELF64 file: {error}")))?;
+            .map_err(|error| not_an_image(bytes, &error))?;
         let section = |name| find_section(&elf, name, bytes.len());
         let (hash, weights) = (section(SECTION_HASH)?, section(SECTION_WEIGHTS)?);
         let hashes = read_hashes(bytes, &hash.range, &weights.range)?;
@@ -265,6 +266,18 @@ impl Parsed {
         }
         let weights_address = region.map_or(0, |region| region.address);
         Ok(Parsed { content, weights: weights.range, weights_address, hashes })
+    }
+}
+
+/// The error for a file that is no ELF file; it may be something that is known.
+fn not_an_image(bytes: &[u8], error: &object::Error) -> Diagnostics {
+    let start = &bytes[..bytes.len().min(magic::LENGTH)];
+    match magic::instead_of_image(start) {
+        Some(format) => {
+            let what = format!("the file is {}, not an image", format.name);
+            Diagnostic::new(&codes::E0501, what).help(format.advice).into()
+        }
+        None => wrong(&codes::E0501, format!("not an ELF64 file: {error}")),
     }
 }
 

@@ -293,3 +293,26 @@ proptest! {
         }
     }
 }
+
+/// `[a, 64]` with `a` up to 64 in a place for 16 rows: refused, unless the model needs lengths that keep within it.
+#[test]
+fn lengths_that_bind_each_other_are_not_all_greatest_at_once() {
+    let wide = |c: &mut ImageContent| {
+        let entry = &mut c.metadata.entries[0];
+        entry.slots.push(Slot { name: "b".to_string(), address: 0x3008, min: 0, max: 64, computed: false });
+        entry.slots[0].max = 64;
+    };
+    assert!(problem(wide).contains("tensor `x` of entry `main` does not fit its 4096 bytes at its maximum"));
+    let bound = |c: &mut ImageContent| {
+        wide(c);
+        let product = DimExpr::parse("s0*s1").expect("a product");
+        c.metadata.entries[0].equations.push((product, DimExpr::Const(16)));
+    };
+    assert_eq!(problem(bound), "nothing");
+    // An equation that holds at the maxima takes nothing away from the check.
+    let same = |c: &mut ImageContent| {
+        wide(c);
+        c.metadata.entries[0].equations.push((DimExpr::Slot(0), DimExpr::Slot(1)));
+    };
+    assert!(problem(same).contains("does not fit its 4096 bytes"), "{}", problem(same));
+}

@@ -58,7 +58,8 @@ impl<W: Write + Seek> ImageWriter<W> {
         let expected = content.metadata.region(RegionKind::Weights).map_or(0, |region| region.bytes);
         let head = build_head(content, expected);
         let start = out.stream_position().map_err(cannot_write)?;
-        out.write_all(&head.bytes).map_err(cannot_write)?;
+        let whole = head.bytes.len() as u64 + expected;
+        out.write_all(&head.bytes).map_err(|error| needs(cannot_write(error), whole))?;
         Ok(ImageWriter { out, start, head, hasher: blake3::Hasher::new(), hashes: Vec::new(), expected, written: 0 })
     }
 
@@ -70,7 +71,8 @@ impl<W: Write + Seek> ImageWriter<W> {
     /// Writes the next bytes of the weights.
     pub fn write_weights(&mut self, mut bytes: &[u8]) -> Result<(), Diagnostic> {
         assert!(self.written + bytes.len() as u64 <= self.expected, "more weights than the memory map says");
-        self.out.write_all(bytes).map_err(cannot_write)?;
+        let whole = self.head.bytes.len() as u64 + self.expected;
+        self.out.write_all(bytes).map_err(|error| needs(cannot_write(error), whole))?;
         while !bytes.is_empty() {
             let room = (CHUNK_BYTES - self.written % CHUNK_BYTES).min(bytes.len() as u64) as usize;
             let (now, later) = bytes.split_at(room);
@@ -124,6 +126,11 @@ impl<W: Write + Seek> ImageWriter<W> {
 
 fn cannot_write(error: io::Error) -> Diagnostic {
     Diagnostic::new(&codes::E0510, format!("the image cannot be written: {error}"))
+}
+
+/// The same error, with the size of the whole image.
+fn needs(problem: Diagnostic, whole: u64) -> Diagnostic {
+    problem.note(format!("the image needs {}", crate::diagnostic::sized(whole))).bytes(whole)
 }
 
 /// Serialises metadata or debug info; maps inside are ordered, so the bytes are reproducible.

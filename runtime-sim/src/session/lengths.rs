@@ -46,6 +46,8 @@ impl Machine {
         let entry = image.entry(name)?;
         let slots = bind(entry, lengths)?;
         check_equations(entry, &slots, false)?;
+        let past = lengths.past.map_or_else(|| super::room::past(&lengths.values), |past| vec![past]);
+        super::room::check(entry, &slots, &past)?;
         let mut assumptions = self.write_lengths(entry, lengths, &slots)?;
         if let Some(recorded) = &lengths.recorded {
             if recorded.entry != name {
@@ -138,7 +140,10 @@ fn bind(entry: &Entry, lengths: &Lengths) -> Result<Vec<i64>, Diagnostics> {
         match entry.inputs.iter().find(|info| info.name == *name) {
             Some(info) => problems.extend(bind_shape(info, dims, &mut slots)),
             None => {
-                problems.push(Diagnostic::new(&codes::E0601, format!("entry `{}` has no input `{name}`", entry.name)))
+                let what = format!("entry `{}` has no input `{name}`", entry.name);
+                let names: Vec<&str> = entry.inputs.iter().map(|info| info.name.as_str()).collect();
+                let help = format!("its inputs are: {}", names.join(", "));
+                problems.push(Diagnostic::new(&codes::E0601, what).tensor(name).help(help));
             }
         }
     }
@@ -148,6 +153,7 @@ fn bind(entry: &Entry, lengths: &Lengths) -> Result<Vec<i64>, Diagnostics> {
     {
         slots[*index] = Some((value, "the past".to_string()));
     }
+    problems.extend(idle(entry, lengths, &past));
     let missing = |index: &usize| slots[*index].is_none() && free(*index);
     for index in (0..slots.len()).filter(missing) {
         let name = &entry.slots[index].name;
@@ -157,6 +163,26 @@ fn bind(entry: &Entry, lengths: &Lengths) -> Result<Vec<i64>, Diagnostics> {
         );
     }
     values_of(entry, &slots, |name| lengths.shapes.get(name).map(Vec::as_slice), problems)
+}
+
+/// What was said of lengths that the entry does not have.
+fn idle(entry: &Entry, lengths: &Lengths, past: &[usize]) -> Vec<Diagnostic> {
+    let mut found = Vec::new();
+    let computed: Vec<&str> = entry.slots.iter().filter(|slot| slot.computed).map(|slot| slot.name.as_str()).collect();
+    for name in lengths.assumed.keys().filter(|name| !computed.contains(&name.as_str())) {
+        let what = format!("entry `{}` computes no length `{name}` that could be assumed", entry.name);
+        let help = match computed.as_slice() {
+            [] => String::from("it computes none: leave --assume out"),
+            names => format!("it computes: {}", names.join(", ")),
+        };
+        found.push(Diagnostic::new(&codes::E0601, what).dim(name).help(help));
+    }
+    let takes_past = !past.is_empty() || entry.inputs.iter().any(|info| info.name.to_ascii_lowercase().contains("past"));
+    if lengths.past.is_some() && !takes_past {
+        let what = format!("entry `{}` knows no tokens before the call", entry.name);
+        found.push(Diagnostic::new(&codes::E0601, what).help("leave --past out"));
+    }
+    found
 }
 
 /// Whether a length is a dim of some input by itself.

@@ -184,6 +184,7 @@ impl Lowering {
         let bytes = count.and_then(|count| count.checked_mul(element.bytes() as u64));
         let capacity = bytes.filter(|&bytes| bytes < 1 << 50).ok_or_else(|| {
             Diagnostic::new(&codes::E0402, format!("`{name}` may need more than {} TiB", 1 << 10))
+                .tensor(name)
                 .help("lower the maxima of the dynamic dims with --max or --max-…")
         })?;
         if Dim::product(dims.iter().skip(1)).is_invalid() {
@@ -204,8 +205,11 @@ impl Lowering {
                 .map(|symbol| self.program.symbols.name(symbol))
                 .collect();
             let dim: String = dim.display(&self.program.symbols).to_string().chars().take(200).collect();
+            let free = free.first().unwrap_or(&"NAME");
             Diagnostic::new(&codes::E0302, format!("the dim `{dim}` of `{name}` has no maximum"))
-                .help(format!("give a maximum, for example --dim {}=128", free.first().unwrap_or(&"NAME")))
+                .tensor(name)
+                .dim(*free)
+                .help(format!("give a maximum, for example --max {free}=128, or --max '*=64' for all that have none"))
         })
     }
 

@@ -3,6 +3,7 @@
 //! In: an instruction and which of its operands are not in SRAM. Out: a loop whose body is placed like any other; inside of it, pieces
 //! that are still too large are cut along another axis. What cannot be cut is staged whole or taken apart, or refused.
 
+use narae_isa::diagnostic::sized;
 use narae_isa::operand::Engine;
 use narae_isa::table::Access;
 use narae_isa::{Diagnostic, codes};
@@ -113,9 +114,10 @@ impl Placer<'_> {
             return ops.iter().try_for_each(|op| self.op(op, out));
         }
         let what = compute.inst.mnemonic();
-        let message = format!("`{what}` needs {bytes} bytes of working memory at once and cannot be cut into pieces");
+        let message = format!("`{what}` needs {} of working memory at once and cannot be cut into pieces", sized(bytes));
         let problem = Diagnostic::new(&codes::E0402, message)
-            .note(format!("the chip gives one instruction {room} bytes, half of its SRAM"))
+            .bytes(bytes)
+            .note(format!("the chip gives one instruction {}, half of its SRAM", sized(room)))
             .help("lower the maxima of the dynamic dims, or choose a chip with more SRAM");
         Err(compute.cause.provenance.locate(problem))
     }
