@@ -312,7 +312,11 @@ fn vocabulary(entry: &Entry) -> Option<usize> {
 fn last_rows(rows: &HostTensor, count: usize) -> HostTensor {
     let (tokens, width) = (rows.dims[1], rows.dims[2] * rows.element.bytes());
     let first = tokens.saturating_sub(count);
-    HostTensor { element: rows.element, dims: vec![1, tokens - first, rows.dims[2]], bytes: rows.bytes[first * width..].to_vec() }
+    HostTensor {
+        element: rows.element,
+        dims: vec![1, tokens - first, rows.dims[2]],
+        bytes: rows.bytes[first * width..].to_vec(),
+    }
 }
 
 /// The last row of logits.

@@ -56,7 +56,8 @@ impl Quality {
         reference.reset();
         let wanted = reference.logits(inputs)?;
         if wanted.len() != logits.len() {
-            let what = format!("the model has {width} tokens, the one to compare with {}", wanted.len() / inputs.len().max(1));
+            let what =
+                format!("the model has {width} tokens, the one to compare with {}", wanted.len() / inputs.len().max(1));
             let help = "compare models of one vocabulary";
             return Err(Diagnostic::new(&codes::E0603, what).help(help).into());
         }

@@ -142,7 +142,8 @@ fn ids(value: &Value) -> Result<Option<Vec<i64>>, String> {
         Value::Array(list) => list.clone(),
         one => vec![one.clone()],
     };
-    let id = |id: &Value| id.as_i64().filter(|id| *id >= 0).ok_or_else(|| format!("`eos_token_id` is {value}, not ids"));
+    let id =
+        |id: &Value| id.as_i64().filter(|id| *id >= 0).ok_or_else(|| format!("`eos_token_id` is {value}, not ids"));
     list.iter().map(id).collect::<Result<Vec<i64>, String>>().map(Some)
 }
 
@@ -219,7 +220,8 @@ mod tests {
 
     #[test]
     fn files_above_the_folder_onnx_belong_to_it() {
-        let folder = folder(&[("config.json", r#"{"n_positions": 64}"#), ("onnx/model.onnx", ""), ("other/model.onnx", "")]);
+        let folder =
+            folder(&[("config.json", r#"{"n_positions": 64}"#), ("onnx/model.onnx", ""), ("other/model.onnx", "")]);
         let positions = |name: &str| settings(&folder.path().join(name)).expect("it can be read").positions;
         assert_eq!((positions("onnx/model.onnx"), positions("other/model.onnx")), (Some(64), None));
     }

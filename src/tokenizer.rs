@@ -56,8 +56,21 @@ impl Tokenizer {
 
 /// What families of models call the token that ends a text or a turn; more are in the files beside a model.
 const ENDS: &[&str] = &[
-    "<|endoftext|>", "</s>", "<|end_of_text|>", "<|eot_id|>", "<|im_end|>", "<eos>", "<end_of_turn>", "<|endofturn|>", "<|stop|>",
-    "<|end_of_sentence|>", "<｜end▁of▁sentence｜>", "[EOS]", "[|endofturn|]", "<|return|>", "<|eot|>",
+    "<|endoftext|>",
+    "</s>",
+    "<|end_of_text|>",
+    "<|eot_id|>",
+    "<|im_end|>",
+    "<eos>",
+    "<end_of_turn>",
+    "<|endofturn|>",
+    "<|stop|>",
+    "<|end_of_sentence|>",
+    "<｜end▁of▁sentence｜>",
+    "[EOS]",
+    "[|endofturn|]",
+    "<|return|>",
+    "<|eot|>",
 ];
 
 /// The text of a growing list of ids, handed out piece by piece.

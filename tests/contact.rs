@@ -71,7 +71,10 @@ fn positions(rows: i64) -> Vec<u8> {
     let ids = [Dim::Named("batch"), Dim::Named("sequence")];
     let table: Vec<f32> = (0..rows * 4).map(|at| at as f32).collect();
     Graph {
-        nodes: vec![wire::node("look", "Gather", &["table", "position_ids"], &["p"]), wire::node("sum", "Add", &["p", "p"], &["y"])],
+        nodes: vec![
+            wire::node("look", "Gather", &["table", "position_ids"], &["p"]),
+            wire::node("sum", "Add", &["p", "p"], &["y"]),
+        ],
         inputs: vec![wire::value("position_ids", 7, &ids)],
         outputs: vec![wire::value("y", 1, &[Dim::Named("batch"), Dim::Named("sequence"), Dim::Is(4)])],
         initializers: vec![wire::initializer("table", &[rows, 4], &table)],
@@ -84,7 +87,8 @@ fn max_of(case: &Case, image: &str, length: &str) -> i64 {
     let text = case.run(&format!("inspect {image} --json")).ok().stdout;
     let value: serde_json::Value = serde_json::from_str(&text).expect("JSON");
     let slots = value["entries"][0]["slots"].as_array().expect("slots").clone();
-    let slot = slots.iter().find(|slot| slot["name"] == length).unwrap_or_else(|| panic!("no length {length}: {slots:?}"));
+    let slot =
+        slots.iter().find(|slot| slot["name"] == length).unwrap_or_else(|| panic!("no length {length}: {slots:?}"));
     slot["max"].as_i64().expect("a number")
 }
 
@@ -97,11 +101,11 @@ fn zero_flags_are_enough() {
         assert!(run.stderr.contains(flag), "{flag} is not named:\n{}", run.stderr);
     }
     case.run("verify m.narae").ok();
-    assert_eq!(max_of(&case, "m.narae", "batch"), 1);
+    assert_eq!(max_of(&case, "m.narae", "batch_size"), 1);
     // What is said stays, and is not in the note.
     let run = case.run("compile m.onnx -o n.narae --max-batch 3 --max-seq 5 --max-past 7").ok();
     assert!(!run.stderr.contains("note: "), "{}", run.stderr);
-    assert_eq!(max_of(&case, "n.narae", "batch"), 3);
+    assert_eq!(max_of(&case, "n.narae", "batch_size"), 3);
     // Caches on the chip as well.
     case.run("compile m.onnx -o s.narae --kv-cache state").ok();
     // A graph needs no maxima.
@@ -284,7 +288,8 @@ fn json_errors_carry_their_subject() {
 fn decoders_say_what_they_cannot_before_the_first_token() {
     let case = Case::with("m.onnx", &decoder());
     case.run("compile m.onnx -o io.narae --max-batch 1 --max-seq 8 --max-past 10").ok();
-    case.run("compile m.onnx -o state.narae --max-batch 1 --max-seq 8 --max-past 10 --kv-cache state --logits all").ok();
+    case.run("compile m.onnx -o state.narae --max-batch 1 --max-seq 8 --max-past 10 --kv-cache state --logits all")
+        .ok();
     case.ids("ids.npy", &[1, 2, 3]);
     case.ids("wild.npy", &[1, 1 << 40]);
     case.ids("negative.npy", &[1, -7]);
@@ -319,6 +324,201 @@ fn decoders_say_what_they_cannot_before_the_first_token() {
         }
     }
     // A past beyond the maximum, computing and timed.
-    fails(&case.run("run state.narae --entry decode --mode timing --dim batch=1 --past 99"), 5, &["error[E0604]", "99"]);
-    fails(&case.run("run io.narae --mode timing --dim batch=1 --dim sequence=1 --past 99"), 5, &["error[E0604]", "99"]);
+    fails(
+        &case.run("run state.narae --entry decode --mode timing --dim batch_size=1 --past 99"),
+        5,
+        &["error[E0604]", "99"],
+    );
+    fails(
+        &case.run("run io.narae --mode timing --dim batch_size=1 --dim sequence_length=1 --past 99"),
+        5,
+        &["error[E0604]", "99"],
+    );
+}
+
+/// Ids that a greedy run of our small decoder writes after 1, 2, 3.
+fn greedy(case: &Case, more: &str) -> Vec<i64> {
+    let run = case.run(&format!("generate m.onnx --ids ids.npy --emit-ids {more}")).ok();
+    run.stdout.lines().map(|line| line.parse().expect("an id")).collect()
+}
+
+fn small_decoder() -> Case {
+    let case = Case::with("m.onnx", &fs::read(data("llama1_layer.onnx")).expect("our own model"));
+    case.ids("ids.npy", &[1, 2, 3]);
+    case
+}
+
+#[test]
+fn files_beside_the_model_say_when_a_text_ends() {
+    let case = small_decoder();
+    let all = greedy(&case, "-n 6");
+    assert_eq!(all.len(), 6);
+    case.write("config.json", format!("{{\"eos_token_id\": {}}}", all[0]).as_bytes());
+    assert!(greedy(&case, "-n 6").is_empty(), "config.json");
+    assert_eq!(greedy(&case, "-n 6 --ignore-end"), all);
+    case.write("generation_config.json", b"{\"eos_token_id\": 31337}");
+    assert_eq!(greedy(&case, "-n 6"), all, "generation_config.json is believed first");
+    case.write("generation_config.json", format!("{{\"eos_token_id\": [31337, {}]}}", all[0]).as_bytes());
+    assert!(greedy(&case, "-n 6").is_empty(), "a list");
+}
+
+#[test]
+fn tokens_are_drawn_by_seed_options_and_files() {
+    let case = small_decoder();
+    let one = greedy(&case, "-n 12 --temperature 4 --seed 1");
+    assert_eq!(one, greedy(&case, "-n 12 --temperature 4 --seed 1"));
+    assert_ne!(one, greedy(&case, "-n 12 --temperature 4 --seed 2"));
+    assert_eq!(greedy(&case, "-n 12"), greedy(&case, "-n 12 --temperature 4 --top-k 1"));
+    assert_eq!(greedy(&case, "-n 12"), greedy(&case, "-n 12 --temperature 4 --top-p 0.0001"));
+    let penalised = greedy(&case, "-n 12 --repetition-penalty 1000000");
+    let mut distinct = penalised.clone();
+    distinct.sort_unstable();
+    distinct.dedup();
+    assert_eq!(distinct.len(), penalised.len(), "no token comes twice: {penalised:?}");
+    case.write("generation_config.json", br#"{"do_sample": true, "temperature": 4.0}"#);
+    let run = case.run("generate m.onnx --ids ids.npy --emit-ids -n 12 --seed 1").ok();
+    assert_eq!(run.stdout.lines().map(|line| line.parse().expect("an id")).collect::<Vec<i64>>(), one);
+    assert!(run.stderr.contains("generation_config.json") && run.stderr.contains("temperature 4"), "{}", run.stderr);
+    assert_eq!(
+        greedy(&case, "-n 12 --temperature 0"),
+        greedy(&case, "-n 12 --temperature 4 --top-k 1"),
+        "an option wins"
+    );
+}
+
+/// A tokenizer whose words are `w0` … and one added token.
+fn tokenizer(words: usize, end: &str, end_id: i64) -> String {
+    let words: Vec<String> = (0..words).map(|word| format!("\"w{word}\": {word}")).collect();
+    format!(
+        r#"{{"version": "1.0", "truncation": null, "padding": null, "normalizer": null, "post_processor": null, "decoder": null,
+        "added_tokens": [{{"id": {end_id}, "content": "{end}", "single_word": false, "lstrip": false, "rstrip": false,
+        "normalized": false, "special": true}}], "pre_tokenizer": {{"type": "Whitespace"}},
+        "model": {{"type": "WordLevel", "vocab": {{{}}}, "unk_token": "w0"}}}}"#,
+        words.join(", ")
+    )
+}
+
+#[test]
+fn folders_as_hugging_face_writes_them() {
+    let case = small_decoder();
+    let ids = greedy(&case, "-n 5");
+    let folder = Case::with("onnx/model.onnx", &fs::read(case.path().join("m.onnx")).expect("the model"));
+    folder.write("tokenizer.json", tokenizer(32, "<|endofturn|>", 77).as_bytes());
+    let text = |more: &[&str]| {
+        narae_in(folder.path(), &[&["generate", ".", "--prompt", "w1 w2 w3"], more].concat()).ok().stdout
+    };
+    let words: Vec<String> = ids.iter().map(|id| format!("w{id}")).collect();
+    assert_eq!(text(&["-n", "5"]), format!("w1 w2 w3 {}\n", words.join(" ")));
+    // A string ends the text and is left out, also where it comes in pieces.
+    let stop = format!("{} {}", words[0], words[1]);
+    assert_eq!(text(&["-n", "5", "--stop", &stop]), "w1 w2 w3 \n");
+    assert_eq!(text(&["-n", "5", "--stop", "never"]), text(&["-n", "5"]));
+    // The token that families call end of turn ends it, too.
+    folder.write(
+        "tokenizer.json",
+        tokenizer(usize::try_from(ids[0]).expect("an id"), "<|endofturn|>", ids[0]).as_bytes(),
+    );
+    if ids[0] > 3 {
+        assert_eq!(text(&["-n", "5"]), "w1 w2 w3\n");
+    }
+    // A tokenizer with ids that the model does not have.
+    folder.write("tokenizer.json", tokenizer(99, "<s>", 400).as_bytes());
+    let run = narae_in(folder.path(), &["generate", ".", "--prompt", "w1 w98"]);
+    fails(&run, 1, &["error[E0804]", "does not fit the model", "98", "--tokenizer"]);
+    assert!(run.stdout.is_empty());
+    folder.write("onnx/other.onnx", b"");
+    fs::rename(folder.path().join("onnx/model.onnx"), folder.path().join("onnx/model_fp16.onnx")).expect("renamed");
+    fails(&folder.run("compile . -o o"), 1, &["error[E0101]", "model_fp16.onnx", "other.onnx"]);
+}
+
+/// An i64 scalar.
+fn scalar(name: &str, value: i64) -> wire::Message {
+    wire::Message::default().number(2, 7).bytes(8, name).bytes(9, value.to_le_bytes())
+}
+
+/// A decoder of four tokens that keeps no cache; `logits` of its nodes are `[batch, sequence, 4]`.
+fn forgetful(nodes: Vec<wire::Message>, more: Vec<wire::Message>, positions: bool) -> Vec<u8> {
+    let dims = || [Dim::Named("batch"), Dim::Named("sequence")];
+    let one = |row: usize| (0..4).map(move |column| if row == column { 1.0 } else { 0.0 });
+    let mut graph = Graph {
+        nodes,
+        inputs: vec![wire::value("input_ids", 7, &dims())],
+        outputs: vec![wire::value("logits", 1, &[Dim::Named("batch"), Dim::Named("sequence"), Dim::Is(4)])],
+        initializers: vec![wire::initializer("table", &[4, 4], &(0..4).flat_map(one).collect::<Vec<f32>>())],
+    };
+    graph.initializers.extend(more);
+    if positions {
+        graph.inputs.push(wire::value("position_ids", 7, &dims()));
+    }
+    graph.model()
+}
+
+/// Logits are how seldom a token was there: whoever forgets the text writes another one.
+#[test]
+fn models_without_a_cache_are_given_the_whole_text() {
+    let nodes = vec![
+        wire::node("look", "Gather", &["table", "input_ids"], &["e"]),
+        wire::node("count", "CumSum", &["e", "axis"], &["c"]),
+        wire::node("seldom", "Neg", &["c"], &["logits"]),
+    ];
+    let case = Case::with("m.onnx", &forgetful(nodes, vec![scalar("axis", 1)], false));
+    case.ids("ids.npy", &[0, 1]);
+    assert_eq!(greedy(&case, "-n 6"), [2, 3, 0, 1, 2, 3]);
+    case.run("compile m.onnx -o m.narae --max-batch 1 --max-seq 5").ok();
+    let run = |n: usize| case.run(&format!("generate m.narae --ids ids.npy --emit-ids -n {n}"));
+    assert_eq!(run(4).ok().stdout, "2\n3\n0\n1\n");
+    let refused = run(5);
+    fails(&refused, 5, &["error[E0604]", "--max-seq"]);
+    assert!(refused.stdout.is_empty());
+}
+
+#[test]
+fn positions_beyond_the_tables_and_logits_that_are_no_numbers() {
+    let nodes = vec![
+        wire::node("look", "Gather", &["table", "input_ids"], &["e"]),
+        wire::node("place", "Gather", &["places", "position_ids"], &["p"]),
+        wire::node("sum", "Add", &["e", "p"], &["logits"]),
+    ];
+    let places = wire::initializer("places", &[8, 4], &[0.5; 32]);
+    let case = Case::with("m.onnx", &forgetful(nodes, vec![places], true));
+    case.ids("ids.npy", &[0, 1]);
+    assert_eq!(greedy(&case, "-n 7").len(), 7);
+    let run = case.run("generate m.onnx --ids ids.npy --emit-ids -n 20");
+    fails(&run, 5, &["error[E0604]", "8 positions"]);
+    assert!(run.stdout.is_empty());
+    // Where nothing says how many positions there are, the text ends with a coded error of the user's.
+    case.run("compile m.onnx -o m.narae --max-batch 1 --max-seq 32").ok();
+    fails(&case.run("generate m.narae --ids ids.npy --emit-ids -n 20"), 5, &["error[E0604]", "beyond the positions"]);
+
+    let nodes = vec![wire::node("look", "Gather", &["nothing", "input_ids"], &["logits"])];
+    let nothing = wire::initializer("nothing", &[4, 4], &[f32::NAN; 16]);
+    let case = Case::with("m.onnx", &forgetful(nodes, vec![nothing], false));
+    case.ids("ids.npy", &[0, 1]);
+    fails(&case.run("generate m.onnx --ids ids.npy --emit-ids -n 2"), 1, &["error[E0610]"]);
+    fails(&case.run("eval m.onnx --ids ids.npy --window 1"), 1, &["error[E0610]"]);
+}
+
+#[test]
+fn manual_pages_and_completions_know_the_names() {
+    let case = Case::new();
+    case.run("completions man --all .").ok();
+    for name in ["narae", "narae-compile", "narae-generate", "narae-dram"] {
+        let page = fs::read_to_string(case.path().join(format!("{name}.1"))).expect("a page");
+        assert!(page.contains(".TH"), "{name}");
+    }
+    assert!(case.run("completions man compile").ok().stdout.contains("max\\-past"), "options are in the page");
+    fails(&case.run("completions man frobnicate"), 2, &["error[E0801]", "compile"]);
+    fails(&case.run("completions bash compile"), 2, &["error[E0801]"]);
+    for shell in ["bash", "zsh", "fish"] {
+        let text = case.run(&format!("completions {shell}")).ok().stdout;
+        for name in ["narae-edge", "a100-fp16", "keep-state", "E0302"] {
+            assert!(text.contains(name), "{shell} does not know {name}");
+        }
+    }
+    // Short help is shorter, and says where the rest is.
+    let (short, long) = (case.run("compile -h").ok().stdout, case.run("compile --help").ok().stdout);
+    assert!(
+        short.lines().count() < long.lines().count() && short.contains("--help") && !short.contains("--hard-links")
+    );
+    assert!(long.contains("--hard-links"));
 }

@@ -210,7 +210,10 @@ fn keep_state(graph: &mut Graph, context: &mut Context<'_>) -> Result<(), Diagno
     let state = state::Options {
         all_logits: options.logits == Logits::All,
         // What is there before a call, and what the call adds.
-        capacity: maxima.past.unwrap_or(maxima.unsaid.past()).saturating_add(maxima.sequence.unwrap_or(maxima.unsaid.sequence())),
+        capacity: maxima
+            .past
+            .unwrap_or(maxima.unsaid.past())
+            .saturating_add(maxima.sequence.unwrap_or(maxima.unsaid.sequence())),
         element: options.precision.element(),
     };
     Ok(state::keep_state(graph, &state)?)

@@ -196,6 +196,7 @@ impl Diagnostic {
     /// The form of `--message-format json`.
     pub fn to_json(&self) -> serde_json::Value {
         let mut value = serde_json::json!({
+            "level": "error",
             "code": self.code.id,
             "title": self.code.title,
             "message": self.message,

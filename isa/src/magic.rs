@@ -33,16 +33,13 @@ const TFLITE: Format = Format {
     name: "a TensorFlow Lite file",
     advice: "convert it: `python -m tf2onnx.convert --tflite model.tflite --output model.onnx`",
 };
-const ORT: Format = Format {
-    name: "a model in onnxruntime's own format (.ort)",
-    advice: "pass the .onnx file that it was made from",
-};
-const NUMPY: Format = Format {
-    name: "an array of numpy (.npy or .npz)",
-    advice: "pass the model; arrays are for --inputs and --ids",
-};
+const ORT: Format =
+    Format { name: "a model in onnxruntime's own format (.ort)", advice: "pass the .onnx file that it was made from" };
+const NUMPY: Format =
+    Format { name: "an array of numpy (.npy or .npz)", advice: "pass the model; arrays are for --inputs and --ids" };
 const ZIP: Format = Format { name: "a zip archive", advice: "unpack it, and pass the .onnx file inside" };
-const PACKED: Format = Format { name: "a compressed or packed archive", advice: "unpack it, and pass the .onnx file inside" };
+const PACKED: Format =
+    Format { name: "a compressed or packed archive", advice: "unpack it, and pass the .onnx file inside" };
 const LFS: Format = Format {
     name: "a Git LFS pointer, not the file itself",
     advice: "fetch the file: `git lfs pull`, or download it from the page of the repository",
@@ -51,7 +48,8 @@ const HTML: Format = Format {
     name: "a page of HTML or XML: the download gave a page instead of the file, or it is an OpenVINO graph",
     advice: "download the .onnx file itself (on Hugging Face: resolve, not blob)",
 };
-const JSON: Format = Format { name: "a JSON text", advice: "pass the .onnx file; the files beside it are read by themselves" };
+const JSON: Format =
+    Format { name: "a JSON text", advice: "pass the .onnx file; the files beside it are read by themselves" };
 const ELF: Format = Format {
     name: "an ELF file, as the images that `narae compile` writes",
     advice: "it is compiled already: run it with `narae run`, look at it with `narae inspect`",
@@ -87,7 +85,13 @@ pub fn instead_of_model(start: &[u8]) -> Option<Format> {
     let has = |part: &[u8]| start.windows(part.len()).any(|window| window == part);
     if start.starts_with(b"PK\x03\x04") {
         let torch = has(b"/data.pkl") || has(b"/version") || has(b"constants.pkl") || has(b"/.format_version");
-        return Some(if torch { TORCH } else if has(b".npy") { NUMPY } else { ZIP });
+        return Some(if torch {
+            TORCH
+        } else if has(b".npy") {
+            NUMPY
+        } else {
+            ZIP
+        });
     }
     match start.get(4..8) {
         Some(b"TFL3") => return Some(TFLITE),

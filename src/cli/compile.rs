@@ -59,7 +59,7 @@ pub fn run(arguments: Arguments, voice: Voice) -> Outcome {
     watcher.phase("reading the model");
     let graph = narae::session::import(&model, &options.limits)?;
     for idle in bounds::idle(&graph, &options.maxima) {
-        voice.say(format_args!("note: {idle}"));
+        voice.note(idle);
     }
     if arguments.emit == Form::Graph {
         let (graph, _) = optimise(graph, &options, &mut watcher)?;
@@ -115,7 +115,7 @@ fn tell(voice: Voice, path: &Path, compiled: &Compiled, findings: &Findings) {
         bytes(compiled.weight_bytes()),
     ));
     if let Some(chosen) = &findings.chosen {
-        voice.say(format_args!("note: {chosen}"));
+        voice.note(chosen);
     }
     for note in findings.notes.iter().filter(|note| Some(*note) != findings.chosen.as_ref()) {
         voice.detail(format_args!("note: {note}"));

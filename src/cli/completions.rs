@@ -84,22 +84,21 @@ fn manual(subcommand: Option<&str>, all: Option<&Path>) -> Outcome {
 
 /// A manual page in roff.
 fn page(command: &Command) -> Result<Vec<u8>, Diagnostics> {
-    let name = command.get_name();
-    let full = if name == "narae" { String::from("narae") } else { format!("narae-{name}") };
     let mut text = Vec::new();
-    let page = clap_mangen::Man::new(command.clone().name(full)).render(&mut text);
+    let page = clap_mangen::Man::new(command.clone()).render(&mut text);
     page.map_err(|error| output::cannot_write("-".as_ref(), &error))?;
     Ok(text)
 }
 
 /// The command line, with the names that arguments accept beside paths.
 fn with_names(command: Command) -> Command {
-    let chips: Vec<String> = BUILT_IN.iter().map(|(name, _)| (*name).to_string()).collect();
-    let passes: Vec<String> = PASSES.iter().map(|pass| pass.name.to_string()).collect();
-    let laws: Vec<String> = rules::laws().iter().map(|law| law.name.to_string()).collect();
-    let codes: Vec<String> = codes::ALL.iter().map(|code| code.id.to_string()).chain([String::from("all")]).collect();
-    let gpus = baseline::names();
-    let named: &[(&str, &[String])] = &[
+    let chips: Vec<&'static str> = BUILT_IN.iter().map(|(name, _)| *name).collect();
+    let passes: Vec<&'static str> = PASSES.iter().map(|pass| pass.name).collect();
+    let laws: Vec<&'static str> = rules::laws().iter().map(|law| law.name).collect();
+    let codes: Vec<&'static str> = codes::ALL.iter().map(|code| code.id).chain(["all"]).collect();
+    // The process ends with the script: names that are read from a table may stay for so long.
+    let gpus: Vec<&'static str> = baseline::names().into_iter().map(|name| &*name.leak()).collect();
+    let named: &[(&str, &[&'static str])] = &[
         ("chip", &chips),
         ("baseline", &gpus),
         ("passes", &passes),
@@ -111,7 +110,7 @@ fn with_names(command: Command) -> Command {
     command.mut_subcommands(|mut sub| {
         for (id, names) in named {
             if sub.get_arguments().any(|argument| argument.get_id() == *id) {
-                let names = PossibleValuesParser::new(names.iter().cloned());
+                let names = PossibleValuesParser::new(names.iter().copied());
                 sub = sub.mut_arg(*id, |argument| argument.value_parser(names));
             }
         }

@@ -81,7 +81,7 @@ fn compiled(
     match outcome {
         Err(problems) if options.kv_cache == KvCache::State && !compile.says_kv_cache() && refuses_state(&problems) => {
             let reason = problems.0.first().map_or("", |problem| problem.message.as_str());
-            voice.say(format_args!("note: caches travel with every call (--kv-cache io): {reason}"));
+            voice.note(format_args!("caches travel with every call (--kv-cache io): {reason}"));
             options.kv_cache = KvCache::Io;
             session(model, &options, compile, voice)
         }

@@ -31,15 +31,51 @@ struct Rule {
 
 /// What only compiling reads.
 const COMPILING: &[&str] = &[
-    "quant", "error_budget", "precision", "max_batch", "max_seq", "max_past", "lengths", "shapes", "kv_cache", "logits",
-    "optimisation", "without_law", "limits", "hard_links", "print_ir_before", "print_ir_after", "print_ir_before_all",
-    "print_ir_after_all", "verify_each", "check_inputs", "check_call",
+    "quant",
+    "error_budget",
+    "precision",
+    "max_batch",
+    "max_seq",
+    "max_past",
+    "lengths",
+    "shapes",
+    "kv_cache",
+    "logits",
+    "optimisation",
+    "without_law",
+    "limits",
+    "hard_links",
+    "print_ir_before",
+    "print_ir_after",
+    "print_ir_before_all",
+    "print_ir_after_all",
+    "verify_each",
+    "check_inputs",
+    "check_call",
 ];
 /// What the graph of a model does not know.
 const CHIP_ONLY: &[&str] = &[
-    "chip", "quant", "error_budget", "precision", "max_batch", "max_seq", "max_past", "dims", "lengths", "shapes", "kv_cache",
-    "logits", "optimisation", "without_law", "print_ir_before", "print_ir_after", "print_ir_before_all",
-    "print_ir_after_all", "verify_each", "check_inputs", "check_call",
+    "chip",
+    "quant",
+    "error_budget",
+    "precision",
+    "max_batch",
+    "max_seq",
+    "max_past",
+    "dims",
+    "lengths",
+    "shapes",
+    "kv_cache",
+    "logits",
+    "optimisation",
+    "without_law",
+    "print_ir_before",
+    "print_ir_after",
+    "print_ir_before_all",
+    "print_ir_after_all",
+    "verify_each",
+    "check_inputs",
+    "check_call",
 ];
 const PRINTING: &[&str] = &["print_ir_before", "print_ir_after", "print_ir_before_all", "print_ir_after_all"];
 const TIMED: &[&str] = &["report", "trace", "dram", "dram_trace", "baseline"];
@@ -82,12 +118,7 @@ const RULES: &[Rule] = &[
         idle: &["logits"],
         why: "it belongs to --kv-cache state; other programs give the logits that the model gives",
     },
-    Rule {
-        commands: &["eval"],
-        when: |_| true,
-        idle: &["logits"],
-        why: "perplexity needs the logits of all tokens",
-    },
+    Rule { commands: &["eval"], when: |_| true, idle: &["logits"], why: "perplexity needs the logits of all tokens" },
     Rule {
         commands: COMPILERS,
         when: |line| line.is("optimisation", "0"),
@@ -124,12 +155,7 @@ const RULES: &[Rule] = &[
         idle: PRINTING,
         why: "compare looks between passes itself; `narae compile` or `narae opt` print them",
     },
-    Rule {
-        commands: &["compare"],
-        when: |line| line.has("json"),
-        idle: &["all"],
-        why: "the JSON holds every tensor",
-    },
+    Rule { commands: &["compare"], when: |line| line.has("json"), idle: &["all"], why: "the JSON holds every tensor" },
     Rule {
         commands: &["run"],
         when: |line| line.is("mode", "timing"),
@@ -172,15 +198,30 @@ const RULES: &[Rule] = &[
         idle: &["file", "passes", "output", "locations", "chip", "dims", "jobs"],
         why: "--list-passes only prints the list",
     },
-    Rule { commands: &["opt"], when: |line| line.has("list_passes"), idle: COMPILING, why: "--list-passes only prints the list" },
+    Rule {
+        commands: &["opt"],
+        when: |line| line.has("list_passes"),
+        idle: COMPILING,
+        why: "--list-passes only prints the list",
+    },
     Rule {
         commands: &["opt"],
         when: |line| line.has("file") && !is_model(Path::new(line.value("file"))),
         idle: &["limits", "hard_links"],
         why: "the file is no ONNX model",
     },
-    Rule { commands: &["opt"], when: |_| true, idle: &["kv_cache"], why: "the pass keep-state keeps caches; name it in --passes" },
-    Rule { commands: &["opt"], when: |line| !line.runs(&["fix-dims"]), idle: &["dims"], why: "the pass fix-dims reads it" },
+    Rule {
+        commands: &["opt"],
+        when: |_| true,
+        idle: &["kv_cache"],
+        why: "the pass keep-state keeps caches; name it in --passes",
+    },
+    Rule {
+        commands: &["opt"],
+        when: |line| !line.runs(&["fix-dims"]),
+        idle: &["dims"],
+        why: "the pass fix-dims reads it",
+    },
     Rule {
         commands: &["opt"],
         when: |line| !line.runs(&["bound", "keep-state"]),
@@ -193,7 +234,12 @@ const RULES: &[Rule] = &[
         idle: &["max_batch", "lengths", "shapes"],
         why: "the pass bound reads it",
     },
-    Rule { commands: &["opt"], when: |line| !line.runs(&["keep-state"]), idle: &["logits"], why: "the pass keep-state reads it" },
+    Rule {
+        commands: &["opt"],
+        when: |line| !line.runs(&["keep-state"]),
+        idle: &["logits"],
+        why: "the pass keep-state reads it",
+    },
     Rule {
         commands: &["opt"],
         when: |line| !line.runs(&["recover"]),
@@ -206,7 +252,12 @@ const RULES: &[Rule] = &[
         idle: &["quant"],
         why: "the passes recover and decide read it",
     },
-    Rule { commands: &["opt"], when: |line| !line.runs(&["decide"]), idle: &["error_budget"], why: "the pass decide reads it" },
+    Rule {
+        commands: &["opt"],
+        when: |line| !line.runs(&["decide"]),
+        idle: &["error_budget"],
+        why: "the pass decide reads it",
+    },
     Rule {
         commands: &["opt"],
         when: |line| !line.runs(&["decide", "retype", "keep-state"]),
@@ -305,7 +356,8 @@ fn idle(option: &str, why: &str) -> Diagnostic {
 
 /// An argument as the user writes it.
 fn spelled(command: &Command, subcommand: &str, id: &str) -> String {
-    let argument = command.find_subcommand(subcommand).and_then(|sub| sub.get_arguments().find(|arg| arg.get_id() == id));
+    let argument =
+        command.find_subcommand(subcommand).and_then(|sub| sub.get_arguments().find(|arg| arg.get_id() == id));
     let Some(argument) = argument else { return id.to_string() };
     match (argument.get_long(), argument.get_short()) {
         (Some(long), _) => format!("--{long}"),

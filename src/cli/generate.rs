@@ -206,7 +206,7 @@ fn say_strategy(strategy: &Strategy, settings: &Settings, voice: Voice) {
     parts.extend((strategy.min_p > 0.0).then(|| format!("min-p {}", strategy.min_p)));
     parts.extend((strategy.repetition_penalty != 1.0).then(|| format!("repetition penalty {}", strategy.repetition_penalty)));
     let file = settings.choice_from.as_deref().map(|path| path.display().to_string()).unwrap_or_default();
-    voice.say(format_args!("note: tokens are chosen as {file} says, where no option does: {}", parts.join(", ")));
+    voice.note(format_args!("tokens are chosen as {file} says, where no option does: {}", parts.join(", ")));
 }
 
 /// The ids that end a text.
@@ -309,7 +309,7 @@ fn write_on(
         voice.say(report.to_text().trim_end());
     }
     if out.unknown() > 0 {
-        voice.say(format_args!("note: the tokenizer has no text for {} of {written} tokens: is it that of this model?", out.unknown()));
+        voice.note(format_args!("the tokenizer has no text for {} of {written} tokens: is it that of this model?", out.unknown()));
     }
     voice.say(format_args!("host: {} prompt tokens in {:.3} s, then {speed:.1} tokens/s", prompt.len(), prefill.as_secs_f64()));
     Ok(())

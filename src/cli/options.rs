@@ -88,7 +88,14 @@ pub struct CompileOptions {
     #[arg(long, value_enum, value_name = "PLACE", hide_possible_values = true)]
     kv_cache: Option<CacheName>,
     /// With --kv-cache state: the logits of the last token or of all
-    #[arg(long, value_enum, default_value = "last", value_name = "WHICH", hide_possible_values = true, hide_short_help = true)]
+    #[arg(
+        long,
+        value_enum,
+        default_value = "last",
+        value_name = "WHICH",
+        hide_possible_values = true,
+        hide_short_help = true
+    )]
     logits: LogitsName,
     /// Optimisation: 0 no laws, 1 laws that recover, 2 and 3 all
     #[arg(short = 'O', default_value_t = 2, value_parser = clap::value_parser!(u8).range(0..=3), value_name = "LEVEL")]

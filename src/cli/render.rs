@@ -73,6 +73,17 @@ impl Voice {
         }
     }
 
+    /// What was chosen or found beside the result: for people and, in JSON, for programs; left out with `-q`.
+    pub fn note(self, text: impl std::fmt::Display) {
+        match (self.level >= 0, self.format) {
+            (false, _) => {}
+            (true, MessageFormat::Human) => to_stderr(&format!("note: {text}\n")),
+            (true, MessageFormat::Json) => {
+                to_stderr(&format!("{}\n", serde_json::json!({ "level": "note", "message": text.to_string() })));
+            }
+        }
+    }
+
     /// A sentence that only `-v` shows.
     pub fn detail(self, text: impl std::fmt::Display) {
         if self.level >= 1 {

@@ -24,7 +24,14 @@ pub struct ReportOptions {
     #[arg(long, value_name = "JSON", hide_short_help = true)]
     trace: Option<PathBuf>,
     /// How LPDDR is timed: fast (streams at measured rates) or exact (every burst)
-    #[arg(long, value_enum, default_value_t, value_name = "MODEL", hide_possible_values = true, hide_short_help = true)]
+    #[arg(
+        long,
+        value_enum,
+        default_value_t,
+        value_name = "MODEL",
+        hide_possible_values = true,
+        hide_short_help = true
+    )]
     dram: DramName,
     /// Write every request of the timed run to LPDDR (.csv); `narae dram` replays them
     #[arg(long, value_name = "CSV", hide_short_help = true)]

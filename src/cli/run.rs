@@ -76,7 +76,7 @@ pub fn run(mut arguments: Arguments, voice: Voice) -> Outcome {
     let place = arguments.output.as_deref().map(Place::reserve).transpose()?;
     let inputs = inputs(&arguments)?;
     let outputs = match arguments.evaluator {
-        true => evaluate(&arguments, &inputs)?,
+        true => evaluate(&arguments, &inputs, voice)?,
         false => execute(&arguments, &inputs, reporter, voice)?,
     };
     match (place, &arguments.output) {
@@ -88,7 +88,8 @@ pub fn run(mut arguments: Arguments, voice: Voice) -> Outcome {
 }
 
 /// The graph's own meaning.
-fn evaluate(arguments: &Arguments, inputs: &Arrays) -> Result<Arrays, Diagnostics> {
+fn evaluate(arguments: &Arguments, inputs: &Arrays, voice: Voice) -> Result<Arrays, Diagnostics> {
+    let _line = Progress::phase(voice, "evaluating the graph");
     Reference::open(&arguments.file, &arguments.compile.read.limits()?)?.run(inputs)
 }
 

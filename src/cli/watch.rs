@@ -103,7 +103,8 @@ impl Watcher {
 
     /// Every pass that was to be printed has run.
     pub fn all_ran(&self) -> Result<(), Diagnostics> {
-        let options = [("--print-ir-before", &self.options.print_ir_before), ("--print-ir-after", &self.options.print_ir_after)];
+        let options =
+            [("--print-ir-before", &self.options.print_ir_before), ("--print-ir-after", &self.options.print_ir_after)];
         for (option, names) in options {
             if let Some(name) = names.iter().find(|name| !self.ran.contains(name.as_str())) {
                 let ran: Vec<&str> = self.ran.iter().copied().collect();
@@ -159,7 +160,8 @@ impl Observer for Watcher {
     }
 
     fn wrote(&mut self, bytes: u64, total: u64) {
-        let line = self.line.get_or_insert_with(|| (Progress::bytes(self.voice, "writing weights", total), Instant::now()));
+        let line =
+            self.line.get_or_insert_with(|| (Progress::bytes(self.voice, "writing weights", total), Instant::now()));
         line.0.reach(bytes);
         if bytes == total
             && let Some((_, start)) = self.line.take()

@@ -45,7 +45,9 @@ pub(crate) fn fit<T>(
             Err(problems) => return Err(problems),
         }
         // Caches and other buffers whose lengths were given are no smaller with any of these bounds.
-        if at == 0 && let Some(least) = TRIED.last().and_then(|&least| build(Rest::AtMost(least)).ok()) {
+        if at == 0
+            && let Some(least) = TRIED.last().and_then(|&least| build(Rest::AtMost(least)).ok())
+        {
             small = SMALL + least.1;
         }
     }

@@ -23,8 +23,8 @@ pub(crate) use self::fit::{Fitted, fit};
 pub use self::positions::positions;
 pub use self::role::idle;
 use self::role::{Role, role, unbounded};
-pub(crate) use self::usual::{candidates, first_that_fits, note};
 pub use self::usual::{Unsaid, Usual};
+pub(crate) use self::usual::{candidates, first_that_fits, note};
 
 use narae_isa::nearest::nearest;
 use narae_isa::{Diagnostic, Diagnostics, codes};
@@ -213,7 +213,9 @@ fn said(graph: &Graph, symbol: Symbol, role: Role, maxima: &Maxima) -> Option<i6
         Role::Batch => maxima.batch,
         Role::Sequence => maxima.sequence,
         Role::Past => maxima.past,
-        Role::Total => maxima.sequence.zip(maxima.past.or(usual::usual(Role::Past, maxima))).map(|(new, past)| past + new),
+        Role::Total => {
+            maxima.sequence.zip(maxima.past.or(usual::usual(Role::Past, maxima))).map(|(new, past)| past + new)
+        }
         Role::Other => None,
     };
     asked.or_else(|| seen(graph, symbol, maxima))

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use narae_isa::{BinaryFunction, Element, HostTensor};
+use narae_isa::{BinaryFunction, CumulateFunction, Diagnostic, Diagnostics, Element, HostTensor, codes};
 
 use super::narrow::narrow;
-use super::{Maxima, bind, derive::derive};
+use super::{Maxima, Rest, Usual, bind, candidates, derive::derive, first_that_fits, fit, idle, positions};
 use crate::graph::{Graph, Op, Provenance, TensorType};
 use crate::ir::{Dim, Symbol, SymbolDefinition, Symbols, Value};
 
@@ -142,4 +142,147 @@ fn an_extent_is_never_below_zero() {
     let (mut symbols, a, _) = lengths();
     narrow(&mut symbols, &(&Dim::from(9) - &a.into()), 100);
     assert_eq!(symbols.interval(a).1, Some(9));
+}
+
+/// `table[indices]` of a table of so many rows; `indices` is made of an input of this name.
+fn looked_up(rows: usize, input: &str, indices: impl Fn(&mut Graph, Value) -> Value) -> Graph {
+    let mut graph = Graph::default();
+    let length = graph.symbols.add("sequence", SymbolDefinition::Input { input: 0, axis: 1 });
+    let given = graph.add_input(input, TensorType::new(Element::I64, vec![Dim::ONE, length.into()]));
+    let table = HostTensor::from_f32(&[rows, 2], &vec![0.0; rows * 2]);
+    let table = graph.constant_tensor(table, &none()).expect("types fit");
+    let indices = indices(&mut graph, given);
+    let y = graph.add1(Op::Gather { axis: 0 }, &[table, indices], &none()).expect("types fit");
+    graph.add_output("y", y);
+    graph
+}
+
+fn scalar(graph: &mut Graph, value: i64) -> Value {
+    graph.constant_tensor(HostTensor::scalar_i64(value), &none()).expect("types fit")
+}
+
+#[test]
+fn tables_that_positions_choose_from_say_how_many_there_are() {
+    let plain = |_: &mut Graph, value| value;
+    assert_eq!(positions(&looked_up(40, "position_ids", plain)), Some(40));
+    let shifted = |graph: &mut Graph, value| {
+        let two = scalar(graph, 2);
+        let counted = Op::Cumulate { function: CumulateFunction::Sum, axis: 1, exclusive: false, reverse: false };
+        let counted = graph.add1(counted, &[value], &none()).expect("types fit");
+        graph.add1(Op::Binary { function: BinaryFunction::Add }, &[counted, two], &none()).expect("types fit")
+    };
+    assert_eq!(positions(&looked_up(40, "attention_mask", shifted)), Some(40), "counted from a mask");
+}
+
+#[test]
+fn tables_that_something_else_chooses_from_say_nothing() {
+    let plain = |_: &mut Graph, value| value;
+    for input in ["input_ids", "token_type_ids", "labels"] {
+        assert_eq!(positions(&looked_up(40, input, plain)), None, "{input}");
+    }
+    assert_eq!(positions(&looked_up(4, "position_ids", plain)), None, "a short table");
+    // Buckets of distances: whatever the position, the index stays below a number.
+    let bucket = |graph: &mut Graph, value| {
+        let most = scalar(graph, 31);
+        graph.add1(Op::Binary { function: BinaryFunction::Min }, &[value, most], &none()).expect("types fit")
+    };
+    assert_eq!(positions(&looked_up(32, "position_ids", bucket)), None);
+}
+
+#[test]
+fn a_table_that_is_cut_to_the_length_of_a_call_says_how_long_that_is() {
+    let cut = |start: Dim, dim: Dim| {
+        let mut graph = Graph::default();
+        let mask = HostTensor::from_f32(&[64, 9], &[0.0; 64 * 9]);
+        let mask = graph.constant_tensor(mask, &none()).expect("types fit");
+        let op = Op::Slice { starts: vec![start, Dim::from(0)], steps: vec![1, 1], dims: vec![dim, Dim::from(9)] };
+        let y = graph.add1(op, &[mask], &none());
+        graph.add_output("y", y.expect("types fit"));
+        graph
+    };
+    assert_eq!(positions(&cut(Dim::from(3), Dim::from(5))), None, "a part that is always the same");
+    let mut graph = Graph::default();
+    let length = bounded(&mut graph, "sequence", 0, 16);
+    let mask = graph.constant_tensor(HostTensor::from_f32(&[64, 9], &[0.0; 64 * 9]), &none()).expect("types fit");
+    let starts = vec![Dim::from(0), Dim::from(0)];
+    let op = Op::Slice { starts, steps: vec![1, 1], dims: vec![length, Dim::from(9)] };
+    graph.add1(op, &[mask], &none()).expect("types fit");
+    assert_eq!(positions(&graph), Some(64), "of the axis that varies only");
+}
+
+#[test]
+fn usual_bounds_are_wanted_first_and_end_small() {
+    let graph = looked_up(40, "position_ids", |_, value| value);
+    let all = candidates(&graph, &Maxima::default(), None);
+    assert_eq!(all.first(), Some(&Usual { sequence: 40, past: 40 }), "the table");
+    let told = candidates(&Graph::default(), &Maxima::default(), Some(4096));
+    assert_eq!(told.first(), Some(&Usual { sequence: 512, past: 4096 }));
+    assert_eq!(told.last(), Some(&Usual { sequence: 16, past: 16 }));
+    assert_eq!(
+        candidates(&Graph::default(), &Maxima::default(), None).first(),
+        Some(&Usual { sequence: 512, past: 2048 })
+    );
+    // What was said is not tried in other ways.
+    let said = Maxima { sequence: Some(7), past: Some(9), ..Maxima::default() };
+    assert_eq!(candidates(&Graph::default(), &said, None).len(), 1);
+}
+
+fn too_large() -> Diagnostics {
+    Diagnostic::new(&codes::E0402, "too large").into()
+}
+
+#[test]
+fn the_greatest_bounds_that_fit_are_taken() {
+    let all = candidates(&Graph::default(), &Maxima::default(), None);
+    let up_to =
+        |most: i64| move |usual: Usual| if usual.sequence + usual.past <= most { Ok(()) } else { Err(too_large()) };
+    let found = |most| first_that_fits(&all, up_to(most)).map(|(_, usual)| usual);
+    assert_eq!(found(1 << 40), Ok(Usual { sequence: 512, past: 2048 }));
+    assert_eq!(found(1600), Ok(Usual { sequence: 512, past: 1024 }), "the past gives way first");
+    assert_eq!(found(31), Err(too_large()), "nothing fits: the first problem");
+    // What no length mends is tried once.
+    let mut tries = 0;
+    let other = first_that_fits::<()>(&all, |_| {
+        tries += 1;
+        Err(Diagnostic::new(&codes::E0201, "an operator").into())
+    });
+    assert!(other.is_err_and(|problems| problems.0[0].code.id == "E0201") && tries == 1);
+}
+
+#[test]
+fn lengths_of_a_program_fit_beside_what_was_given() {
+    let mut graph = Graph::default();
+    let open = graph.symbols.add("open", SymbolDefinition::Undefined);
+    let y = graph.add_input("x", TensorType::new(Element::F32, vec![open.into()]));
+    graph.add_output("y", y);
+    // Caches of 10 GiB are there whatever is chosen; each unit of the length takes 1 MiB.
+    let build = |rest: Rest| match rest {
+        Rest::AtMost(most) => Ok((most, (10u64 << 30) + ((most as u64) << 20))),
+        Rest::Fitting => Err(too_large()),
+    };
+    let (most, fitted) = fit(&graph, build).expect("something fits");
+    assert_eq!((most, fitted.map(|fitted| fitted.names)), (256, Some(vec![String::from("`open`")])));
+    // Smaller bounds that contradict the model are no reason to refuse what fits less well.
+    let strict = |rest: Rest| match rest {
+        Rest::AtMost(most) if most < 1024 => Err(Diagnostic::new(&codes::E0301, "never equal").into()),
+        Rest::AtMost(most) => Ok((most, 1u64 << 40)),
+        Rest::Fitting => Err(too_large()),
+    };
+    assert_eq!(fit(&graph, strict).map(|(most, _)| most), Ok(1024));
+}
+
+#[test]
+fn maxima_that_bound_nothing_are_named() {
+    let graph = looked_up(40, "position_ids", |_, value| value);
+    let maxima = |change: &dyn Fn(&mut Maxima)| {
+        let mut maxima = Maxima::default();
+        change(&mut maxima);
+        idle(&graph, &maxima)
+    };
+    assert!(maxima(&|m| m.sequence = Some(3)).is_empty());
+    assert!(maxima(&|m| m.batch = Some(3))[0].contains("--max-batch 3"));
+    assert!(maxima(&|m| m.past = Some(3))[0].contains("--max-past 3"));
+    assert!(maxima(&|m| m.shapes = vec![[(String::from("z"), vec![1])].into()])[0].contains("--max-shape z"));
+    let fixed = |m: &mut Maxima| (m.sequence, m.fixed) = (Some(3), vec![(String::from("sequence"), 3)]);
+    assert!(maxima(&fixed)[0].contains("--max-seq 3"), "a length that is fixed does not vary");
 }

@@ -113,9 +113,8 @@ struct Claim {
 
 impl Claim {
     fn new(model: &Model, proto: &TensorProto, element: Element) -> Result<Claim, Diagnostic> {
-        let wrong = |why: String| {
-            Diagnostic::new(&codes::E0110, format!("tensor `{}`: {why}", proto.name)).tensor(&proto.name)
-        };
+        let wrong =
+            |why: String| Diagnostic::new(&codes::E0110, format!("tensor `{}`: {why}", proto.name)).tensor(&proto.name);
         if proto.dims.len() > model.limits.rank {
             return Err(wrong(format!("{} dimensions, more than {}", proto.dims.len(), model.limits.rank)));
         }
@@ -164,9 +163,8 @@ fn external_store(
     proto: &TensorProto,
     claim: &Claim,
 ) -> Result<Store, Diagnostic> {
-    let bad = |why: String| {
-        Diagnostic::new(&codes::E0106, format!("tensor `{}`: {why}", proto.name)).tensor(&proto.name)
-    };
+    let bad =
+        |why: String| Diagnostic::new(&codes::E0106, format!("tensor `{}`: {why}", proto.name)).tensor(&proto.name);
     let (mut location, mut offset, mut length, mut checksum) = (None, 0u64, None, None);
     for entry in &proto.external_data {
         let number = || {

@@ -14,8 +14,8 @@ mod rows;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use narae_isa::diagnostic::sized;
 use narae_isa::descriptor::Memory;
+use narae_isa::diagnostic::sized;
 use narae_isa::operand::Engine;
 use narae_isa::table::{Access, MemoryRule};
 use narae_isa::{Diagnostic, codes};
@@ -52,7 +52,9 @@ pub fn place(program: &Program, sram: u64) -> Result<Program, Diagnostic> {
         );
         let Some((buffer, _)) = worst else {
             let message = format!("working memory needs {} of SRAM, the chip has {}", sized(plan.bytes), sized(sram));
-            return Err(Diagnostic::new(&codes::E0402, message).bytes(plan.bytes).help("lower the maxima of the dynamic dims"));
+            return Err(Diagnostic::new(&codes::E0402, message)
+                .bytes(plan.bytes)
+                .help("lower the maxima of the dynamic dims"));
         };
         choice.give_up(*buffer, &twins);
     }

@@ -251,8 +251,7 @@ fn find_section(elf: &ElfFile64<'_, Endianness>, name: &str, length: usize) -> R
 
 impl Parsed {
     fn new(bytes: &[u8]) -> Result<Parsed, Diagnostics> {
-        let elf = ElfFile64::<Endianness>::parse(bytes)
-            .map_err(|error| not_an_image(bytes, &error))?;
+        let elf = ElfFile64::<Endianness>::parse(bytes).map_err(|error| not_an_image(bytes, &error))?;
         let section = |name| find_section(&elf, name, bytes.len());
         let (hash, weights) = (section(SECTION_HASH)?, section(SECTION_WEIGHTS)?);
         let hashes = read_hashes(bytes, &hash.range, &weights.range)?;

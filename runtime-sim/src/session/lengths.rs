@@ -177,7 +177,8 @@ fn idle(entry: &Entry, lengths: &Lengths, past: &[usize]) -> Vec<Diagnostic> {
         };
         found.push(Diagnostic::new(&codes::E0601, what).dim(name).help(help));
     }
-    let takes_past = !past.is_empty() || entry.inputs.iter().any(|info| info.name.to_ascii_lowercase().contains("past"));
+    let takes_past =
+        !past.is_empty() || entry.inputs.iter().any(|info| info.name.to_ascii_lowercase().contains("past"));
     if lengths.past.is_some() && !takes_past {
         let what = format!("entry `{}` knows no tokens before the call", entry.name);
         found.push(Diagnostic::new(&codes::E0601, what).help("leave --past out"));

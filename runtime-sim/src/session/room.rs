@@ -20,7 +20,8 @@ pub(super) fn check(entry: &Entry, slots: &[i64], past: &[i64]) -> Result<(), Di
     let capacity = entry.slots.iter().find(|slot| slot.name == CAPACITY).map(|slot| slot.max);
     let has_past = entry.inputs.iter().any(|info| info.name == PAST);
     let (Some(capacity), true) = (capacity, has_past) else { return Ok(()) };
-    let ids = entry.inputs.iter().find(|info| info.dims.len() == 2 && !info.element.is_float() && info.name.contains("ids"));
+    let ids =
+        entry.inputs.iter().find(|info| info.dims.len() == 2 && !info.element.is_float() && info.name.contains("ids"));
     let dims = ids.and_then(|ids| ids.dims_at(slots).ok());
     let new = dims.and_then(|dims| i64::try_from(*dims.get(1)?).ok()).unwrap_or(1);
     for &past in past {
@@ -30,7 +31,10 @@ pub(super) fn check(entry: &Entry, slots: &[i64], past: &[i64]) -> Result<(), Di
         }
         if past.saturating_add(new) > capacity {
             let what = format!("{past} tokens and {new} more do not fit the caches, which hold {capacity}");
-            return Err(Diagnostic::new(&codes::E0604, what).dim(CAPACITY).help("compile again with a greater --max-past").into());
+            return Err(Diagnostic::new(&codes::E0604, what)
+                .dim(CAPACITY)
+                .help("compile again with a greater --max-past")
+                .into());
         }
     }
     Ok(())

@@ -114,7 +114,8 @@ impl Placer<'_> {
             return ops.iter().try_for_each(|op| self.op(op, out));
         }
         let what = compute.inst.mnemonic();
-        let message = format!("`{what}` needs {} of working memory at once and cannot be cut into pieces", sized(bytes));
+        let message =
+            format!("`{what}` needs {} of working memory at once and cannot be cut into pieces", sized(bytes));
         let problem = Diagnostic::new(&codes::E0402, message)
             .bytes(bytes)
             .note(format!("the chip gives one instruction {}, half of its SRAM", sized(room)))
