@@ -72,7 +72,7 @@ fn dumps_between_passes() {
     for dump in dumps {
         mlir_opt(dump.split("\n-: ").next().expect("the dump"));
     }
-    let before = narae(&[&["opt", model.as_str(), "--passes=lower", "--print-ir-before=lower"], &LENGTHS[..]].concat());
+    let before = narae(&["opt", model.as_str(), "--passes=lower", "--print-ir-before=lower"]);
     assert!(before.stderr.contains("// ===== before lower =====\n\"builtin.module\""), "{}", before.stderr);
     let run = narae(&[
         "run",

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use narae::npz::{self, Arrays};
 use narae::session::{Reference, Session};
 use narae::settings;
+use narae_compiler::bounds::Unsaid;
 use narae_compiler::compile::KvCache;
 use narae_isa::image::Entry;
 use narae_isa::{Diagnostics, HostTensor};
@@ -179,7 +180,8 @@ pub fn is_model(path: &Path) -> bool {
 fn session(arguments: &Arguments, inputs: &Arrays, voice: Voice) -> Result<Session, Diagnostics> {
     if is_model(&arguments.file) {
         let mut options = arguments.compile.resolve(&arguments.file, KvCache::Io)?;
-        // Lengths without a bound take it from the inputs that are given.
+        // Lengths without a bound take it from the inputs that are given; an input that is not given is what is wrong, not its bound.
+        options.maxima.unsaid = Unsaid::Chosen { positions: None };
         options.maxima.shapes.push(inputs.iter().map(|(name, tensor)| (name.clone(), tensor.dims.clone())).collect());
         voice.detail(format_args!("compiling {}", arguments.file.display()));
         let mut watcher = arguments.compile.watch.watcher(voice, Some(inputs))?;
@@ -194,7 +196,8 @@ fn session(arguments: &Arguments, inputs: &Arrays, voice: Voice) -> Result<Sessi
 fn compile_for_timing(arguments: &Arguments, lengths: &Lengths, voice: Voice) -> Result<Session, Diagnostics> {
     let mut options = arguments.compile.resolve(&arguments.file, KvCache::Io)?;
     options.maxima.shapes.push(lengths.shapes.iter().map(|(name, dims)| (name.clone(), dims.clone())).collect());
-    options.maxima.past = options.maxima.past.or(lengths.past.map(|past| past + 1));
+    options.maxima.past = options.maxima.past.or(lengths.past.map(|past| past.saturating_add(1)));
+    options.maxima.unsaid = Unsaid::Chosen { positions: None };
     let mut watcher = arguments.compile.watch.watcher(voice, None)?;
     let (session, _) = Session::compile_for_timing(&arguments.file, &options, &mut watcher)?;
     watcher.all_ran()?;
