@@ -165,6 +165,7 @@ fn what_would_change_nothing_is_refused() {
         ("run m.onnx --mode timing --record r.json", &["--record"]),
         ("run m.onnx --inputs in.npz --record r.json --report r.html", &["--report"]),
         ("run m.onnx --inputs in.npz --mode functional --report r.html", &["--report", "functional"]),
+        ("run m.onnx --inputs in.npz --dram fast", &["--dram", "nothing is timed"]),
         ("run m.onnx --inputs in.npz -o r.json --report r.json", &["-o", "--report"]),
         ("run m.onnx --inputs in.npz --report -", &["--report", "standard output"]),
         ("run m.onnx --mode timing --past 3", &["no tokens before the call"]),

@@ -322,17 +322,23 @@ impl Compiled {
 
     fn write<W: Write + Seek>(&self, out: W, observer: &mut dyn Observer) -> Result<W, Diagnostics> {
         let mut writer = ImageWriter::new(&self.content, out)?;
+        // That all is there is said once, at the end.
+        let told = |observer: &mut dyn Observer, bytes: u64| {
+            if bytes < self.items_bytes {
+                observer.wrote(bytes, self.items_bytes);
+            }
+        };
         for placed in &self.items {
             writer.pad_to(placed.offset)?;
             match &placed.item {
                 Item::Constant(recipe) => recipe.stream(&self.sources, 1 << 20, |piece| {
                     writer.write_weights(&piece.bytes)?;
-                    observer.wrote(writer.position(), self.items_bytes);
+                    told(observer, writer.position());
                     Ok(())
                 })?,
                 Item::Weight(weight) => pack::stream(&weight.recipe, weight.format, &self.sources, |bytes| {
                     writer.write_weights(bytes)?;
-                    observer.wrote(writer.position(), self.items_bytes);
+                    told(observer, writer.position());
                     Ok(())
                 })?,
             }

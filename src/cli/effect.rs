@@ -181,6 +181,12 @@ const RULES: &[Rule] = &[
         why: "--mode functional does not time; say both",
     },
     Rule {
+        commands: &["run"],
+        when: |line| line.is("mode", "functional") && line.is("dram", "fast") && !line.times(),
+        idle: &["dram"],
+        why: "nothing is timed; say --mode both or timing",
+    },
+    Rule {
         commands: &["explain"],
         when: |line| !line.value("what").contains('.'),
         idle: &["node"],
@@ -317,6 +323,11 @@ impl<'a> Line<'a> {
     fn reads_images(&self) -> bool {
         let mut files = ["file", "model", "against"].into_iter().flat_map(|id| self.values(id));
         files.all(|file| !is_model(Path::new(file)))
+    }
+
+    /// Whether a result is asked for that only a timed run gives.
+    fn times(&self) -> bool {
+        ["report", "trace", "dram_trace", "baseline"].iter().any(|id| self.has(id))
     }
 
     fn keeps_state(&self) -> bool {

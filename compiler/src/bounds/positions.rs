@@ -44,7 +44,8 @@ fn tells_positions(graph: &Graph, value: Value, name: &str) -> bool {
 /// Whether the result of a node still is a position if its operands are positions or constants.
 fn moves_positions(node: &NodeData, known: &dyn Fn(&Value) -> bool) -> bool {
     let moves = match &node.op {
-        Op::Iota { .. } | Op::Dims { .. } => return true,
+        // Of a fixed extent they count something else: heads, windows, experts.
+        Op::Iota { dims, .. } | Op::Dims { dims, .. } => return dims.iter().any(|dim| dim.as_const().is_none()),
         Op::Binary { function } => {
             matches!(function, BinaryFunction::Add | BinaryFunction::Sub | BinaryFunction::Mul)
         }

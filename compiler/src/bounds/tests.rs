@@ -181,6 +181,11 @@ fn tables_that_something_else_chooses_from_say_nothing() {
         assert_eq!(positions(&looked_up(40, input, plain)), None, "{input}");
     }
     assert_eq!(positions(&looked_up(4, "position_ids", plain)), None, "a short table");
+    let heads = |graph: &mut Graph, _| {
+        let op = Op::Iota { element: Element::I64, dims: vec![Dim::from(40)], axis: 0 };
+        graph.add1(op, &[], &none()).expect("types fit")
+    };
+    assert_eq!(positions(&looked_up(40, "position_ids", heads)), None, "a number of heads");
     // Buckets of distances: whatever the position, the index stays below a number.
     let bucket = |graph: &mut Graph, value| {
         let most = scalar(graph, 31);
