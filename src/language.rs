@@ -213,7 +213,7 @@ impl LanguageModel {
         let what = format!("token {} of the text is beyond the positions that the model knows", self.past);
         let mut found = Diagnostic::new(&codes::E0604, what)
             .help("write fewer tokens; if the model does know this position, please report the model as a bug of ours");
-        found.notes = problems.iter().map(|problem| format!("{}: {}", problem.code.id, problem.message)).collect();
+        found.notes = problems.iter().map(|problem| problem.message.clone()).collect();
         found.into()
     }
 

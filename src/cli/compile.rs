@@ -34,7 +34,7 @@ enum Form {
 /// What to compile, and how.
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// The model (.onnx)
+    /// The model (.onnx), or a folder with one
     model: PathBuf,
     /// Where the result goes (`-`: standard output)
     #[arg(short, long, value_name = "FILE")]

@@ -11,8 +11,10 @@ use super::{Outcome, Voice, output};
 #[derive(clap::Args)]
 pub struct Arguments {
     /// An image (.narae), an error code (E0123), or `all` for the list of codes
+    #[arg(index = 1)]
     what: PathBuf,
     /// Only the weights whose names contain this
+    #[arg(index = 2)]
     node: Option<String>,
 }
 

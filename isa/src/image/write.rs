@@ -277,6 +277,7 @@ fn write_through(
     write(&mut file)?;
     file.seek(SeekFrom::Start(0)).map_err(&fail)?;
     let mut target = File::options().write(true).open(path).map_err(&fail)?;
-    io::copy(&mut file, &mut target).map_err(&fail)?;
+    let whole = file.metadata().map_or(0, |data| data.len());
+    io::copy(&mut file, &mut target).map_err(|error| needs(fail(error), whole))?;
     Ok(())
 }
