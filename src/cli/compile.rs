@@ -121,7 +121,7 @@ fn tell(voice: Voice, path: &Path, compiled: &Compiled, findings: &Findings) {
         voice.detail(format_args!("note: {note}"));
     }
     for note in findings.recovered.regions.iter().flat_map(|region| &region.notes) {
-        voice.detail(format_args!("note: {note}"));
+        voice.say(format_args!("note: {note}"));
     }
 }
 

@@ -156,7 +156,7 @@ pub fn capped(
 ) -> impl Fn(&mut Match<'_>) -> Option<()> {
     move |found| {
         let (factor, cap) = (found.number(factor)?, found.number(cap)?);
-        if cap <= 0.0 {
+        if cap.is_sign_negative() {
             return None;
         }
         numbers::product(Element::F32, factor, cap)?;
@@ -486,10 +486,9 @@ pub fn repeats(x: &'static str, [with_one, wide, joined]: [&'static str; 3]) -> 
         let (batch, heads, keys, width) = (batch.clone(), heads.clone(), keys.clone(), width.clone());
         let count = b.get(2)?.clone();
         let all = &heads * &count;
-        let parts = |middle: Dim| [batch.clone(), heads.clone(), middle, keys.clone(), width.clone()];
-        let fits = found.same_all(&a, &parts(Dim::ONE))
-            && found.same_all(&b, &parts(count))
-            && found.same_all(&d, &[batch.clone(), all, keys.clone(), width.clone()]);
+        // That `b` widens nothing else follows: it has as many elements as `d`.
+        let parts = [batch.clone(), heads, Dim::ONE, keys.clone(), width.clone()];
+        let fits = found.same_all(&a, &parts) && found.same_all(&d, &[batch, all, keys, width]);
         fits.then_some(())
     }
 }

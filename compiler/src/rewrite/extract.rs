@@ -130,21 +130,27 @@ fn price(
     Some(Best { term: term.clone(), own, total, set })
 }
 
-/// Whether a term is only a step on the way to a fused one, and worse than what the file says, so that it is not chosen itself: a product
-/// with a reciprocal that is not exact instead of a division (`floor(x / 49)` would lose 49 / 49), and in 16 bits a matrix product that is
-/// scaled afterwards instead of before (the product may overflow where the scaled one does not).
+/// Whether a term is only a step on the way to a fused one, and worse than what the file says, so that it is not chosen itself:
+///
+/// - a product with a reciprocal that is not exact, where the file divides, and the product of two factors that the file multiplies with one after
+///   the other: positions are computed so, and `floor(x / 49)` would lose 49 / 49;
+/// - in 16 bits a matrix product that is scaled afterwards, where the file scales before: the product may overflow where the scaled one does not.
 pub fn is_a_step(space: &Space, class: Id, term: &Term) -> bool {
     let Some(x) = analysis::multiple(space, term) else { return false };
     let terms = &space[class].nodes;
-    let divides = |other: &Term| match other.children[..] {
+    let quotient = |other: &Term| match other.children[..] {
         [left, right] if other.head == Head::Binary(BinaryFunction::Div) && space.find(left) == x => {
-            analysis::number(space, right).is_some_and(|number| !has_exact_inverse(number))
+            analysis::number(space, right)
         }
-        _ => false,
+        _ => None,
     };
+    let divides = |other: &Term| quotient(other).is_some_and(|number| !has_exact_inverse(number));
+    let scales = |other: &Term| quotient(other).is_some() || analysis::multiple(space, other) == Some(x);
+    let goes_on =
+        |other: &Term| analysis::multiple(space, other).is_some_and(|y| y != x && space[y].nodes.iter().any(scales));
     let narrow = analysis::ty(space, class).is_some_and(|ty| matches!(ty.element, Element::F16 | Element::BF16));
     let is_product = |other: &Term| other.head == Head::Op("matmul");
-    terms.iter().any(divides) || (narrow && terms.iter().any(is_product))
+    terms.iter().any(|other| divides(other) || goes_on(other) || (narrow && is_product(other)))
 }
 
 /// The total cost of what the roots need, each class once.

@@ -125,14 +125,14 @@ fn binary(
     if right.is_some() && joined(&b.graph, operands).as_deref() == Some(b.graph.dims(y)) {
         return Ok(Some(y));
     }
-    // x^2 = x·x and x^½ = √x
+    // x^2 = x·x, and x^½ = √x where x is not negative: (−∞)^½ is ∞, √−∞ is not a number
     if function == BinaryFunction::Pow
         && b.graph.element(x).is_float()
         && joined(&b.graph, operands).as_deref() == Some(b.graph.dims(x))
     {
         let function = match splat(&b.graph, y) {
             Some(2.0) => Some(UnaryFunction::Square),
-            Some(0.5) => Some(UnaryFunction::Sqrt),
+            Some(0.5) if never_negative(&b.graph, x, MAXIMUM_STEPS) => Some(UnaryFunction::Sqrt),
             _ => None,
         };
         if let Some(function) = function {
@@ -140,6 +140,32 @@ fn binary(
         }
     }
     without_broadcasts(b, op, operands, provenance)
+}
+
+/// Proofs that a tensor is not negative look back so many ops.
+const MAXIMUM_STEPS: usize = 6;
+
+/// Whether no element of a tensor is below 0, by what it is computed from; NaN may be among them.
+fn never_negative(graph: &Graph, value: Value, steps: usize) -> bool {
+    let Some(steps) = steps.checked_sub(1) else { return false };
+    if let Some(number) = splat(graph, value) {
+        return number >= 0.0;
+    }
+    let Some((op, operands)) = defining(graph, value) else { return false };
+    let all = || operands.iter().all(|&operand| never_negative(graph, operand, steps));
+    match op {
+        Op::Unary { function } => {
+            use UnaryFunction::{Abs, Exp, Exp2, Relu, Sigmoid, Softplus, Square};
+            matches!(function, Abs | Exp | Exp2 | Relu | Sigmoid | Softplus | Square)
+        }
+        Op::Binary { function: BinaryFunction::Mul } if operands[0] == operands[1] => true,
+        Op::Binary { function: BinaryFunction::Add | BinaryFunction::Mul } => all(),
+        Op::Reduce { function: ReduceFunction::SumSquare | ReduceFunction::SumAbs | ReduceFunction::Norm2, .. } => true,
+        Op::Reduce { function: ReduceFunction::Sum | ReduceFunction::Mean | ReduceFunction::Max, .. } => all(),
+        Op::Convert { to, .. } => to.is_float() && all(),
+        Op::Reshape { .. } | Op::Transpose { .. } | Op::Broadcast { .. } => all(),
+        _ => false,
+    }
 }
 
 /// a ∘ b = b ∘ a: constants stand last, so that alike layers are alike.
@@ -277,7 +303,9 @@ fn convert(b: &mut Builder, to: Element, saturate: bool, x: Value, provenance: &
     }
     match defining(&b.graph, x) {
         // convert(convert(x)) = convert(x), where the first one is exact
-        Some((Op::Convert { to: middle, .. }, operands)) if is_exact(b.graph.element(operands[0]), *middle) => {
+        Some((Op::Convert { to: middle, saturate: false }, operands))
+            if is_exact(b.graph.element(operands[0]), *middle) =>
+        {
             let source = operands[0];
             b.emit1(Op::Convert { to, saturate }, vec![source], provenance).map(Some)
         }

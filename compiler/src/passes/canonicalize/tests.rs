@@ -127,3 +127,113 @@ fn a_hundred_thousand_nodes_are_linear_work() {
     canonicalize(&mut g).expect("canonicalises");
     assert!(g.node_count() <= 75_000);
 }
+
+/// Numbers that a rule could mistake for the neutral one of a function, and elements that show it.
+const NUMBERS: [f64; 17] = [
+    0.0,
+    -0.0,
+    1.0,
+    -1.0,
+    2.0,
+    0.5,
+    1.000_000_1,
+    0.999_999_9,
+    2.001,
+    0.500_1,
+    1e-45,
+    1e-39,
+    1e-30,
+    3e38,
+    f64::INFINITY,
+    f64::NEG_INFINITY,
+    f64::NAN,
+];
+
+/// `x ∘ c` and `c ∘ x` for a constant of so many axes.
+fn with_number(function: BinaryFunction, number: f64, element: Element, dims: &[usize], left: bool) -> Graph {
+    let mut graph = Graph::new("g", Sources::new());
+    let p = Provenance::none();
+    let x = graph.add_input("x", TensorType::new(element, vec![NUMBERS.len().into()]));
+    let count = dims.iter().product();
+    let constant = HostTensor::from_f64_as(element, dims, &vec![number; count]);
+    let constant = graph.constant_tensor(constant, &p).expect("add");
+    let operands = if left { [constant, x] } else { [x, constant] };
+    let y = graph.add1(Op::Binary { function }, &operands, &p).expect("add");
+    graph.add_output("y", y);
+    graph
+}
+
+#[test]
+fn identities_are_exact() {
+    use BinaryFunction::{Add, Div, Max, Min, Mul, Pow, Sub};
+    for element in [Element::F32, Element::F16, Element::BF16, Element::F64] {
+        let x = HostTensor::from_f64_as(element, &[NUMBERS.len()], &NUMBERS);
+        let inputs = std::collections::BTreeMap::from([("x".to_owned(), x)]);
+        for function in [Add, Sub, Mul, Div, Pow, Min, Max] {
+            for (number, left) in NUMBERS.iter().flat_map(|number| [(*number, true), (*number, false)]) {
+                for dims in [&[][..], &[1], &[1, 1], &[2, 1]] {
+                    let graph = with_number(function, number, element, dims, left);
+                    let mut simple = graph.clone();
+                    canonicalize(&mut simple).expect("canonicalises");
+                    let [before, after] = [&graph, &simple].map(|graph| evaluate(graph, &inputs).expect("evaluates"));
+                    // Equal up to the sign of a zero: x + 0 is x, where -0 + 0 would be 0.
+                    assert!(
+                        same(&before["y"], &after["y"]),
+                        "{function} of {number} {dims:?}, left {left}, in {element}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_power_of_a_half_is_a_root_of_what_is_not_negative() {
+    let ops = |make: &dyn Fn(&mut Graph, crate::ir::Value) -> crate::ir::Value| {
+        let (mut g, x) = token_graph();
+        let p = Provenance::none();
+        let base = make(&mut g, x);
+        let half = g.constant_tensor(HostTensor::scalar_f32(0.5), &p).expect("add");
+        let power = g.add1(Op::Binary { function: BinaryFunction::Pow }, &[base, half], &p).expect("add");
+        g.add_output("y", power);
+        canonicalize(&mut g).expect("canonicalises");
+        g.nodes().any(|(_, node)| node.op == Op::Unary { function: UnaryFunction::Sqrt })
+    };
+    let p = Provenance::none();
+    let unary = |g: &mut Graph, function, x| g.add1(Op::Unary { function }, &[x], &p).expect("add");
+    let plus = |g: &mut Graph, x, number: f32| {
+        let number = g.constant_tensor(HostTensor::scalar_f32(number), &p).expect("add");
+        g.add1(Op::Binary { function: BinaryFunction::Add }, &[x, number], &p).expect("add")
+    };
+    let mean = |g: &mut Graph, x| {
+        let square = unary(g, UnaryFunction::Square, x);
+        let function = narae_isa::ReduceFunction::Mean;
+        g.add1(Op::Reduce { function, axes: vec![2] }, &[square], &p).expect("add")
+    };
+    assert!(ops(&|g, x| {
+        let mean = mean(g, x);
+        plus(g, mean, 1e-5)
+    }));
+    assert!(ops(&|g, x| g.add1(Op::Binary { function: BinaryFunction::Mul }, &[x, x], &p).expect("add")));
+    assert!(ops(&|g, x| unary(g, UnaryFunction::Exp, x)));
+    assert!(!ops(&|_, x| x));
+    assert!(!ops(&|g, x| unary(g, UnaryFunction::Tanh, x)));
+    assert!(!ops(&|g, x| {
+        let mean = mean(g, x);
+        plus(g, mean, -1e-5)
+    }));
+    assert!(!ops(&|g, x| plus(g, x, 1.0)));
+}
+
+#[test]
+fn a_conversion_that_saturates_is_not_passed_over() {
+    let (mut g, x) = token_graph();
+    let p = Provenance::none();
+    let half = g.add1(Op::Convert { to: Element::F16, saturate: false }, &[x], &p).expect("add");
+    let wide = g.add1(Op::Convert { to: Element::F32, saturate: true }, &[half], &p).expect("add");
+    let back = g.add1(Op::Convert { to: Element::F64, saturate: false }, &[wide], &p).expect("add");
+    g.add_output("y", back);
+    canonicalize(&mut g).expect("canonicalises");
+    let conversions = g.nodes().filter(|(_, node)| matches!(node.op, Op::Convert { .. })).count();
+    assert_eq!(conversions, 3, "an infinity becomes the greatest f32 on the way");
+}

@@ -28,7 +28,7 @@ pub fn laws() -> Vec<Law> {
         law("product-with-one",     "(mul ?x ?c)",                     "?x").when(is("?c", 1.0)).when(keeps_type("?x")).on("x:[s,d] c:const=1.0"),
         // x + 0 = x, where −0 + 0 stays −0
         law("sum-with-zero",        "(add ?x ?c)",                     "?x").when(is("?c", 0.0)).when(keeps_type("?x")).on("x:[s,d] c:const=0.0"),
-        // (x · c) · d = x · (c · d), where nothing overflows or underflows between the two
+        // (x · c) · d = x · (c · d), where nothing overflows or underflows between the two; chosen only inside of a fused op (`extract.rs`)
         law("numbers-combine",      "(mul (mul ?x ?c) ?d)",            "(mul ?x ?e)").when(keeps_type("?x")).when(product("?x", "?c", "?d", "?e")).on("x:[s,d] c:const=0.5 d:const=3.0"),
         // exact ways into a wider type and back
         law("there-and-back",       "(convert false ?t (convert false ?w ?x))", "?x").when(keeps_type("?x")).when(widens("?x", "?w")).on("x:f16[s,d] t::f16 w::f32"),

@@ -106,6 +106,61 @@ fn many_optimised_graphs_compute_the_same() {
     check_many(1_000..1_000 + seeds, 8);
 }
 
+/// A constant is what it is: infinities, NaN, numbers near the neutral ones; alone and behind a product.
+#[test]
+fn special_constants_stay_what_they_are() {
+    use narae_isa::BinaryFunction::{Add, Div, Max, Min, Mul, Pow, Sub};
+    let tiny = f64::from(f32::EPSILON);
+    let numbers = [
+        0.0,
+        -0.0,
+        1.0,
+        1.0 + tiny,
+        1.0 - tiny,
+        1.0005,
+        0.99901,
+        0.999_995,
+        2.0,
+        2.0015,
+        1.999,
+        0.5,
+        0.5004,
+        1e-45,
+        1e-39,
+        3e38,
+        -3e38,
+        f64::INFINITY,
+        f64::NEG_INFINITY,
+        f64::NAN,
+    ];
+    let none = Provenance::none();
+    for (number, element) in numbers.iter().flat_map(|number| [(number, Element::F32), (number, Element::F16)]) {
+        let mut graph = Graph::new("special", Sources::new());
+        let x = graph.add_input("x", TensorType::new(element, vec![2.into(), numbers.len().into()]));
+        for (at, dims) in [&[][..], &[1], &[2, 1]].into_iter().enumerate() {
+            let constant = graph.constant_tensor(tensor(element, dims, || *number), &none).unwrap();
+            for function in [Add, Sub, Mul, Div, Pow, Max, Min] {
+                let op = crate::graph::Op::Binary { function };
+                let y = graph.add1(op.clone(), &[x, constant], &none).unwrap();
+                let z = graph.add1(op.clone(), &[constant, x], &none).unwrap();
+                let twice = graph.add1(op, &[y, constant], &none).unwrap();
+                for (name, value) in [("y", y), ("z", z), ("twice", twice)] {
+                    graph.add_output(format!("{name}{at}{function}"), value);
+                }
+            }
+        }
+        let (better, _) = optimised(&graph).unwrap();
+        let values: Vec<f64> = numbers.iter().chain(&numbers).copied().collect();
+        let inputs = BTreeMap::from([("x".to_owned(), HostTensor::from_f64_as(element, &[2, numbers.len()], &values))]);
+        let [left, right] = [&graph, &better].map(|graph| eval::evaluate(graph, &inputs).unwrap());
+        for (name, tensor) in &left {
+            let (a, b) = (tensor.to_f64_vec(), right[name].to_f64_vec());
+            let same = |(a, b): (&f64, &f64)| a == b || (a.is_nan() && b.is_nan());
+            assert!(a.iter().zip(&b).all(same), "{number} in {element}, {name}: {a:?} became {b:?}");
+        }
+    }
+}
+
 /// A quotient by a number is a quotient in the end too: 49 · (1/49) is less than 1, and its floor is 0.
 #[test]
 fn quotients_stay_quotients() {
@@ -124,6 +179,30 @@ fn quotients_stay_quotients() {
     let values: Vec<f64> = (0..300).map(f64::from).collect();
     let inputs = BTreeMap::from([("x".to_owned(), HostTensor::from_f64_as(Element::F32, &[300], &values))]);
     assert_eq!(eval::evaluate(&graph, &inputs).unwrap(), eval::evaluate(&better, &inputs).unwrap());
+}
+
+/// So do products one after the other: ceil(x · 3 / 5) is not ceil(x · 0.6).
+#[test]
+fn chains_of_products_stay_chains() {
+    for element in [Element::F32, Element::F64] {
+        let mut graph = Graph::new("ceil", Sources::new());
+        let none = Provenance::none();
+        let x = graph.add_input("x", TensorType::new(element, vec![300.into()]));
+        for number in 3..40 {
+            let [factor, divisor] = [number - 2, number]
+                .map(|number| graph.constant_tensor(HostTensor::from_i64_as(element, &[], &[number]), &none).unwrap());
+            let binary = |function| crate::graph::Op::Binary { function };
+            let product = graph.add1(binary(narae_isa::BinaryFunction::Mul), &[x, factor], &none).unwrap();
+            let quotient = graph.add1(binary(narae_isa::BinaryFunction::Div), &[product, divisor], &none).unwrap();
+            let ceil = crate::graph::Op::Unary { function: narae_isa::UnaryFunction::Ceil };
+            let ceil = graph.add1(ceil, &[quotient], &none).unwrap();
+            graph.add_output(format!("y{number}"), ceil);
+        }
+        let (better, _) = optimised(&graph).unwrap();
+        let values: Vec<f64> = (0..300).map(f64::from).collect();
+        let inputs = BTreeMap::from([("x".to_owned(), HostTensor::from_f64_as(element, &[300], &values))]);
+        assert_eq!(eval::evaluate(&graph, &inputs).unwrap(), eval::evaluate(&better, &inputs).unwrap());
+    }
 }
 
 /// In 16 bits a product that was scaled before is not scaled afterwards: 300 · 300 is no f16, 300/8 · 300 is.
