@@ -122,6 +122,19 @@ impl Region {
         self.scratch.symbols.resolve(left) == self.scratch.symbols.resolve(right)
     }
 
+    /// Whether two types are equal where the lengths are that the model needs to be: a program stops where they are not.
+    pub fn assumed_equal(&self, left: &TensorType, right: &TensorType) -> bool {
+        let assumed = |left: &Dim, right: &Dim| {
+            let says = |(a, b): &(Dim, Dim)| {
+                (self.same(a, left) && self.same(b, right)) || (self.same(a, right) && self.same(b, left))
+            };
+            self.same(left, right) || self.scratch.symbols.assumptions().any(says)
+        };
+        left.element == right.element
+            && left.dims.len() == right.dims.len()
+            && left.dims.iter().zip(&right.dims).all(|(left, right)| assumed(left, right))
+    }
+
     /// The graph that holds the types, for what needs symbols and files.
     pub fn scratch(&self) -> &Graph {
         &self.scratch
@@ -230,12 +243,9 @@ impl Analysis<Term> for Region {
         let merged = match (&*kept, &other) {
             (Data::Nothing, _) => other.clone(),
             (Data::Tensor(left), Data::Tensor(right)) => {
-                if self.ty(left.value) != self.ty(right.value) {
-                    self.clashes.push(format!(
-                        "{:?} was said to equal {:?}",
-                        self.ty(left.value),
-                        self.ty(right.value)
-                    ));
+                let (own, new) = (self.ty(left.value), self.ty(right.value));
+                if own != new && !self.assumed_equal(&own, &new) {
+                    self.clashes.push(format!("{own:?} was said to equal {new:?}"));
                 }
                 let constant = left.constant || right.constant;
                 // The lower value of two equal types, so that the order of unions does not show.

@@ -161,6 +161,28 @@ fn special_constants_stay_what_they_are() {
     }
 }
 
+/// Lengths that are equal because a sum needs them to be: no law says so in other words, and none is refused for it.
+#[test]
+fn assumed_lengths_are_no_clash() {
+    use crate::ir::SymbolDefinition;
+    let mut graph = Graph::new("assumed", Sources::new());
+    let none = Provenance::none();
+    let s = Dim::from(graph.symbols.add("s", SymbolDefinition::Input { input: 0, axis: 0 }));
+    let t = Dim::from(graph.symbols.add("t", SymbolDefinition::Input { input: 1, axis: 0 }));
+    let ty = |dim: Dim| TensorType::new(Element::F32, vec![dim, 4.into()]);
+    let (x, y) = (graph.add_input("x", ty(s.clone())), graph.add_input("y", ty(t.clone())));
+    let short = graph.symbols.minimum(&t, &7.into());
+    let slice = crate::graph::Op::Slice { starts: vec![Dim::ZERO; 2], steps: vec![1; 2], dims: vec![short, 4.into()] };
+    let part = graph.add1(slice, &[y], &none).unwrap();
+    let sum = crate::graph::Op::Binary { function: narae_isa::BinaryFunction::Add };
+    let sum = graph.add1(sum, &[x, part], &none).unwrap();
+    graph.add_output("z", sum);
+    let (better, _) = optimised(&graph).unwrap();
+    let data = |rows: usize| tensor(Element::F32, &[rows, 4], || 1.5);
+    let inputs = BTreeMap::from([("x".to_owned(), data(7)), ("y".to_owned(), data(9))]);
+    assert_eq!(eval::evaluate(&graph, &inputs).unwrap(), eval::evaluate(&better, &inputs).unwrap());
+}
+
 /// A quotient by a number is a quotient in the end too: 49 · (1/49) is less than 1, and its floor is 0.
 #[test]
 fn quotients_stay_quotients() {
