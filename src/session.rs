@@ -6,7 +6,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use narae_compiler::compile::{Findings, Options, compile};
+use narae_compiler::compile::{Findings, Options, compile, optimise};
 use narae_compiler::graph::Graph;
 use narae_compiler::graph::eval::evaluate;
 use narae_compiler::image::Compiled;
@@ -36,6 +36,12 @@ impl Reference {
     /// Imports a file.
     pub fn open(path: &Path, limits: &ModelLimits) -> Result<Self, Diagnostics> {
         Ok(Reference { graph: import(path, limits)? })
+    }
+
+    /// Imports a file and does to its graph what compiling does: weights in their formats, activations in their precision.
+    pub fn optimised(path: &Path, options: &Options, observer: &mut dyn Observer) -> Result<Self, Diagnostics> {
+        let (graph, _) = optimise(import(path, &options.limits)?, options, observer)?;
+        Ok(Reference { graph })
     }
 
     /// The outputs for these inputs.

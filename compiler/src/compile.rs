@@ -1,7 +1,7 @@
 //! The whole road: a model in, a compiled program out.
 //!
 //! In: an ONNX [`Model`], [`Options`]. Out: [`Compiled`]. The stages, in order: import · fix dims · canonicalize · recover (laws) ·
-//! decide (formats) · keep the cache · precision · roll alike layers · bounds · entries · lower, place, encode. Whoever wants to look in between passes an [`Observer`].
+//! expose weights · decide (formats) · keep the cache · precision · roll alike layers · bounds · entries · lower, place, encode. Whoever wants to look in between passes an [`Observer`].
 
 use narae_isa::chip::Chip;
 use narae_isa::{Diagnostic, Diagnostics, codes};
@@ -38,13 +38,16 @@ pub fn compile_graph(
     }
     let (graph, mut findings) = optimise(graph, options, observer)?;
     if options.maxima.rest != Rest::Fitting {
-        return Ok((finish(graph, options, &findings, observer)?, findings));
+        let compiled = finish(graph, options, &findings, observer)?;
+        findings.decisions = compiled.decisions.clone();
+        return Ok((compiled, findings));
     }
     let (compiled, fitted) = fitting(&graph, options, &findings, observer)?;
     findings.notes.extend(fitted.map(|fitted| {
         let (most, names) = (fitted.most, fitted.names.join(", "));
         format!("what the program computes and nothing bounds is taken to be at most {most} (--max NAME=N): {names}")
     }));
+    findings.decisions = compiled.decisions.clone();
     Ok((compiled, findings))
 }
 
@@ -59,17 +62,20 @@ fn compile_unsaid(
     let graph = run_on_graph(graph, FRONT, &mut context, observer)?;
     let mut findings = context.findings;
     let candidates = bounds::candidates(&graph, &options.maxima, positions);
-    let ((compiled, fitted, mut notes), usual) = bounds::first_that_fits(&candidates, |usual| {
+    let ((compiled, fitted, wide, mut notes), usual) = bounds::first_that_fits(&candidates, |usual| {
         let mut options = options.clone();
         options.maxima.unsaid = Unsaid::Usual(usual);
-        let bounded = run_on_graph(graph.clone(), &middle(&options), &mut Context::new(&options), observer)?;
-        let (compiled, fitted) = fitting(&bounded, &options, &findings, observer)?;
-        Ok((compiled, fitted, bounded.symbols.notes().to_vec()))
+        let mut context = Context::new(&options);
+        let bounded = run_on_graph(graph.clone(), &middle(&options), &mut context, observer)?;
+        let found = Findings { wide: context.findings.wide, ..findings.clone() };
+        let (compiled, fitted) = fitting(&bounded, &options, &found, observer)?;
+        Ok((compiled, fitted, found.wide, bounded.symbols.notes().to_vec()))
     })?;
     let maxima = Maxima { unsaid: Unsaid::Usual(usual), ..options.maxima.clone() };
     findings.chosen = bounds::note(&graph, &maxima, &compiled, fitted.as_ref());
     notes.extend(findings.chosen.clone());
     findings.notes = notes;
+    (findings.wide, findings.decisions) = (wide, compiled.decisions.clone());
     Ok((compiled, findings))
 }
 
@@ -100,9 +106,12 @@ fn finish(
 ) -> Result<Compiled, Diagnostics> {
     let entries = entries(graph)?;
     let programs = entries.iter().map(|entry| program(entry, options, observer)).collect::<Result<_, _>>()?;
-    let decisions = serde_json::to_value(&findings.decisions)
-        .unwrap_or_else(|error| unreachable!("decisions are plain data: {error}"));
-    let description = Description { model: options.name.clone(), decisions };
+    let description = Description {
+        model: options.name.clone(),
+        decisions: findings.decisions.clone(),
+        recipes: findings.recipes.clone(),
+        wide: findings.wide.clone(),
+    };
     build(&entries, programs, &options.chip, description)
 }
 
@@ -124,7 +133,7 @@ fn road(options: &Options) -> Vec<&'static str> {
 }
 
 /// The passes that bounds of lengths do not matter to.
-const FRONT: &[&str] = &["fix-dims", "canonicalize", "recover", "decide"];
+const FRONT: &[&str] = &["fix-dims", "canonicalize", "recover", "expose", "decide"];
 
 /// The passes behind them.
 fn middle(options: &Options) -> Vec<&'static str> {

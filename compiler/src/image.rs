@@ -15,8 +15,11 @@ use narae_isa::image::{
 };
 use narae_isa::{Diagnostics, DimExpr};
 
-use crate::compress::{Sources, pack};
+use crate::compress::account::{Placed, account};
+use crate::compress::decide::Decision;
+use crate::compress::{Recipe, Sources, pack};
 use crate::graph::Graph;
+use crate::graph::retype::Kept;
 use crate::ir::{Dim, Symbol, SymbolDefinition};
 use crate::lower::tile_to_isa::Code;
 use crate::lower::tile_to_isa::{self, Addresses, Rows};
@@ -41,7 +44,11 @@ pub struct Description {
     /// The model's name.
     pub model: String,
     /// What was decided for each weight, and why.
-    pub decisions: serde_json::Value,
+    pub decisions: Vec<Decision>,
+    /// The recipe of each of them, as it stood in the graph.
+    pub recipes: Vec<Recipe>,
+    /// What stayed f32 although less was asked for, and why.
+    pub wide: Vec<Kept>,
 }
 
 /// A compiled model: everything but the bytes of the weights.
@@ -52,6 +59,8 @@ pub struct Compiled {
     pub programs: Vec<Program>,
     /// Where the buffers of each entry lie.
     pub addresses: Vec<Addresses>,
+    /// What every constant is, with its bytes: they add up to [`Compiled::weight_bytes`].
+    pub decisions: Vec<Decision>,
     items: Vec<PlacedItem>,
     items_bytes: u64,
     sources: Sources,
@@ -71,10 +80,31 @@ pub fn build(
     for (program, addresses) in programs.iter().zip(&map.entries) {
         codes.push(tile_to_isa::emit(program, addresses, &mut rows)?);
     }
+    let decisions = accounted(entries, &map, &description);
+    let description = Description { decisions: decisions.clone(), ..description };
     let content = content(entries, &programs, &map, codes, &rows, chip, description)?;
     let sources = entries.first().map(|entry| entry.graph.sources.clone()).unwrap_or_default();
     let MemoryMap { entries: addresses, items, items_bytes, .. } = map;
-    Ok(Compiled { content, programs, addresses, items, items_bytes, sources })
+    Ok(Compiled { content, programs, addresses, decisions, items, items_bytes, sources })
+}
+
+/// One decision per constant that was placed.
+fn accounted(entries: &[EntryGraph], map: &MemoryMap, description: &Description) -> Vec<Decision> {
+    let placed = map.items.iter().map(|item| {
+        let (recipe, format) = match &item.item {
+            Item::Constant(recipe) => (recipe, None),
+            Item::Weight(weight) => (&weight.recipe, Some(weight.format.to_string())),
+        };
+        Placed { recipe, format, name: &item.name, bytes: item.bytes }
+    });
+    let placed: Vec<Placed<'_>> = placed.collect();
+    let graphs: Vec<&Graph> = entries.iter().map(|entry| &entry.graph).collect();
+    account(&placed, map.items_bytes, &description.decisions, &description.recipes, &graphs)
+}
+
+/// Plain data as JSON.
+fn json(data: &impl serde::Serialize) -> serde_json::Value {
+    serde_json::to_value(data).unwrap_or_else(|error| unreachable!("decisions are plain data: {error}"))
 }
 
 fn content(
@@ -137,7 +167,8 @@ fn content(
             .into_iter()
             .filter(|region| region.bytes > 0 || !matches!(region.kind, RegionKind::State | RegionKind::Io))
             .collect(),
-        decisions: description.decisions,
+        decisions: json(&description.decisions),
+        wide: if description.wide.is_empty() { serde_json::Value::Null } else { json(&description.wide) },
     };
     Ok(ImageContent { metadata, words, rows, debug })
 }

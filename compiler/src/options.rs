@@ -7,8 +7,10 @@ use narae_isa::chip::Chip;
 use narae_isa::format::FloatKind;
 
 use crate::bounds::Maxima;
+use crate::compress::Recipe;
 use crate::compress::decide::Decision;
 use crate::compress::policy::Policy;
+use crate::graph::retype::Kept;
 use crate::onnx::Limits;
 use crate::pipeline::Pass;
 use crate::rewrite::law::Law;
@@ -130,8 +132,12 @@ impl Options {
 pub struct Findings {
     /// What the laws recovered.
     pub recovered: Report,
-    /// The format of each weight, and why.
+    /// The format of each weight, and why; of a compiled model every constant, with the bytes that it takes.
     pub decisions: Vec<Decision>,
+    /// The recipe of each weight that was decided about, as it stands in the graph.
+    pub recipes: Vec<Recipe>,
+    /// What stayed f32 although `--precision` asked for less, and why.
+    pub wide: Vec<Kept>,
     /// What was learnt about dims, in sentences.
     pub notes: Vec<String>,
     /// The bounds that were chosen for lengths that nobody spoke of, in one sentence with the flags that change them.

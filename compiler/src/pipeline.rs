@@ -15,6 +15,7 @@ use crate::lower::graph_to_tile::lower;
 use crate::options::{Findings, Logits, Options};
 use crate::passes::canonicalize::canonicalize;
 use crate::passes::canonicalize::dead::remove_dead_code;
+use crate::passes::expose::expose;
 use crate::passes::place::place;
 use crate::passes::roll::roll;
 use crate::passes::state;
@@ -137,6 +138,12 @@ pub static PASSES: &[Pass] = &[
         work: Work::Graph(recover),
     },
     Pass {
+        name: "expose",
+        doc: "products with known matrices become linear layers, where --quant finds their weights",
+        rounds: false,
+        work: Work::Graph(|graph, context| Ok(expose(graph, &context.options.quant)?)),
+    },
+    Pass {
         name: "decide",
         doc: "a format for every weight (--quant, --error-budget)",
         rounds: true,
@@ -201,7 +208,8 @@ fn decide_formats(graph: &mut Graph, context: &mut Context<'_>) -> Result<(), Di
     let options = context.options;
     let asked =
         Asked { policy: options.quant.clone(), budget: options.error_budget, float: options.precision.weights() };
-    context.findings.decisions = decide(graph, &asked, &crate::compile::rates(&options.chip))?;
+    let decided = decide(graph, &asked, &crate::compile::rates(&options.chip))?;
+    (context.findings.decisions, context.findings.recipes) = (decided.decisions, decided.recipes);
     Ok(())
 }
 
@@ -221,7 +229,7 @@ fn keep_state(graph: &mut Graph, context: &mut Context<'_>) -> Result<(), Diagno
 
 fn retype(graph: &mut Graph, context: &mut Context<'_>) -> Result<(), Diagnostics> {
     if let Some(element) = context.options.precision.element() {
-        graph.set_precision(element)?;
+        context.findings.wide = graph.set_precision(element)?;
     }
     Ok(())
 }

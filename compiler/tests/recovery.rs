@@ -296,7 +296,7 @@ fn integer_weights_of_a_file_are_carried_over() {
         let before: Vec<HostTensor> =
             weights(&graph).iter().map(|recipe| recipe.evaluate(&graph.sources).unwrap()).collect();
         let asked = Asked { policy: Policy::parse("u8").unwrap(), budget: 0.0, float: None };
-        let decisions = decide(&mut graph, &asked, &Rates::default()).unwrap();
+        let decisions = decide(&mut graph, &asked, &Rates::default()).unwrap().decisions;
         let linear = decisions.iter().filter(|decision| decision.role != "embedding");
         wrong.extend(linear.filter(|d| !d.chosen.storage.contains("carried")).map(|d| format!("{name}: {d:?}")));
         // Every code times its scale is the weight that the file dequantises to.
@@ -338,7 +338,7 @@ fn budgets_are_kept_and_the_estimate_of_error_is_honest() {
     for (policy, budget) in [("auto", 1e-4), ("auto", 4e-3), ("auto", 3e-2), ("lm_head=f16,*=u4:g64", 0.0)] {
         let mut graph = graph.clone();
         let asked = Asked { policy: Policy::parse(policy).unwrap(), budget, float: None };
-        let decisions = decide(&mut graph, &asked, &Rates::default()).unwrap();
+        let decisions = decide(&mut graph, &asked, &Rates::default()).unwrap().decisions;
         let sum = |part: &dyn Fn(&Decision) -> f64| decisions.iter().map(part).sum::<f64>();
         let (bytes, time) = (sum(&|d| d.chosen.bytes as f64) as u64, sum(&|d| d.chosen.time_ns as f64) as u64);
         let estimate = sum(&|d| d.chosen.error);

@@ -57,6 +57,8 @@ codes! {
     E0402 5 "the program does not fit the memory of the chip" "Weights, state and buffers together exceed the capacity in the chip sheet. Choose a smaller format (--quant), smaller maxima, or a chip with more memory.";
     E0403 5 "a limit of the machine is exceeded" "A rank, a dim or a number of registers is beyond what instructions can say. Lower the maxima, or reshape the tensor that the message names.";
     E0409 1 "the model's cache cannot be kept on the chip" "With --kv-cache state the past lives on the chip, the mask must be proven causal and positions must be proven to continue the past. The message names what could not be proven; --kv-cache io keeps the model's own inputs and outputs.";
+    E0411 2 "a pattern of --quant names no weight" "Each pattern of --quant must match the role (`linear`, `lm_head`, `embedding`), the initializer or the ONNX node of at least one weight; otherwise it would do nothing. `narae explain` of an image lists the weights.";
+    E0412 1 "a weight does not fit its format" "A weight is a number that its format cannot hold: beyond 65504 in f16, or so large that the f16 scale of its codes overflows. Choose a wider one for it: bf16 or f32, or scales in f32 (u4:g32:f32).";
 
     // E05xx: images (exit 1).
     E0501 1 "not a Narae image" "The file is not an ELF64 file with the sections of a Narae image. Pass what `narae compile` or `narae asm` wrote.";

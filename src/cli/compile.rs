@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use clap::ValueEnum;
 use narae_compiler::bounds::{self, Unsaid};
 use narae_compiler::compile::{Findings, KvCache, Options, compile_graph, optimise};
+use narae_compiler::compress::decide::Decision;
+use narae_compiler::compress::policy::{Policy, Storage};
 use narae_compiler::image::Compiled;
 use narae_compiler::pipeline::Module;
 use narae::settings;
@@ -84,6 +86,7 @@ pub fn run(arguments: Arguments, voice: Voice) -> Outcome {
     }
     drop(watcher);
     tell(voice, &arguments.output, &compiled, &findings);
+    uncoded(voice, &options, &findings);
     match &arguments.report {
         Some(path) => output::write(path, report(&options, &compiled, &findings).as_bytes()),
         None => Ok(()),
@@ -125,6 +128,20 @@ fn tell(voice: Voice, path: &Path, compiled: &Compiled, findings: &Findings) {
     }
 }
 
+/// Says so where --quant has nothing to act on.
+fn uncoded(voice: Voice, options: &Options, findings: &Findings) {
+    let coded = |decision: &Decision| decision.chosen.storage.starts_with('u') && decision.chosen.storage.contains(':');
+    let floats = |storage: &Storage| storage.planes() == 0;
+    let asked = match &options.quant {
+        Policy::None => false,
+        Policy::Auto => true,
+        Policy::Format(rows) | Policy::Patterns(rows) => !rows.iter().all(|(_, storage)| floats(storage)),
+    };
+    if asked && !findings.decisions.iter().any(coded) {
+        voice.say(format_args!("note: --quant stores no weight of this model as codes; `narae explain` of the image says why"));
+    }
+}
+
 /// The compile report; docs/report.md is its schema.
 fn report(options: &Options, compiled: &Compiled, findings: &Findings) -> String {
     let entries: Vec<&str> = compiled.content.metadata.entries.iter().map(|entry| entry.name.as_str()).collect();
@@ -137,6 +154,7 @@ fn report(options: &Options, compiled: &Compiled, findings: &Findings) -> String
         "weight_bytes": compiled.weight_bytes(),
         "recovered": findings.recovered,
         "decisions": findings.decisions,
+        "wide": findings.wide,
         "notes": findings.notes,
     });
     format!("{value:#}\n")

@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 
 use narae_compiler::compress::decide::{Candidate, Decision};
+use narae_compiler::graph::retype::Kept;
 use narae_isa::{Code, Diagnostic, Diagnostics, Image, codes};
 
-use super::{Outcome, Voice, output};
+use super::{Outcome, Voice, output, weights};
 
 /// What to explain.
 #[derive(clap::Args)]
@@ -33,18 +34,33 @@ pub fn run(arguments: Arguments, _voice: Voice) -> Outcome {
     output::to_stdout(page(code).as_bytes())
 }
 
-/// One paragraph a weight: the choice, why, and the runner-up.
+/// One paragraph a constant: the choice, why, and the runner-up; then the sum by formats, and what stayed f32.
 fn decisions(image: &Image, node: Option<&str>) -> Result<String, Diagnostics> {
-    let all: Vec<Decision> = serde_json::from_value(image.metadata().decisions.clone()).unwrap_or_default();
-    let wanted = |decision: &&Decision| node.is_none_or(|node| decision.names.iter().any(|name| name.contains(node)));
-    let shown: Vec<String> = all.iter().filter(wanted).map(paragraph).collect();
+    let all = weights::decisions(image);
+    let wanted = |names: &[String]| node.is_none_or(|node| names.iter().any(|name| name.contains(node)));
+    let mut shown: Vec<String> = all.iter().filter(|decision| wanted(&decision.names)).map(paragraph).collect();
+    let kept = weights::kept(image);
     match node {
-        Some(node) if shown.is_empty() => {
-            let what = format!("the image has no weight whose name contains `{node}`");
-            Err(Diagnostic::new(&codes::E0801, what).help("`narae explain` with the image alone lists all").into())
+        Some(node) => {
+            let named = |row: &Kept| Kept {
+                reason: row.reason.clone(),
+                names: row.names.iter().filter(|name| name.contains(node)).cloned().collect(),
+            };
+            let named: Vec<Kept> = kept.iter().map(named).filter(|row| !row.names.is_empty()).collect();
+            if shown.is_empty() && named.is_empty() {
+                let what = format!("the image has no weight whose name contains `{node}`");
+                return Err(Diagnostic::new(&codes::E0801, what)
+                    .help("`narae explain` with the image alone lists all")
+                    .into());
+            }
+            shown.push(weights::wide(&named, usize::MAX));
         }
-        _ => Ok(shown.concat()),
+        None => {
+            shown.push(weights::by_format(&all));
+            shown.push(weights::wide(&kept, usize::MAX));
+        }
     }
+    Ok(shown.concat())
 }
 
 fn paragraph(decision: &Decision) -> String {

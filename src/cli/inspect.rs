@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use narae_isa::Image;
 use narae_isa::text::inspect_image;
 
-use super::{Outcome, Voice, output};
+use super::{Outcome, Voice, output, weights};
 
 /// Which image.
 #[derive(clap::Args)]
@@ -22,7 +22,12 @@ pub fn run(arguments: Arguments, _voice: Voice) -> Outcome {
     let image = Image::open(&arguments.image)?;
     let text = match arguments.json {
         true => format!("{:#}\n", serde_json::to_value(image.metadata()).unwrap_or_default()),
-        false => inspect_image(&image),
+        false => {
+            let decisions = weights::decisions(&image);
+            let kept = weights::wide(&weights::kept(&image), 3);
+            let weights = if decisions.is_empty() { String::new() } else { weights::by_format(&decisions) };
+            inspect_image(&image) + &weights + &kept
+        }
     };
     output::to_stdout(text.as_bytes())
 }

@@ -15,6 +15,7 @@ mod render;
 mod report;
 mod timed;
 mod watch;
+mod weights;
 mod written;
 
 use std::panic;

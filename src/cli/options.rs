@@ -129,7 +129,12 @@ impl CompileOptions {
             PrecisionName::Bf16 => Precision::Bf16,
         };
         options.quant = Policy::parse(&self.quant).map_err(|reason| wrong_option("--quant", &self.quant, &reason))?;
-        options.error_budget = self.error_budget.unwrap_or(options.error_budget);
+        if let Some(budget) = self.error_budget {
+            if options.quant != Policy::Auto {
+                return Err(wrong_option("--error-budget", &budget.to_string(), &"it belongs to --quant auto"));
+            }
+            options.error_budget = budget;
+        }
         options.kv_cache = match self.kv_cache {
             None => kv_cache,
             Some(CacheName::State) => KvCache::State,

@@ -7,7 +7,8 @@ use narae::npz::{self, Arrays};
 use narae::session::{Reference, Session};
 use narae::settings;
 use narae_compiler::bounds::Unsaid;
-use narae_compiler::compile::KvCache;
+use narae_compiler::compile::{KvCache, Options, Precision};
+use narae_compiler::compress::policy::Policy;
 use narae_isa::image::Entry;
 use narae_isa::{Diagnostics, HostTensor};
 use narae_sim::session::Lengths;
@@ -91,7 +92,7 @@ pub fn run(mut arguments: Arguments, voice: Voice) -> Outcome {
 /// The graph's own meaning.
 fn evaluate(arguments: &Arguments, inputs: &Arrays, voice: Voice) -> Result<Arrays, Diagnostics> {
     let _line = Progress::phase(voice, "evaluating the graph");
-    Reference::open(&arguments.file, &arguments.compile.read.limits()?)?.run(inputs)
+    reference(arguments, inputs, voice)?.run(inputs)
 }
 
 /// Results go to different places; where first values are printed, standard output is taken.
@@ -177,12 +178,30 @@ pub fn is_model(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("onnx")) || path.is_dir()
 }
 
+/// The evaluator on the graph: as the file has it, or with the rounding that the user asks for.
+fn reference(arguments: &Arguments, inputs: &Arrays, voice: Voice) -> Result<Reference, Diagnostics> {
+    let mut options = options(arguments, inputs)?;
+    // The evaluator needs no bounds.
+    options.maxima.unsaid = Unsaid::default();
+    if options.quant == Policy::None && options.precision == Precision::Auto {
+        return Reference::open(&arguments.file, &options.limits);
+    }
+    let mut watcher = arguments.compile.watch.watcher(voice, Some(inputs))?;
+    Reference::optimised(&arguments.file, &options, &mut watcher)
+}
+
+/// What a model is compiled with for these inputs.
+fn options(arguments: &Arguments, inputs: &Arrays) -> Result<Options, Diagnostics> {
+    let mut options = arguments.compile.resolve(&arguments.file, KvCache::Io)?;
+    // Lengths without a bound take it from the inputs that are given; an input that is not given is what is wrong, not its bound.
+    options.maxima.unsaid = Unsaid::Chosen { positions: None };
+    options.maxima.shapes.push(inputs.iter().map(|(name, tensor)| (name.clone(), tensor.dims.clone())).collect());
+    Ok(options)
+}
+
 fn session(arguments: &Arguments, inputs: &Arrays, voice: Voice) -> Result<Session, Diagnostics> {
     if is_model(&arguments.file) {
-        let mut options = arguments.compile.resolve(&arguments.file, KvCache::Io)?;
-        // Lengths without a bound take it from the inputs that are given; an input that is not given is what is wrong, not its bound.
-        options.maxima.unsaid = Unsaid::Chosen { positions: None };
-        options.maxima.shapes.push(inputs.iter().map(|(name, tensor)| (name.clone(), tensor.dims.clone())).collect());
+        let options = options(arguments, inputs)?;
         voice.detail(format_args!("compiling {}", arguments.file.display()));
         let mut watcher = arguments.compile.watch.watcher(voice, Some(inputs))?;
         let (session, _) = Session::compile_observed(&arguments.file, &options, &mut watcher)?;

@@ -7,7 +7,7 @@
 //! weights of the file stay as they are; the same input gives the same decisions; weights are only sampled, in blocks of rows.
 
 use narae_isa::format::{FloatKind, Group, ScaleType, UniformKind, WeightFormat};
-use narae_isa::{Diagnostic, Element, HostTensor, Overflow};
+use narae_isa::{Diagnostic, Element, HostTensor, Overflow, codes};
 use serde::{Deserialize, Serialize};
 
 use super::choose::{Choice, Cost, choose};
@@ -111,9 +111,19 @@ impl Rates {
     }
 }
 
+/// What was decided: decisions, and for each the recipe that came of it.
+#[derive(Clone, Debug, Default)]
+pub struct Decided {
+    /// One per weight.
+    pub decisions: Vec<Decision>,
+    /// As they stand in the graph.
+    pub recipes: Vec<Recipe>,
+}
+
 /// Decides for all weights of a graph and puts the choice into their recipes.
-pub fn decide(graph: &mut Graph, asked: &Asked, rates: &Rates) -> Result<Vec<Decision>, Diagnostic> {
+pub fn decide(graph: &mut Graph, asked: &Asked, rates: &Rates) -> Result<Decided, Diagnostic> {
     let sites = sites(graph);
+    all_patterns_match(&asked.policy, &sites)?;
     let total: f64 = sites.iter().filter(|site| site.role == Role::Linear).map(|site| site.recipe.count() as f64).sum();
     let mut open = Vec::with_capacity(sites.len());
     for site in &sites {
@@ -121,12 +131,58 @@ pub fn decide(graph: &mut Graph, asked: &Asked, rates: &Rates) -> Result<Vec<Dec
     }
     let costs: Vec<Vec<Cost>> = open.iter().map(Open::costs).collect();
     let choice = choose(&costs, asked.budget);
-    let mut decisions = Vec::with_capacity(sites.len());
+    let mut decided = Decided::default();
     for ((site, open), chosen) in sites.iter().zip(&open).zip(&choice.chosen) {
-        graph.set_recipe(site.node, site.recipe.store(open.storages[*chosen]));
-        decisions.push(open.decision(site, *chosen, &choice, asked.budget));
+        let recipe = site.recipe.store(open.storages[*chosen]);
+        graph.set_recipe_in(&site.way, site.node, recipe.clone());
+        decided.recipes.push(recipe);
+        decided.decisions.push(open.decision(site, *chosen, &choice, asked.budget));
     }
-    Ok(decisions)
+    Ok(decided)
+}
+
+/// Refuses a pattern that the user wrote and that names no weight: it would do nothing, in silence.
+fn all_patterns_match(policy: &Policy, sites: &[Site]) -> Result<(), Diagnostic> {
+    for pattern in policy.written() {
+        let hits = |site: &Site| {
+            let names: Vec<&str> = site.names.iter().map(String::as_str).collect();
+            Policy::matches(pattern, site.role, &names)
+        };
+        if sites.iter().any(hits) {
+            continue;
+        }
+        let known = sites.iter().flat_map(|site| site.names.iter().map(String::as_str).chain([site.role.name()]));
+        let known: std::collections::BTreeSet<&str> = known.collect();
+        let nearest = known.iter().max_by(|a, b| {
+            let near = |name: &str| likeness(pattern.trim_matches('*'), name);
+            near(a).total_cmp(&near(b)).then_with(|| b.cmp(a))
+        });
+        let message = format!("the pattern `{pattern}` of --quant names no weight");
+        let problem = Diagnostic::new(&codes::E0411, message);
+        return Err(match nearest {
+            Some(name) => problem.help(format!("the nearest name is `{name}`")),
+            None => problem.help("the model has no weight that could be stored otherwise"),
+        });
+    }
+    Ok(())
+}
+
+/// How alike two names are: the share of neighbouring pairs of letters that both have (Dice).
+fn likeness(a: &str, b: &str) -> f64 {
+    let pairs = |text: &str| -> Vec<(char, char)> {
+        let letters: Vec<char> = text.to_lowercase().chars().collect();
+        letters.windows(2).map(|pair| (pair[0], pair[1])).collect()
+    };
+    let (first, mut second) = (pairs(a), pairs(b));
+    let total = first.len() + second.len();
+    let mut shared = 0;
+    for pair in &first {
+        if let Some(at) = second.iter().position(|other| other == pair) {
+            second.swap_remove(at);
+            shared += 1;
+        }
+    }
+    if total == 0 { 0.0 } else { 2.0 * f64::from(shared) / total as f64 }
 }
 
 /// A weight with its candidates.
@@ -138,7 +194,14 @@ struct Open {
 
 impl Open {
     fn new(site: &Site, asked: &Asked, rates: &Rates, total: f64, sources: &Sources) -> Result<Open, Diagnostic> {
-        let (storages, reason) = storages(site, asked);
+        let (mut storages, mut reason) = storages(site, asked);
+        if let [Storage::Float(kind), ..] = storages[..]
+            && let Some(value) = beyond(&site.recipe, kind, sources)?
+        {
+            // Nothing is changed silently: the weight stays as wide as the file has it.
+            storages = vec![stored::storage(&site.recipe)];
+            reason = Some(format!("holds {value:e}, which {} cannot: it stays as the file has it", kind.name()));
+        }
         let share = match site.role {
             Role::Linear => site.recipe.count() as f64 / total.max(1.0),
             Role::Head | Role::Embedding => 1.0,
@@ -198,11 +261,14 @@ fn storages(site: &Site, asked: &Asked) -> (Vec<Storage>, Option<String>) {
     if matches!(own, Storage::Carried { .. }) {
         return one(own, "the file's own codes, carried over exactly".to_owned());
     }
+    if let Some(exact) = site.exact {
+        return one(own, format!("stays as it is in the file: {exact}"));
+    }
     let plain = asked.float.map_or(own, Storage::Float);
     let names: Vec<&str> = site.names.iter().map(String::as_str).collect();
     match &asked.policy {
         Policy::None => one(plain, "--quant none keeps the precision of the program".to_owned()),
-        Policy::Patterns(_) => match asked.policy.find(site.role, &names) {
+        Policy::Patterns(_) | Policy::Format(_) => match asked.policy.find(site.role, &names) {
             Some((pattern, storage)) => one(storage, format!("--quant {pattern}={storage}")),
             None => one(plain, "no pattern of --quant names it, so it keeps the precision of the program".to_owned()),
         },
@@ -270,6 +336,45 @@ impl Sample {
         };
         error / square
     }
+}
+
+/// Weights up to so many bytes are read whole to see whether a narrow float holds them; larger ones when the image is written.
+const SMALL: usize = 4 << 20;
+
+/// The weight of a matrix that is the farthest beyond what a plain storage holds, if one is.
+fn beyond(recipe: &Recipe, kind: FloatKind, sources: &Sources) -> Result<Option<f64>, Diagnostic> {
+    if recipe.bytes() > SMALL || narrower(recipe.element(), kind).is_none() {
+        return Ok(None);
+    }
+    Ok(recipe.evaluate(sources)?.to_f64_vec().into_iter().filter(|value| exceeds(*value, kind)).max_by(f64::total_cmp))
+}
+
+/// Whether a plain storage changes numbers of an element type.
+fn narrower(own: Element, kind: FloatKind) -> Option<()> {
+    (own != element(kind) && kind != FloatKind::F32 && own != Element::F16).then_some(())
+}
+
+/// Whether a finite number becomes another one than its neighbour in the narrower type.
+fn exceeds(value: f64, kind: FloatKind) -> bool {
+    let greatest = match kind {
+        FloatKind::F32 => f64::from(f32::MAX),
+        FloatKind::F16 => f64::from(half::f16::MAX.to_f32()),
+        FloatKind::BF16 => f64::from(half::bf16::MAX.to_f32()),
+    };
+    value.is_finite() && value.abs() > greatest
+}
+
+/// Refuses numbers of a weight that its plain storage would change: `start` is the place of the box in the weight.
+pub fn check_range(values: &HostTensor, kind: FloatKind, start: &[usize]) -> Result<(), Diagnostic> {
+    if narrower(values.element, kind).is_none() {
+        return Ok(());
+    }
+    let Some(at) = values.to_f64_vec().into_iter().position(|value| exceeds(value, kind)) else { return Ok(()) };
+    let columns = values.dims.last().copied().unwrap_or(1).max(1);
+    let (row, column) = (start[0] + at / columns, start.get(1).copied().unwrap_or(0) + at % columns);
+    let value = values.get_f64(at);
+    let message = format!("the weight at row {row}, column {column} is {value:e}, which {} cannot hold", kind.name());
+    Err(Diagnostic::new(&codes::E0412, message).help("give it f32 or bf16 with a pattern of --quant: 'NAME=f32,…'"))
 }
 
 /// The element type of a plain storage.

@@ -6,6 +6,7 @@
 //! on threads. No pass holds a weight: a constant of the graph holds a [`Recipe`], which is executed once, in a stream of
 //! bounded memory, when the image is written.
 
+pub mod account;
 pub mod carry;
 pub mod choose;
 pub mod decide;

@@ -49,6 +49,8 @@ pub enum Policy {
     Auto,
     /// Chosen by hand; the first match wins, no match means the precision of the program.
     Patterns(Vec<(String, Storage)>),
+    /// One format for the linear layers, in the form of patterns.
+    Format(Vec<(String, Storage)>),
 }
 
 /// A `--quant` that cannot be read; the text says where and what was expected.
@@ -165,7 +167,7 @@ impl Policy {
             let format = Storage::parse(text)?;
             let head = Storage::parse("u8")?;
             let rows = [("embedding", Storage::Float(FloatKind::F16)), ("lm_head", head), ("linear", format)];
-            return Ok(Policy::Patterns(rows.map(|(pattern, format)| (pattern.to_owned(), format)).to_vec()));
+            return Ok(Policy::Format(rows.map(|(pattern, format)| (pattern.to_owned(), format)).to_vec()));
         }
         text.split(',').map(Policy::row).collect::<Result<_, _>>().map(Policy::Patterns)
     }
@@ -191,13 +193,27 @@ impl Policy {
 
     /// The pattern and format that a weight falls under, if any.
     pub fn find(&self, role: Role, names: &[&str]) -> Option<(&str, Storage)> {
-        let Policy::Patterns(rows) = self else { return None };
-        let hits = |pattern: &str| match role {
+        let (Policy::Patterns(rows) | Policy::Format(rows)) = self else { return None };
+        let hits = |pattern: &str| Policy::matches(pattern, role, names);
+        rows.iter().find(|(pattern, _)| hits(pattern)).map(|(pattern, format)| (pattern.as_str(), *format))
+    }
+
+    /// Whether a pattern means a weight.
+    pub fn matches(pattern: &str, role: Role, names: &[&str]) -> bool {
+        match role {
             // Codes cannot be gathered row by row, so only patterns that mean the embedding reach it.
             Role::Embedding => pattern != "*" && glob(pattern, role.name()),
             Role::Head | Role::Linear => glob(pattern, role.name()) || names.iter().any(|name| glob(pattern, name)),
+        }
+    }
+
+    /// The patterns that the user wrote, each of which must mean something.
+    pub fn written(&self) -> impl Iterator<Item = &str> {
+        let rows: &[(String, Storage)] = match self {
+            Policy::Patterns(rows) => rows,
+            Policy::None | Policy::Auto | Policy::Format(_) => &[],
         };
-        rows.iter().find(|(pattern, _)| hits(pattern)).map(|(pattern, format)| (pattern.as_str(), *format))
+        rows.iter().map(|(pattern, _)| pattern.as_str()).filter(|pattern| *pattern != "*")
     }
 }
 

@@ -58,14 +58,39 @@ pub struct Codes {
     pub zeros: Vec<u8>,
 }
 
-/// A weight that has no code: its row and column.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the weight at row {row}, column {column} is not a finite number")]
-pub struct NotFinite {
-    /// Output index.
-    pub row: usize,
-    /// Input index.
-    pub column: usize,
+/// A weight that has no code.
+#[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
+pub enum NoCode {
+    /// It is not a number, or infinite.
+    #[error("the weight at row {row}, column {column} is not a finite number and has no code")]
+    NotFinite {
+        /// Output index.
+        row: usize,
+        /// Input index.
+        column: usize,
+    },
+    /// Its group spans so much that the scale is beyond its type.
+    #[error("the weights of row {row} from column {column} on need the scale {scale:e}, which is beyond {}", to.name())]
+    Scale {
+        /// Output index.
+        row: usize,
+        /// First input index of the group.
+        column: usize,
+        /// The scale.
+        scale: f32,
+        /// Its type.
+        to: ScaleType,
+    },
+}
+
+impl NoCode {
+    /// The same, with rows counted from another one.
+    pub fn from_row(self, start: usize) -> NoCode {
+        match self {
+            NoCode::NotFinite { row, column } => NoCode::NotFinite { row: start + row, column },
+            NoCode::Scale { row, column, scale, to } => NoCode::Scale { row: start + row, column, scale, to },
+        }
+    }
 }
 
 /// Ratios tried by the clipped ranges, the widest first so that ties keep the wider range.
@@ -119,19 +144,45 @@ fn round_scale(scale: f32, to: ScaleType) -> f32 {
     }
 }
 
+/// The greatest scale of a type.
+fn greatest_scale(to: ScaleType) -> f32 {
+    match to {
+        ScaleType::F16 => f16::MAX.to_f32(),
+        ScaleType::BF16 => bf16::MAX.to_f32(),
+        ScaleType::F32 => f32::MAX,
+    }
+}
+
 impl Quantizer {
+    /// The scale that spans all of a group, before it is rounded.
+    fn widest_scale(&self, group: &[f32]) -> f32 {
+        let (low, high) = group.iter().fold((0.0_f32, 0.0_f32), |(low, high), w| (low.min(*w), high.max(*w)));
+        let top = f32::from(self.kind.greatest());
+        match self.range {
+            Range::Asymmetric | Range::AsymmetricClipped => high / top - low / top,
+            Range::Symmetric | Range::SymmetricClipped => {
+                high.max(-low) / ((1_u32 << (self.kind.bits() - 1)) - 1).max(1) as f32
+            }
+        }
+    }
+
     /// The format that the codes are stored in.
     pub fn format(&self) -> WeightFormat {
         WeightFormat::Uniform { kind: self.kind, group: self.group, scale: self.scale }
     }
 
     /// Quantises one row and appends it.
-    pub fn row(&self, weights: &[f32], to: &mut Codes) -> Result<(), NotFinite> {
+    pub fn row(&self, weights: &[f32], to: &mut Codes) -> Result<(), NoCode> {
         assert!(weights.len() == to.columns, "a row has as many weights as the set of codes has columns");
         if let Some(column) = weights.iter().position(|w| !w.is_finite()) {
-            return Err(NotFinite { row: to.rows(), column });
+            return Err(NoCode::NotFinite { row: to.rows(), column });
         }
-        for group in weights.chunks(to.group) {
+        let row = to.rows();
+        for (number, group) in weights.chunks(to.group).enumerate() {
+            let scale = self.widest_scale(group);
+            if scale > greatest_scale(self.scale) {
+                return Err(NoCode::Scale { row, column: number * to.group, scale, to: self.scale });
+            }
             let grid = self.grid(group);
             to.scales.push(grid.scale);
             to.zeros.push(grid.zero);
@@ -141,7 +192,7 @@ impl Quantizer {
     }
 
     /// Quantises a whole matrix of `rows × columns` weights.
-    pub fn matrix(&self, weights: &[f32], columns: usize) -> Result<Codes, NotFinite> {
+    pub fn matrix(&self, weights: &[f32], columns: usize) -> Result<Codes, NoCode> {
         let mut codes = Codes::new(columns, self.group);
         weights.chunks(columns.max(1)).try_for_each(|row| self.row(row, &mut codes))?;
         Ok(codes)
@@ -272,6 +323,16 @@ mod tests {
     #[test]
     fn what_is_not_finite_is_named() {
         let found = quantizer(UniformKind::U4, Group::Row, Range::Symmetric).matrix(&[1.0, 2.0, 3.0, f32::NAN], 2);
-        assert_eq!(found, Err(NotFinite { row: 1, column: 1 }));
+        assert_eq!(found, Err(NoCode::NotFinite { row: 1, column: 1 }));
+    }
+
+    #[test]
+    fn a_scale_beyond_its_type_is_named() {
+        let weights = [1.0, -2e6, 3.0, 0.5];
+        for range in [Range::Asymmetric, Range::SymmetricClipped] {
+            let narrow = quantizer(UniformKind::U4, Group::Row, range);
+            assert!(matches!(narrow.matrix(&weights, 4), Err(NoCode::Scale { row: 0, column: 0, .. })), "{range:?}");
+            assert!(Quantizer { scale: ScaleType::F32, ..narrow }.matrix(&weights, 4).is_ok(), "{range:?}");
+        }
     }
 }

@@ -108,7 +108,9 @@ impl Recipe {
         let element = self.element();
         match storage {
             Storage::Float(kind) => {
-                let narrow = source.read(sources, start, size)?.convert(decide::element(kind), Overflow::Saturate);
+                let values = source.read(sources, start, size)?;
+                decide::check_range(&values, kind, start)?;
+                let narrow = values.convert(decide::element(kind), Overflow::Saturate);
                 Ok(narrow.convert(element, Overflow::Saturate))
             }
             Storage::Carried { .. } => source.read(sources, start, size),

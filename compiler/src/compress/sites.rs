@@ -16,7 +16,9 @@ use crate::ir::{Node, Value};
 /// One weight with a choice.
 #[derive(Clone, Debug)]
 pub struct Site {
-    /// The constant's node in the outermost graph.
+    /// The nodes, and the numbers of their bodies, that lead from the outermost graph to the one that holds the constant.
+    pub way: Vec<(Node, usize)>,
+    /// The constant's node.
     pub node: Node,
     /// The weight as it is, `[N, K]` or the table's `[rows, columns]`.
     pub recipe: Recipe,
@@ -26,27 +28,14 @@ pub struct Site {
     pub names: Vec<String>,
     /// Position of the layer among the iterations of its loop.
     pub iteration: Option<usize>,
+    /// Why the weight must stay as it is, if it must.
+    pub exact: Option<&'static str>,
 }
 
-/// All sites of a graph.
+/// All sites of a graph and of the bodies in it.
 pub fn sites(graph: &Graph) -> Vec<Site> {
-    let mut found = Finder { graph, sites: vec![], seen: BTreeSet::new() };
-    let head = head(graph);
-    for (node, data) in graph.nodes() {
-        match &data.op {
-            Op::Linear {} => {
-                let role = if head == Some(node) { Role::Head } else { Role::Linear };
-                found.push(data.operands[1], role, names(graph, node), None);
-            }
-            Op::Gather { axis: 0 } if is_embedding(graph, node) => {
-                found.push(data.operands[0], Role::Embedding, names(graph, node), None);
-            }
-            Op::Loop { trip, carried, invariant, body, .. } => {
-                found.looped(&data.operands, *trip, *carried, *invariant, body)
-            }
-            _ => {}
-        }
-    }
+    let mut found = Finder { sites: vec![], seen: BTreeSet::new() };
+    found.graph(graph, &[], head(graph));
     found.sites
 }
 
@@ -54,26 +43,76 @@ fn names(graph: &Graph, node: Node) -> Vec<String> {
     graph.node(node).provenance.origins().iter().map(|origin| origin.name.clone()).collect()
 }
 
-struct Finder<'a> {
-    graph: &'a Graph,
+/// Where a constant stands.
+type Place = (Vec<(Node, usize)>, Node);
+
+struct Finder {
     sites: Vec<Site>,
-    seen: BTreeSet<Node>,
+    seen: BTreeSet<Place>,
 }
 
-impl Finder<'_> {
-    fn push(&mut self, value: Value, role: Role, mut names: Vec<String>, iteration: Option<usize>) {
-        let Some((node, data)) = self.graph.defining(value) else { return };
+/// A use of a weight.
+struct Use {
+    role: Role,
+    names: Vec<String>,
+    iteration: Option<usize>,
+    exact: Option<&'static str>,
+}
+
+impl Finder {
+    fn graph(&mut self, graph: &Graph, way: &[(Node, usize)], head: Option<Node>) {
+        let wide = graph.wide_nodes();
+        for (node, data) in graph.nodes() {
+            match &data.op {
+                Op::Linear {} => {
+                    let role = if head == Some(node) { Role::Head } else { Role::Linear };
+                    let exact = wide(node).map(|reason| reason.text());
+                    let found = Use { role, names: names(graph, node), iteration: None, exact };
+                    self.push(graph, way, data.operands[1], found);
+                }
+                Op::Gather { axis: 0 } if is_embedding(graph, node) => {
+                    let exact = wide(node).map(|reason| reason.text());
+                    let found = Use { role: Role::Embedding, names: names(graph, node), iteration: None, exact };
+                    self.push(graph, way, data.operands[0], found);
+                }
+                Op::MatMul {} => {
+                    if let Some(table) = experts(graph, data.operands[1]) {
+                        let found = Use { role: Role::Linear, names: names(graph, node), iteration: None, exact: None };
+                        self.push(graph, way, table, found);
+                    }
+                }
+                Op::Loop { trip, carried, invariant, body, .. } => {
+                    self.looped(graph, way, &data.operands, (*trip, carried + invariant), body);
+                }
+                _ => {}
+            }
+            for (number, body) in data.op.regions().into_iter().enumerate() {
+                self.graph(body, &[way, &[(node, number)]].concat(), None);
+            }
+        }
+    }
+
+    fn push(&mut self, graph: &Graph, way: &[(Node, usize)], value: Value, found: Use) {
+        let Some((node, data)) = graph.defining(value) else { return };
         let Op::Constant { recipe } = &data.op else { return };
-        if recipe.dims().len() != 2 || !self.seen.insert(node) {
+        if recipe.dims().len() != 2 || !self.seen.insert((way.to_vec(), node)) {
             return;
         }
+        let Use { role, mut names, iteration, exact } = found;
         names.extend(data.provenance.origins().iter().map(|origin| origin.name.clone()));
         names.dedup();
-        self.sites.push(Site { node, recipe: recipe.clone(), role, names, iteration });
+        self.sites.push(Site { way: way.to_vec(), node, recipe: recipe.clone(), role, names, iteration, exact });
     }
 
     /// The weights that a loop gives to the linear layers of its body, layer by layer.
-    fn looped(&mut self, operands: &[Value], trip: usize, carried: usize, invariant: usize, body: &Graph) {
+    fn looped(
+        &mut self,
+        graph: &Graph,
+        way: &[(Node, usize)],
+        operands: &[Value],
+        (trip, shared): (usize, usize),
+        body: &Graph,
+    ) {
         let inputs: BTreeMap<Value, usize> =
             body.inputs().iter().enumerate().map(|(at, port)| (port.value, at)).collect();
         let mut uses: Vec<(usize, Vec<String>)> = vec![];
@@ -84,33 +123,85 @@ impl Finder<'_> {
         }
         for iteration in 0..trip {
             for (at, names) in &uses {
-                let shared = carried + invariant;
                 let operand = match at.checked_sub(shared) {
                     Some(number) => shared + number * trip + iteration,
                     None => *at,
                 };
                 if let Some(value) = operands.get(operand) {
-                    self.push(*value, Role::Linear, names.clone(), Some(iteration));
+                    let (names, iteration) = (names.clone(), Some(iteration));
+                    self.push(graph, way, *value, Use { role: Role::Linear, names, iteration, exact: None });
                 }
             }
         }
     }
 }
 
-/// The linear layer that makes the logits: the last one, if nothing is multiplied after it and it is much wider than deep.
+/// The rows of all experts behind the right side of a product, in the form in which the pass `expose` writes them.
+fn experts(graph: &Graph, right: Value) -> Option<Value> {
+    let Op::Transpose { .. } = graph.defining(right)?.1.op else { return None };
+    let gathered = graph.defining(graph.defining(right)?.1.operands[0])?.1;
+    let Op::Gather { axis: 0 } = gathered.op else { return None };
+    let table = graph.defining(gathered.operands[0])?.1;
+    let Op::Reshape { .. } = table.op else { return None };
+    let rows = table.operands[0];
+    graph.recipe(rows).filter(|recipe| recipe.element().is_float() && recipe.dims().len() == 2).map(|_| rows)
+}
+
+/// The linear layer that makes the logits: its result is an output, but for changes of layout, a bias and a function of each element; and
+/// it has the dims of the embedding, or is the last product and much wider than deep. A layer whose operand another one has made
+/// narrow (LoRA's second product) is none, and neither is one that is added to the result of another.
 fn head(graph: &Graph) -> Option<Node> {
     let (node, data) = graph.nodes().rev().find(|(_, data)| matches!(data.op, Op::Linear {} | Op::Loop { .. }))?;
-    if !matches!(data.op, Op::Linear {}) {
-        return None;
+    let is_last = matches!(data.op, Op::Linear {}).then_some(node);
+    let tables: Vec<&[usize]> = graph
+        .nodes()
+        .filter(|(node, data)| matches!(data.op, Op::Gather { axis: 0 }) && is_embedding(graph, *node))
+        .filter_map(|(_, data)| graph.recipe(data.operands[0]).map(Recipe::dims))
+        .collect();
+    let heads = graph.outputs().iter().flat_map(|port| made_by(graph, port.value));
+    let dims = |node: Node| graph.recipe(graph.node(node).operands[1]).map(Recipe::dims);
+    let mut heads: Vec<Node> = heads.filter(|node| dims(*node).is_some()).collect();
+    heads.sort_unstable();
+    heads.dedup();
+    let tied = heads.iter().copied().find(|node| dims(*node).is_some_and(|dims| tables.contains(&dims)));
+    let vocabulary = |rows: usize| tables.iter().any(|table| table[0] == rows);
+    let wide = |node: &Node| {
+        dims(*node).is_some_and(|dims| dims[0] >= 4 * dims[1] || vocabulary(dims[0])) && !is_second(graph, *node)
+    };
+    tied.or_else(|| heads.into_iter().find(|node| is_last == Some(*node)).filter(wide))
+}
+
+/// The linear layers whose results a value is, or is the sum of.
+fn made_by(graph: &Graph, value: Value) -> Vec<Node> {
+    let (mut open, mut found) = (vec![value], vec![]);
+    for _ in 0..LONGEST_TAIL {
+        let Some(value) = open.pop() else { break };
+        let Some((node, data)) = graph.defining(value) else { continue };
+        match data.op {
+            Op::Linear {} => found.push(node),
+            Op::Reshape { .. }
+            | Op::Transpose { .. }
+            | Op::Slice { .. }
+            | Op::Convert { .. }
+            | Op::Unary { .. }
+            | Op::Softmax { .. }
+            | Op::Gather { .. }
+            | Op::GatherNd { .. } => open.push(data.operands[0]),
+            Op::Binary { .. } | Op::Concat { .. } => open.extend(&data.operands),
+            Op::Select {} => open.extend(&data.operands[1..]),
+            _ => {}
+        }
     }
-    let weight = graph.recipe(data.operands[1])?;
-    let [n, k] = *weight.dims() else { return None };
-    let vocabulary = graph.nodes().any(|(node, data)| {
-        matches!(data.op, Op::Gather { axis: 0 })
-            && is_embedding(graph, node)
-            && graph.recipe(data.operands[0]).is_some_and(|table| table.dims()[0] == n)
-    });
-    (vocabulary || n >= 4 * k).then_some(node)
+    found
+}
+
+/// Ops that are looked at between a linear layer and an output.
+const LONGEST_TAIL: usize = 32;
+
+/// Whether a linear layer reads what another one has made, as it is or scaled.
+fn is_second(graph: &Graph, node: Node) -> bool {
+    let operand = graph.node(node).operands[0];
+    made_by(graph, operand).iter().any(|first| *first != node)
 }
 
 /// Rows of a constant matrix, indexed by ids, that flow into the model's residual stream (tables of rotary embeddings do not).

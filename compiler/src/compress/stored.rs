@@ -10,7 +10,7 @@ use narae_isa::{Diagnostic, Element, codes};
 
 use super::carry::{self, CarryError};
 use super::policy::Storage;
-use super::quantize::Codes;
+use super::quantize::{Codes, NoCode};
 use super::recipe::{Recipe, Step};
 use super::sources::Sources;
 
@@ -67,10 +67,9 @@ pub fn rows(weight: &Recipe, sources: &Sources, start: usize, count: usize) -> R
         let values =
             source.rows(sources, start, count)?.convert(Element::F32, narae_isa::Overflow::Saturate).to_f32_vec();
         return quantizer.matrix(&values, columns).map_err(|error| {
-            let row = start + error.row;
-            let message =
-                format!("the weight at row {row}, column {} is not a finite number and has no code", error.column);
-            Diagnostic::new(&codes::E0203, message)
+            let error = error.from_row(start);
+            let code = if matches!(error, NoCode::Scale { .. }) { &codes::E0412 } else { &codes::E0203 };
+            Diagnostic::new(code, error.to_string())
         });
     }
     let carried = carried(weight);

@@ -325,6 +325,13 @@ impl Graph {
         *old = recipe;
     }
 
+    /// The same for a constant in a body: `way` leads to it, by nodes and the numbers of their bodies.
+    pub fn set_recipe_in(&mut self, way: &[(Node, usize)], node: Node, recipe: Recipe) {
+        let Some(((outer, region), rest)) = way.split_first() else { return self.set_recipe(node, recipe) };
+        let mut bodies = self.nodes[*outer].op.regions_mut();
+        Arc::make_mut(bodies.swap_remove(*region)).set_recipe_in(rest, node, recipe);
+    }
+
     /// The type of a value.
     pub fn ty(&self, value: Value) -> &TensorType {
         &self.values[value].ty

@@ -2,6 +2,7 @@
 
 pub mod arena;
 pub mod canonicalize;
+pub mod expose;
 pub mod hazards;
 pub mod memory_map;
 pub mod place;

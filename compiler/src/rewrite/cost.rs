@@ -49,8 +49,10 @@ pub fn cost(space: &Space, class: egg::Id, term: &Term) -> u64 {
         Head::Reduce(_) => LAUNCH + operand(0).map_or(0, |x| elements(&x)) / LANES,
         Head::Op("reshape" | "transpose" | "slice" | "broadcast") => VIEW,
         Head::Op("matmul") => {
+            // It reads its right side from memory like a linear layer, and is always dearer than one: with few rows too.
             let depth = operand(0).map_or(1, |a| last(&a));
-            2 * LAUNCH + elements(&result).saturating_mul(depth) / PRODUCTS
+            let read = operand(1).map_or(0, |b| elements(&b)).saturating_mul(2) / BANDWIDTH;
+            3 * LAUNCH + read + elements(&result).saturating_mul(depth) / PRODUCTS
         }
         Head::Op("linear") => {
             let weight = operand(1).map_or(0, |w| elements(&w));

@@ -26,6 +26,9 @@ pub struct Metadata {
     pub regions: Vec<Region>,
     /// What was chosen for each weight and operation, and why; for `narae explain`.
     pub decisions: serde_json::Value,
+    /// What stayed f32 although narrower activations were asked for, and why; for `narae explain` and `inspect`.
+    #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
+    pub wide: serde_json::Value,
 }
 
 /// A point where a program can be started.

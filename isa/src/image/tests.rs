@@ -50,6 +50,7 @@ pub(super) fn content(weights: u64) -> ImageContent {
             region("weights", RegionKind::Weights, 0x10000, weights),
         ],
         decisions: serde_json::json!({"w": "u4"}),
+        wide: serde_json::Value::Null,
     };
     let mut debug = DebugInfo::default();
     debug.push(0, &Origin::default());

@@ -59,6 +59,7 @@ pub fn assemble(file: &str, text: &str) -> Result<Vec<u8>, Diagnostics> {
         state: Vec::new(),
         regions: layout.regions(),
         decisions: serde_json::Value::Null,
+        wide: serde_json::Value::Null,
     };
     let rows = program.rows.into_iter().map(|(_, row)| row).collect();
     let content = ImageContent { metadata, words: program.words, rows, debug };

@@ -86,6 +86,7 @@ fn image_bytes() -> Vec<u8> {
             region("weights", RegionKind::Weights, 0x10000, weight_bytes),
         ],
         decisions: serde_json::Value::Null,
+        wide: serde_json::Value::Null,
     };
     let mut debug = DebugInfo::default();
     debug.push(0, &Origin::default());

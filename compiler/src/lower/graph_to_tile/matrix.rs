@@ -6,7 +6,7 @@ use narae_isa::operand::Float32;
 use narae_isa::{Diagnostic, codes};
 
 use super::scope::Scope;
-use super::{Lowered, Lowering, d, r};
+use super::{Lowered, Lowering, d, experts, r};
 use crate::compress::Recipe;
 use crate::compress::policy::Storage;
 use crate::compress::recipe::Step;
@@ -29,6 +29,9 @@ impl Lowering {
 
     /// Leading axes broadcast by strides of 0.
     fn matmul(&mut self, scope: &mut Scope<'_>, node: &NodeData) -> Lowered {
+        if let Some(experts) = experts::of(scope.graph, &scope.graph.use_counts(), node) {
+            return self.expert_products(scope, node, &experts);
+        }
         let (a, b) = (scope.view(node.operands[0]), scope.view(node.operands[1]));
         let out = self.result(scope, node.results[0])?;
         let (a, b) = (self.batched(&a, &out), self.batched(&b, &out));
@@ -38,7 +41,7 @@ impl Lowering {
     }
 
     /// A factor with the leading axes of the result.
-    fn batched(&self, factor: &View, out: &View) -> View {
+    pub(super) fn batched(&self, factor: &View, out: &View) -> View {
         let rank = out.rank();
         let mut dims = out.dims[..rank - 2].to_vec();
         dims.extend(factor.dims[factor.rank() - 2..].iter().cloned());

@@ -1,6 +1,6 @@
 //! Quantisation: the QDQ form, the integer operators of ONNX, and onnxruntime's products of them.
 
-use narae_isa::{BinaryFunction, Diagnostic, Element, ReduceFunction, UnaryFunction, codes};
+use narae_isa::{BinaryFunction, CompareFunction, Diagnostic, Element, ReduceFunction, UnaryFunction, codes};
 
 use super::matrix::{integer_matmul, product};
 use super::source::element_attribute;
@@ -110,6 +110,11 @@ pub(super) fn dynamically_quantized(c: &mut Call, x: Value) -> Built<(Value, Val
     let least = c.with_number(BinaryFunction::Min, least, 0.0)?;
     let span = c.sub(most, least)?;
     let scale = c.with_number(BinaryFunction::Div, span, 255.0)?;
+    // Zeros have no range: any scale says them, and onnxruntime takes 1.
+    let nothing = c.scalar(Element::F32, 0.0)?;
+    let empty = c.compare(CompareFunction::Eq, span, nothing)?;
+    let one = c.scalar(Element::F32, 1.0)?;
+    let scale = c.select(empty, one, scale)?;
     let start = c.unary(UnaryFunction::Neg, least)?;
     let start = c.div(start, scale)?;
     let start = c.with_number(BinaryFunction::Max, start, 0.0)?;
