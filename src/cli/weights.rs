@@ -31,7 +31,8 @@ pub fn by_format(decisions: &[Decision]) -> String {
         *row.2.entry(&decision.role).or_default() += 1;
     }
     let total: u64 = decisions.iter().map(|decision| decision.chosen.bytes).sum();
-    let mut out = format!("weights: {} in {} constants\n", output::bytes(total), decisions.len());
+    let constants = decisions.iter().filter(|decision| decision.role != "alignment").count();
+    let mut out = format!("weights: {} in {constants} constants\n", output::bytes(total));
     for (storage, (bytes, count, roles)) in formats {
         let roles: Vec<String> = roles.into_iter().map(|(role, count)| format!("{count} {role}")).collect();
         let _ = writeln!(out, "    {storage}: {} in {count} ({})", output::bytes(bytes), roles.join(", "));

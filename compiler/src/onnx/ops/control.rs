@@ -214,7 +214,15 @@ impl<'a, 'm> Inside<'a, 'm> {
         }
         for &(name, value) in &captures.known {
             let inner = match self.outer.recipe(value) {
-                Some(recipe) => self.importer.builder.constant(recipe.clone())?,
+                Some(recipe) => {
+                    // Inside it keeps its name: patterns of --quant and reports know it by that.
+                    let origin =
+                        self.outer.defining(value).map(|(_, node)| node.provenance.clone()).unwrap_or_default();
+                    let here = std::mem::replace(&mut self.importer.builder.provenance, origin);
+                    let inner = self.importer.builder.constant(recipe.clone());
+                    self.importer.builder.provenance = here;
+                    inner?
+                }
                 None => {
                     let dims = self.translate(&self.outer.known_dims(value).unwrap_or_default());
                     let shape = self.outer.ty(value).sizes().unwrap_or_default();
