@@ -180,9 +180,7 @@ pub fn is_model(path: &Path) -> bool {
 
 /// The evaluator on the graph: as the file has it, or with the rounding that the user asks for.
 fn reference(arguments: &Arguments, inputs: &Arrays, voice: Voice) -> Result<Reference, Diagnostics> {
-    let mut options = options(arguments, inputs)?;
-    // The evaluator needs no bounds.
-    options.maxima.unsaid = Unsaid::default();
+    let options = options(arguments, inputs)?;
     if options.quant == Policy::None && options.precision == Precision::Auto {
         return Reference::open(&arguments.file, &options.limits);
     }
