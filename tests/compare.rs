@@ -63,7 +63,8 @@ fn right_models_agree_at_every_stage() {
         let comparison = compared(model, call, options(), None);
         verdict(&comparison).unwrap_or_else(|found| panic!("{model} {call}: {found}"));
         let stages: Vec<&str> = comparison.stages.iter().map(|stage| stage.name.as_str()).collect();
-        let road = ["canonicalize", "recover", "decide", "retype", "roll", "dead-code", "bound", "lower", "place"];
+        let road =
+            ["canonicalize", "recover", "expose", "decide", "retype", "roll", "dead-code", "bound", "lower", "place"];
         assert_eq!(stages, [&["import", "fix-dims"][..], &road, &["instructions"]].concat());
         assert!(comparison.instructions > 50, "{}", comparison.instructions);
         // The tensors of both layers are found inside of the loop, in the program and on the machine.

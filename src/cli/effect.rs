@@ -53,12 +53,9 @@ const COMPILING: &[&str] = &[
     "check_inputs",
     "check_call",
 ];
-/// What the graph of a model does not know.
+/// What the graph of a model does not know, if it is evaluated as it is.
 const CHIP_ONLY: &[&str] = &[
     "chip",
-    "quant",
-    "error_budget",
-    "precision",
     "max_batch",
     "max_seq",
     "max_past",
@@ -102,9 +99,15 @@ const RULES: &[Rule] = &[
     },
     Rule {
         commands: &["run"],
-        when: |line| line.has("evaluator"),
+        when: |line| line.has("evaluator") && !line.given("quant") && !line.given("precision"),
         idle: CHIP_ONLY,
         why: "the evaluator runs the graph as the file says it, without compiling",
+    },
+    Rule {
+        commands: &["run"],
+        when: |line| line.has("evaluator"),
+        idle: &["max_batch", "max_seq", "max_past", "lengths", "shapes", "kv_cache", "logits"],
+        why: "the evaluator needs no bounds and keeps no state",
     },
     Rule {
         commands: &["compile"],
@@ -254,9 +257,9 @@ const RULES: &[Rule] = &[
     },
     Rule {
         commands: &["opt"],
-        when: |line| !line.runs(&["recover", "decide"]),
+        when: |line| !line.runs(&["recover", "expose", "decide"]),
         idle: &["quant"],
-        why: "the passes recover and decide read it",
+        why: "the passes recover, expose and decide read it",
     },
     Rule {
         commands: &["opt"],
