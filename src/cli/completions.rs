@@ -60,7 +60,20 @@ pub fn run(arguments: Arguments, _voice: Voice) -> Outcome {
     }
     let mut text = Vec::new();
     clap_complete::generate(shell, &mut with_names(CommandLine::command()), "narae", &mut text);
+    if shell == Shell::Fish {
+        text.extend_from_slice(for_fish().as_bytes());
+    }
     output::to_stdout(&text)
+}
+
+/// What arguments without a flag accept; the generator for fish leaves them out.
+fn for_fish() -> String {
+    let codes: Vec<&str> = codes::ALL.iter().map(|code| code.id).chain(["all"]).collect();
+    let chips: Vec<&str> = BUILT_IN.iter().map(|(name, _)| *name).collect();
+    let line = |subcommand: &str, names: &[&str]| {
+        format!("complete -c narae -n \"__fish_seen_subcommand_from {subcommand}\" -a \"{}\"\n", names.join(" "))
+    };
+    line("explain", &codes) + &line("chips", &chips)
 }
 
 /// Prints the page of the whole or of a subcommand, or writes all pages.
@@ -69,6 +82,7 @@ fn manual(subcommand: Option<&str>, all: Option<&Path>) -> Outcome {
     command.build();
     let pages = command.get_subcommands().filter(|sub| sub.get_name() != "help");
     if let Some(folder) = all {
+        std::fs::create_dir_all(folder).map_err(|error| output::cannot_write(folder, &error))?;
         let write = |file: &str, page: &[u8]| output::write(&folder.join(file), page);
         write("narae.1", &page(&command)?)?;
         return pages.into_iter().try_for_each(|sub| write(&format!("narae-{}.1", sub.get_name()), &page(sub)?));
@@ -85,7 +99,7 @@ fn manual(subcommand: Option<&str>, all: Option<&Path>) -> Outcome {
 /// A manual page in roff.
 fn page(command: &Command) -> Result<Vec<u8>, Diagnostics> {
     let mut text = Vec::new();
-    let page = clap_mangen::Man::new(command.clone()).render(&mut text);
+    let page = clap_mangen::Man::new(command.clone()).source(concat!("narae ", env!("CARGO_PKG_VERSION"))).render(&mut text);
     page.map_err(|error| output::cannot_write("-".as_ref(), &error))?;
     Ok(text)
 }

@@ -120,7 +120,7 @@ impl Watcher {
 impl Observer for Watcher {
     fn before(&mut self, pass: &Pass, module: &Module) -> Result<(), Diagnostics> {
         self.ran.extend(pipeline::PASSES.iter().map(|row| row.name).find(|name| *name == pass.name));
-        self.phase(pass.name);
+        self.phase(&format!("{}: {}", pass.name, pass.doc));
         if self.options.print_ir_before_all || self.options.print_ir_before.iter().any(|name| name == pass.name) {
             self.show("before", pass, module);
         }
