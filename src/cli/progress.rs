@@ -5,7 +5,7 @@
 
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
@@ -29,24 +29,29 @@ pub struct Progress {
 impl Progress {
     /// A bar for `total` steps of `what`.
     pub fn new(voice: Voice, what: &'static str, total: u64) -> Progress {
-        Progress::with(voice, Some(total), what, STEPS)
+        Progress::with(voice, Some(total), what, STEPS, Instant::now())
     }
 
     /// A line that says what is being done and for how long.
     pub fn phase(voice: Voice, what: &str) -> Progress {
-        Progress::with(voice, None, what, PHASE)
+        Progress::phase_of(voice, what, Instant::now())
     }
 
-    /// A bar for so many bytes.
-    pub fn bytes(voice: Voice, what: &str, total: u64) -> Progress {
-        Progress::with(voice, Some(total), what, BYTES)
+    /// The same for a part of work that goes on since `start`.
+    pub fn phase_of(voice: Voice, what: &str, start: Instant) -> Progress {
+        Progress::with(voice, None, what, PHASE, start)
     }
 
-    fn with(voice: Voice, total: Option<u64>, what: &str, template: &str) -> Progress {
+    /// A bar for so many bytes, likewise.
+    pub fn bytes_of(voice: Voice, what: &str, total: u64, start: Instant) -> Progress {
+        Progress::with(voice, Some(total), what, BYTES, start)
+    }
+
+    fn with(voice: Voice, total: Option<u64>, what: &str, template: &str, start: Instant) -> Progress {
         let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::hidden()).with_message(what.to_string());
         let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
         bar.set_style(style.progress_chars("=> "));
-        let shower = voice.shows_progress().then(|| show_later(bar.clone()));
+        let shower = voice.shows_progress().then(|| show_later(bar.clone(), PATIENCE.saturating_sub(start.elapsed())));
         Progress { bar, shower }
     }
 
@@ -66,11 +71,11 @@ impl Progress {
     }
 }
 
-/// Shows a bar after a moment, unless it is gone by then.
-fn show_later(bar: ProgressBar) -> (Sender<()>, JoinHandle<()>) {
+/// Shows a bar after a while, unless it is gone by then.
+fn show_later(bar: ProgressBar, patience: Duration) -> (Sender<()>, JoinHandle<()>) {
     let (gone, wait) = channel();
     let thread = std::thread::spawn(move || {
-        if wait.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
+        if wait.recv_timeout(patience) == Err(RecvTimeoutError::Timeout) {
             bar.set_draw_target(ProgressDrawTarget::stderr());
             bar.enable_steady_tick(TICK);
         }

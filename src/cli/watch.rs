@@ -59,7 +59,7 @@ impl WatchOptions {
             Some("exec") => Some(self.inputs(given)?),
             Some(other) => return Err(wrong_option("--verify-each", other, &"verify or exec")),
         };
-        Ok(Watcher { options: self.clone(), voice, inputs, before: None, ran: BTreeSet::new(), line: None })
+        Ok(Watcher { options: self.clone(), voice, inputs, before: None, ran: BTreeSet::new(), start: Instant::now(), line: None })
     }
 
     fn inputs(&self, given: Option<&Arrays>) -> Result<Arrays, Diagnostics> {
@@ -78,6 +78,8 @@ pub struct Watcher {
     before: Option<Arrays>,
     /// The passes that ran.
     ran: BTreeSet<&'static str>,
+    /// When all of it began.
+    start: Instant,
     /// What is being done now, since when.
     line: Option<(Progress, Instant)>,
 }
@@ -98,7 +100,7 @@ impl Watcher {
     /// Shows what is being done from now on.
     pub fn phase(&mut self, what: &str) {
         self.line = None;
-        self.line = Some((Progress::phase(self.voice, what), Instant::now()));
+        self.line = Some((Progress::phase_of(self.voice, what, self.start), Instant::now()));
     }
 
     /// Every pass that was to be printed has run.
@@ -160,8 +162,9 @@ impl Observer for Watcher {
     }
 
     fn wrote(&mut self, bytes: u64, total: u64) {
-        let line =
-            self.line.get_or_insert_with(|| (Progress::bytes(self.voice, "writing weights", total), Instant::now()));
+        let (voice, start) = (self.voice, self.start);
+        let new = || (Progress::bytes_of(voice, "writing weights", total, start), Instant::now());
+        let line = self.line.get_or_insert_with(new);
         line.0.reach(bytes);
         if bytes == total
             && let Some((_, start)) = self.line.take()
