@@ -78,7 +78,6 @@ fn positions(rows: i64) -> Vec<u8> {
         inputs: vec![wire::value("position_ids", 7, &ids)],
         outputs: vec![wire::value("y", 1, &[Dim::Named("batch"), Dim::Named("sequence"), Dim::Is(4)])],
         initializers: vec![wire::initializer("table", &[rows, 4], &table)],
-        ..Graph::default()
     }
     .model()
 }

@@ -349,7 +349,7 @@ impl<'a> Line<'a> {
 pub fn check(command: &Command, matches: &ArgMatches) -> Result<(), Diagnostics> {
     let Some((name, matches)) = matches.subcommand() else { return Ok(()) };
     let line = Line::new(name, matches);
-    let mut problems = Vec::new();
+    let (mut problems, mut named) = (Vec::new(), Vec::new());
     if line.is("message_format", "json") && line.is("color", "always") {
         problems.push(idle("--color always", "JSON is never coloured"));
     }
@@ -358,7 +358,11 @@ pub fn check(command: &Command, matches: &ArgMatches) -> Result<(), Diagnostics>
             continue;
         }
         for id in rule.idle.iter().filter(|id| line.given(id)) {
-            problems.push(idle(&spelled(command, name, id), rule.why));
+            // One reason is enough.
+            if !named.contains(id) {
+                named.push(*id);
+                problems.push(idle(&spelled(command, name, id), rule.why));
+            }
         }
     }
     Diagnostics::check(problems, ())

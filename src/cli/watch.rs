@@ -59,7 +59,15 @@ impl WatchOptions {
             Some("exec") => Some(self.inputs(given)?),
             Some(other) => return Err(wrong_option("--verify-each", other, &"verify or exec")),
         };
-        Ok(Watcher { options: self.clone(), voice, inputs, before: None, ran: BTreeSet::new(), start: Instant::now(), line: None })
+        Ok(Watcher {
+            options: self.clone(),
+            voice,
+            inputs,
+            before: None,
+            ran: BTreeSet::new(),
+            start: Instant::now(),
+            line: None,
+        })
     }
 
     fn inputs(&self, given: Option<&Arrays>) -> Result<Arrays, Diagnostics> {
