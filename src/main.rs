@@ -1,8 +1,6 @@
-//! The command line `narae`; everything is in [`cli`].
+//! The command line `narae`; everything is in [`narae::cli`].
 #![forbid(unsafe_code)]
 
-mod cli;
-
 fn main() -> std::process::ExitCode {
-    cli::main()
+    narae::cli::main()
 }

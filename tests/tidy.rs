@@ -40,8 +40,16 @@ const ARROWS: &[(&str, &[&str])] = &[
 ];
 
 /// The only code that touches the terminal.
-const TERMINAL: &[&str] =
-    &["src/cli/", "src/main.rs", "examples/", "tests/", "isa/examples/", "compiler/examples/", "runtime-sim/examples/"];
+const TERMINAL: &[&str] = &[
+    "src/cli/",
+    "src/main.rs",
+    "fuzz/src/main.rs",
+    "examples/",
+    "tests/",
+    "isa/examples/",
+    "compiler/examples/",
+    "runtime-sim/examples/",
+];
 
 struct Source {
     path: String,
@@ -72,7 +80,7 @@ fn root() -> PathBuf {
 
 fn sources() -> Vec<Source> {
     let mut found = Vec::new();
-    for folder in ["src", "tests", "examples", "benches", "isa", "compiler", "runtime-sim"] {
+    for folder in ["src", "tests", "examples", "benches", "fuzz", "isa", "compiler", "runtime-sim"] {
         collect(&root().join(folder), &mut found);
     }
     found.sort_by(|a, b| a.path.cmp(&b.path));

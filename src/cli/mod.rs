@@ -116,6 +116,24 @@ commands! {
     completions Completions;
 }
 
+/// The whole command line as data: subcommands, options, the values that they take.
+pub fn command() -> clap::Command {
+    CommandLine::command()
+}
+
+/// Parses and runs a command line (the program's name first) inside of this process: what it prints goes where it always goes, what it
+/// refuses comes back. A panic is not caught.
+pub fn call(arguments: &[String]) -> Result<(), Diagnostics> {
+    let line = match CommandLine::try_parse_from(arguments) {
+        Ok(line) => line,
+        Err(error) if !error.use_stderr() => return Ok(()),
+        Err(error) => return Err(Diagnostic::new(&codes::E0801, error.render().to_string()).into()),
+    };
+    let Global { message_format, color, verbose, quiet } = line.global;
+    let voice = Voice::new(message_format, color, verbose, quiet);
+    dispatch(line.command, voice).inspect_err(|found| voice.errors(found))
+}
+
 /// Parses, runs, reports; the exit code follows from the first problem.
 pub fn main() -> ExitCode {
     let command = CommandLine::command();

@@ -1,0 +1,4 @@
+//! The door `dram` under libFuzzer.
+#![no_main]
+
+narae_fuzz_coverage::target!("dram");

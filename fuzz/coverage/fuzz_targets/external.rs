@@ -1,0 +1,4 @@
+//! The door `external` under libFuzzer.
+#![no_main]
+
+narae_fuzz_coverage::target!("external");

@@ -1,0 +1,4 @@
+//! The door `graph-text` under libFuzzer.
+#![no_main]
+
+narae_fuzz_coverage::target!("graph-text");

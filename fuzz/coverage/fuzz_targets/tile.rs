@@ -1,0 +1,4 @@
+//! The door `tile` under libFuzzer.
+#![no_main]
+
+narae_fuzz_coverage::target!("tile");

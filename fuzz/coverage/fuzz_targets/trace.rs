@@ -1,0 +1,4 @@
+//! The door `trace` under libFuzzer.
+#![no_main]
+
+narae_fuzz_coverage::target!("trace");
