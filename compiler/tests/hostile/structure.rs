@@ -315,7 +315,21 @@ fn shapes() -> Vec<Case> {
             "E0301",
             with(node("Expand", &["x", "w"], &["y"]), vec![], numbers("w", &[5, 5])),
         ),
+        ("a size for an axis that is not there", "E0301", resize(numbers("w", &[4, 5, 6]))),
+        ("a size that is no list", "E0303", resize(tensor("w", 7, &[], &[0; 8]))),
+        ("blocks of a scalar", "E0303", blocks_of_a_scalar()),
     ]
+}
+
+fn resize(sizes: TensorProto) -> Vec<u8> {
+    with(node("Resize", &["x", "", "", "w"], &["y"]), vec![], sizes)
+}
+
+fn blocks_of_a_scalar() -> Vec<u8> {
+    let mut dequantize = node("DequantizeLinear", &["codes", "scale"], &["d"]);
+    dequantize.attribute = vec![int("block_size", 2)];
+    let parameters = vec![tensor("codes", 3, &[], &[1]), tensor("scale", 1, &[], &[0; 4])];
+    bytes(&model(graph(vec![dequantize, node("Relu", &["x"], &["y"])], parameters)))
 }
 
 fn weight_product() -> Vec<u8> {

@@ -9,6 +9,7 @@ use crate::ir::Dim;
 /// Scale and zero point have the rank of the data and broadcast, blocked along one axis.
 fn scales(cx: &mut Context, axis: usize, block: usize) -> Result<(), Diagnostic> {
     let data = cx.types[0].dims.clone();
+    cx.ensure(block == 0 || axis < data.len(), "there is no axis to lie in blocks along")?;
     for operand in 1..cx.types.len() {
         let own = cx.types[operand].dims.clone();
         cx.ensure(own.len() == data.len(), "scale and zero point need the rank of the data")?;

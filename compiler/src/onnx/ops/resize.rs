@@ -94,6 +94,9 @@ fn resize(c: &mut Call) -> Built<Vec<Value>> {
     let given =
         |c: &Call, index: usize| c.optional(index).filter(|&value| !c.dims(value).first().is_some_and(|dim| dim.is(0)));
     let region = given(c, 1).filter(|_| options.coordinates == "tf_crop_and_resize");
+    if let Some(region) = region {
+        one_per_axis(c, region, 2 * axes.len(), "bounds of the region")?;
+    }
     let resized = match (given(c, 2), given(c, 3)) {
         (Some(scales), None) => scaled(c, x, &axes, scales, region)?,
         (None, Some(sizes)) => sized(c, x, &axes, sizes, policy, region)?,
@@ -120,7 +123,17 @@ fn length(c: &mut Call, value: Value) -> Built<Dim> {
     c.scalar_operand(whole, "size", Some(0))
 }
 
+/// An error unless the value lists so many numbers.
+fn one_per_axis(c: &mut Call, list: Value, count: usize, name: &str) -> Built<()> {
+    if c.rank(list) != 1 {
+        return Err(mismatch(format!("{name} must be a list of {count} numbers, but has rank {}", c.rank(list))));
+    }
+    let own = c.dim(list, 0);
+    c.must_equal(&own, &Dim::from(count), &format!("the number of {name}"))
+}
+
 fn scaled(c: &mut Call, x: Value, axes: &[usize], scales: Value, region: Option<Value>) -> Built<Vec<Axis>> {
+    one_per_axis(c, scales, axes.len(), "scales")?;
     let known = c.constant_values(scales).map(|values| values.to_f64_vec());
     let mut found = Vec::new();
     for (index, &axis) in axes.iter().enumerate() {
@@ -153,6 +166,7 @@ fn sized(
     region: Option<Value>,
 ) -> Built<Vec<Axis>> {
     let inputs: Vec<Dim> = axes.iter().map(|&axis| c.dim(x, axis)).collect();
+    one_per_axis(c, sizes, axes.len(), "sizes")?;
     let mut scales = Vec::new();
     for (index, input) in inputs.iter().enumerate() {
         let wanted = element_of(c, sizes, index)?;
