@@ -229,7 +229,7 @@ fn number(stats: &Map<String, Value>, key: &str) -> f64 {
 
 /// Adds the figures of a worker.
 fn merge(total: &mut Map<String, Value>, stats: Map<String, Value>) {
-    for key in ["runs", "accepted", "seconds"] {
+    for key in ["runs", "accepted", "seconds", "computed"] {
         total.insert(key.to_string(), json!(number(total, key) + number(&stats, key)));
     }
     for (key, place) in [("longest_seconds", "longest_run"), ("peak_bytes", "peak_run")] {
@@ -267,9 +267,10 @@ fn line(door: &Door, total: &Map<String, Value>) -> String {
     let (runs, seconds) = (number(total, "runs"), number(total, "seconds"));
     let bar = if door.kind == Kind::Reads { "1 M" } else { "200 k" };
     let mut out = format!(
-        "{:<11} {runs:>9} runs (bar {bar}) at {:.0}/s, {:.0} % accepted, longest {:.3} s (run {}), peak {:.1} MiB (run {})",
+        "{:<11} {runs:>9} runs (bar {bar}) in {:.0} s, {:.0} a second of computing, {:.0} % accepted, longest {:.3} s (run {}), peak {:.1} MiB (run {})",
         door.name,
-        runs / seconds.max(1e-9),
+        seconds,
+        runs / number(total, "computed").max(1e-9),
         100.0 * number(total, "accepted") / runs.max(1.0),
         number(total, "longest_seconds"),
         number(total, "longest_run"),

@@ -51,6 +51,7 @@ pub struct Task {
 struct Statistics {
     runs: u64,
     accepted: u64,
+    computed: f64,
     longest: (f64, u64),
     peak: (usize, u64),
     codes: BTreeMap<String, u64>,
@@ -132,6 +133,7 @@ fn one(task: &Task, run: u64, bytes: &[u8], statistics: &mut Statistics) {
     let outcome = panic::catch_unwind(AssertUnwindSafe(|| (task.door.run)(bytes)));
     let (took, peak) = (computed() - before, memory::peak().saturating_sub(live));
     statistics.runs += 1;
+    statistics.computed += took;
     if took > statistics.longest.0 {
         statistics.longest = (took, run);
     }
@@ -207,6 +209,7 @@ fn tell(task: &Task, statistics: &Statistics, start: Instant) {
         "runs": statistics.runs,
         "accepted": statistics.accepted,
         "seconds": start.elapsed().as_secs_f64(),
+        "computed": statistics.computed,
         "longest_seconds": statistics.longest.0,
         "longest_run": statistics.longest.1,
         "peak_bytes": statistics.peak.0,

@@ -18,6 +18,7 @@ mod watch;
 mod weights;
 mod written;
 
+use std::ffi::OsString;
 use std::panic;
 use std::process::ExitCode;
 use std::sync::Mutex;
@@ -121,35 +122,55 @@ pub fn command() -> clap::Command {
     CommandLine::command()
 }
 
-/// Parses and runs a command line (the program's name first) inside of this process: what it prints goes where it always goes, what it
-/// refuses comes back. A panic is not caught.
+/// A command line that was understood.
+struct Understood {
+    line: CommandLine,
+    command: clap::Command,
+    matches: clap::ArgMatches,
+}
+
+impl Understood {
+    /// Parses; the program's name comes first.
+    fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Understood, clap::Error> {
+        let command = CommandLine::command();
+        let matches = command.clone().try_get_matches_from(arguments)?;
+        Ok(Understood { line: CommandLine::from_arg_matches(&matches)?, command, matches })
+    }
+
+    fn voice(&self) -> Voice {
+        let Global { message_format, color, verbose, quiet } = self.line.global;
+        Voice::new(message_format, color, verbose, quiet)
+    }
+
+    /// Runs.
+    fn run(self) -> Outcome {
+        let voice = self.voice();
+        effect::check(&self.command, &self.matches)?;
+        dispatch(self.line.command, voice)
+    }
+}
+
+/// Parses and runs a command line inside of this process: what it prints goes where it always goes, what it refuses is shown and comes
+/// back. A panic is not caught.
 pub fn call(arguments: &[String]) -> Result<(), Diagnostics> {
-    let line = match CommandLine::try_parse_from(arguments) {
-        Ok(line) => line,
+    let understood = match Understood::parse(arguments.iter().map(OsString::from)) {
+        Ok(understood) => understood,
         Err(error) if !error.use_stderr() => return Ok(()),
         Err(error) => return Err(Diagnostic::new(&codes::E0801, error.render().to_string()).into()),
     };
-    let Global { message_format, color, verbose, quiet } = line.global;
-    let voice = Voice::new(message_format, color, verbose, quiet);
-    dispatch(line.command, voice).inspect_err(|found| voice.errors(found))
+    let voice = understood.voice();
+    understood.run().inspect_err(|found| voice.errors(found))
 }
 
 /// Parses, runs, reports; the exit code follows from the first problem.
 pub fn main() -> ExitCode {
-    let command = CommandLine::command();
-    let parsed = command.clone().try_get_matches();
-    let parsed = parsed.and_then(|matches| Ok((CommandLine::from_arg_matches(&matches)?, matches)));
-    let (line, matches) = match parsed {
-        Ok(parsed) => parsed,
+    let understood = match Understood::parse(std::env::args_os()) {
+        Ok(understood) => understood,
         Err(error) => return usage(&error),
     };
-    let Global { message_format, color, verbose, quiet } = line.global;
-    let voice = Voice::new(message_format, color, verbose, quiet);
+    let voice = understood.voice();
     catch_bugs();
-    let outcome = panic::catch_unwind(panic::AssertUnwindSafe(|| {
-        effect::check(&command, &matches)?;
-        dispatch(line.command, voice)
-    }));
+    let outcome = panic::catch_unwind(panic::AssertUnwindSafe(|| understood.run()));
     match outcome.unwrap_or_else(|payload| Err(bug(payload.as_ref()))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(found) => {

@@ -349,6 +349,7 @@ impl<'m> Importer<'m> {
         self.builder.provenance = Provenance::new(name, op_name(node));
         let outputs = node.output.iter().map(|output| !output.is_empty()).collect();
         let Some(row) = row else { return Ok(None) };
+        ops::ranks::check(&self.builder, key.0, key.1, &inputs)?;
         let mut call = Call { importer: self, attributes, inputs, outputs, opset: opset.unwrap_or(1) };
         let results = (row.build)(&mut call)?;
         match call.attributes.unread().as_slice() {

@@ -3,6 +3,8 @@
 //! In: the output declarations of a graph whose nodes are imported. Out: outputs of the graph. Always holds: a contradicted type is an error;
 //! a contradicted shape is a note, since exporters leave such declarations behind and nothing depends on them.
 
+use std::collections::BTreeSet;
+
 use narae_isa::{Diagnostic, codes};
 use onnx_protobuf::{GraphProto, ValueInfoProto};
 
@@ -13,11 +15,15 @@ use crate::ir::{Dim, Value};
 
 /// Adds the graph's outputs to the importer's graph.
 pub(super) fn declare_outputs(importer: &mut Importer<'_>, graph: &GraphProto) {
+    let mut names = BTreeSet::new();
     for output in &graph.output {
         let problem = match importer.lookup(&output.name) {
             Some(Some(value)) if importer.sequences.contains_key(&value) => no_sequence("the output is a Sequence"),
             Some(Some(value)) => {
-                importer.builder.graph.add_output(output.name.as_str(), value);
+                // ONNX lets an output be listed twice: it is one result all the same.
+                if names.insert(output.name.as_str()) {
+                    importer.builder.graph.add_output(output.name.as_str(), value);
+                }
                 let Some(problem) = contradicted_type(importer, output, value) else { continue };
                 problem
             }

@@ -131,6 +131,16 @@ fn all_problems_come_at_once() {
     assert_eq!(refused.exit(), 3);
 }
 
+/// The checker and onnxruntime take it: an output that is listed twice is one result.
+#[test]
+fn an_output_listed_twice_is_one() {
+    let mut graph = structure::graph(vec![structure::node("Relu", &["x"], &["y"])], vec![]);
+    graph.output = vec![structure::value("y", 1, &[2, 3]), structure::value("y", 1, &[2, 3])];
+    let imported = open_and_import(structure::bytes(&structure::model(graph))).expect("it imports");
+    assert_eq!(imported.outputs().len(), 1);
+    narae_compiler::graph::verify::verify(&imported).expect("it is whole");
+}
+
 /// onnxruntime warns and goes on, too: exporters write such declarations, and nothing depends on them.
 #[test]
 fn a_contradicted_shape_of_an_output_is_a_note() {

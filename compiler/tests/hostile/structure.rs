@@ -318,11 +318,28 @@ fn shapes() -> Vec<Case> {
         ("a size for an axis that is not there", "E0301", resize(numbers("w", &[4, 5, 6]))),
         ("a size that is no list", "E0303", resize(tensor("w", 7, &[], &[0; 8]))),
         ("blocks of a scalar", "E0303", blocks_of_a_scalar()),
+        ("a rotation of a matrix", "E0303", rotation_of_a_matrix()),
+        ("a transposed convolution of a matrix", "E0303", nodes(vec![node("ConvTranspose", &["x", "x"], &["y"])])),
+        ("a batch of no axes", "E0303", batch_of_a_vector()),
     ]
 }
 
 fn resize(sizes: TensorProto) -> Vec<u8> {
     with(node("Resize", &["x", "", "", "w"], &["y"]), vec![], sizes)
+}
+
+fn rotation_of_a_matrix() -> Vec<u8> {
+    let mut rotation = node("RotaryEmbedding", &["x", "x", "x", "x"], &["y"]);
+    rotation.domain = "com.microsoft".to_string();
+    nodes(vec![rotation])
+}
+
+fn batch_of_a_vector() -> Vec<u8> {
+    let mut product = node("FusedMatMul", &["v", "v"], &["p"]);
+    product.domain = "com.microsoft".to_string();
+    product.attribute = vec![int("transBatchA", 1)];
+    let vector = tensor("v", 1, &[1], &[0; 4]);
+    bytes(&model(graph(vec![product, node("Relu", &["x"], &["y"])], vec![vector])))
 }
 
 fn blocks_of_a_scalar() -> Vec<u8> {

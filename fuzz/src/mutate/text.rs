@@ -25,9 +25,9 @@ pub fn mutate(random: &mut Random, seeds: &[Vec<u8>]) -> Vec<u8> {
 /// One change.
 pub fn change(random: &mut Random, text: &str, seeds: &[Vec<u8>]) -> String {
     match random.below(12) {
-        0 => cut(random, text),
-        1..=3 => lines(random, text),
-        4 => other_seed(random, text, seeds),
+        0 if random.chance(3) => cut(random, text),
+        1 | 2 => lines(random, text),
+        3 if random.chance(2) => other_seed(random, text, seeds),
         _ => words(random, text, seeds),
     }
 }
@@ -83,6 +83,16 @@ fn tokens(text: &str) -> Vec<Range<usize>> {
     found
 }
 
+/// Whether two words are of one kind (by their first letter) and stand behind the same sign.
+fn alike(text: &str, a: &Range<usize>, b: &Range<usize>) -> bool {
+    let kind = |place: &Range<usize>| {
+        let first = text[place.start..].chars().next().unwrap_or(' ');
+        let first = if first.is_ascii_digit() { '0' } else { first };
+        (first, text[..place.start].chars().next_back())
+    };
+    kind(a) == kind(b)
+}
+
 fn words(random: &mut Random, text: &str, seeds: &[Vec<u8>]) -> String {
     let places = tokens(text);
     if places.is_empty() {
@@ -90,8 +100,13 @@ fn words(random: &mut Random, text: &str, seeds: &[Vec<u8>]) -> String {
     }
     let place = random.pick(&places).clone();
     let word = &text[place.clone()];
-    let other = &text[random.pick(&places).clone()];
-    let with = match random.below(10) {
+    // Mostly a word of the same kind in a like place, so that the text still reads.
+    let like: Vec<&Range<usize>> = places.iter().filter(|other| alike(text, &place, other)).collect();
+    let other = match random.chance(5) {
+        true => &text[random.pick(&places).clone()],
+        false => &text[(*random.pick(&like)).clone()],
+    };
+    let with = match random.below(24) {
         0 => String::new(),
         1 => format!("{word} {word}"),
         2 => format!("{word}{other}"),
@@ -99,7 +114,7 @@ fn words(random: &mut Random, text: &str, seeds: &[Vec<u8>]) -> String {
             .pick(&["-", "\"", "\\", "(", "[", "]", "{", "}", ",", "=", "%", ":", "é", "\u{0}", "→", "nan"])
             .to_string(),
         4 => foreign(random, seeds),
-        5 | 6 => other.to_string(),
+        5..=14 => other.to_string(),
         _ if word.starts_with(|c: char| c.is_ascii_digit()) => number(random, word),
         _ => other.to_string(),
     };

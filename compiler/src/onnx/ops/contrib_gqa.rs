@@ -142,6 +142,9 @@ impl Cache {
     pub(super) fn append(&self, c: &mut Call, past: Option<Value>, new: Value) -> Built {
         let (Some(past), Some(before)) = (past, self.past) else { return Ok(new) };
         let mut dims = c.dims(past);
+        if dims.len() != 4 || c.rank(new) != 4 {
+            return Err(mismatch(format!("the past must have 4 axes, but has {}", dims.len())));
+        }
         // The past says how wide heads are only if it is told: some exporters give the axis a name of its own.
         for axis in [0, 1, 3] {
             let own = c.dim(new, axis);

@@ -144,6 +144,9 @@ fn fused_matmul(c: &mut Call) -> Built<Vec<Value>> {
 /// `[m, batch…, k]` to `[batch…, m, k]`.
 fn batch_last(c: &mut Call, x: Value) -> Built {
     let rank = c.rank(x);
+    if rank < 2 {
+        return Err(mismatch(format!("an operand with a batch has at least 2 axes, but this has {rank}")));
+    }
     let mut permutation: Vec<usize> = (1..rank - 1).collect();
     permutation.extend([0, rank - 1]);
     c.transpose(x, &permutation)

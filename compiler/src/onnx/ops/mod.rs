@@ -23,6 +23,7 @@ mod matrix;
 mod normalization;
 mod pad;
 mod quantization;
+pub(super) mod ranks;
 mod recurrent;
 mod reduce;
 mod resize;
