@@ -122,6 +122,11 @@ fn all_errors_are_reported_with_their_lines() {
     error[E0505]: region `sram` ends beyond the sram of the chip
       --> x.s
     ");
+    // Each word is short and allowed, but not all of them together.
+    insta::assert_snapshot!(error(".entry main\n.data d f32\n.values 0*4194304 0\nhalt"), @r"
+    error[E0521]: constants and weights written in assembly have at most 4194304 numbers
+      --> x.s:3
+    ");
 }
 
 proptest! {

@@ -12,8 +12,8 @@ use crate::tensor::HostTensor;
 
 /// Alignment of every piece of memory.
 pub(super) const ALIGNMENT: u64 = 64;
-/// The most numbers of one constant or weight.
-const MAX_NUMBERS: usize = 1 << 24;
+/// The most numbers of one constant or weight, and of all together: `0*9999999` is nine letters of text and many megabytes of memory.
+const MAX_NUMBERS: usize = 1 << 22;
 
 /// What a named piece with initial contents is.
 #[derive(Clone, Debug, PartialEq)]
@@ -49,6 +49,8 @@ pub(super) struct Contents {
     pub pieces: Vec<Piece>,
     pub dram: Vec<Buffer>,
     pub sram: Vec<Buffer>,
+    /// Numbers in all pieces.
+    numbers: usize,
 }
 
 impl Contents {
@@ -106,6 +108,10 @@ impl Contents {
             let (number, count) = word.split_once('*').unwrap_or((word, "1"));
             let count = count.parse::<usize>().ok().filter(|&count| count <= MAX_NUMBERS);
             let count = count.ok_or_else(|| format!("`{word}` has no valid count"))?;
+            self.numbers += count;
+            if self.numbers > MAX_NUMBERS {
+                return Err(format!("constants and weights written in assembly have at most {MAX_NUMBERS} numbers"));
+            }
             for _ in 0..count {
                 piece.number(directive, number)?;
             }
