@@ -37,6 +37,16 @@ pub fn none() -> Vec<Vec<u8>> {
     vec![Vec::new()]
 }
 
+/// Stored choices of the sweep over operators.
+pub fn operators() -> Vec<Vec<u8>> {
+    [none(), stored("operators")].concat()
+}
+
+/// What `compile` starts from: its own stored inputs, then those of `wire`.
+pub fn models() -> Vec<Vec<u8>> {
+    [stored("compile"), onnx()].concat()
+}
+
 /// ONNX files: stored ones, and the tests' own of fused operators.
 pub fn onnx() -> Vec<Vec<u8>> {
     let mut seeds = stored("onnx");
@@ -98,7 +108,7 @@ pub fn images() -> &'static [Vec<u8>] {
 
 /// Those images, and stored ones.
 pub fn image_files() -> Vec<Vec<u8>> {
-    [images().to_vec(), stored("image")].concat()
+    [stored("image"), images().to_vec()].concat()
 }
 
 /// Assembly texts.
@@ -119,9 +129,8 @@ pub fn graphs() -> Vec<Vec<u8>> {
     };
     let mut seeds: Vec<Vec<u8>> =
         some_models().iter().chain(&files(&below_root("tests/data/operators"), "s.onnx")).filter_map(text).collect();
-    seeds.extend(stored("graph"));
     seeds.retain(|seed| seed.len() < 16384);
-    seeds
+    [stored("graph"), seeds].concat()
 }
 
 /// Texts of tile programs.
@@ -131,9 +140,8 @@ pub fn tiles() -> Vec<Vec<u8>> {
         Some(compiled.modules().map(|module| module.print(false).into_bytes()).collect::<Vec<_>>())
     };
     let mut seeds: Vec<Vec<u8>> = some_models().iter().filter_map(texts).flatten().collect();
-    seeds.extend(stored("tile"));
     seeds.retain(|seed| seed.len() < 16384);
-    seeds
+    [stored("tile"), seeds].concat()
 }
 
 /// Chip sheets: the built-in ones.
@@ -171,9 +179,8 @@ pub fn tokenizers() -> Vec<Vec<u8>> {
 
 /// Command lines, one argument a line.
 pub fn command_lines() -> Vec<Vec<u8>> {
-    let mut seeds: Vec<Vec<u8>> = LINES.iter().map(|line| line.replace(' ', "\n").into_bytes()).collect();
-    seeds.extend(stored("cli"));
-    seeds
+    let lines = LINES.iter().map(|line| line.replace(' ', "\n").into_bytes());
+    stored("cli").into_iter().chain(lines).collect()
 }
 
 const LINES: &[&str] = &[

@@ -40,7 +40,7 @@ pub static DOORS: &[Door] = &[
         Executes,
         "an ONNX file: compiled, run and timed",
         onnx::compile,
-        corpus::onnx,
+        corpus::models,
         mutate::protobuf::mutate,
     ),
     Door {
@@ -50,7 +50,7 @@ pub static DOORS: &[Door] = &[
             Executes,
             "choices: one node of any operator, compiled and run",
             operators::run,
-            corpus::none,
+            corpus::operators,
             operators::mutate,
         )
     },
