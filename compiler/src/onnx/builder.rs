@@ -263,6 +263,9 @@ impl Builder {
     pub fn unsqueeze(&mut self, x: Value, axes: &[usize]) -> Built {
         let mut dims = self.dims(x);
         for &axis in axes {
+            if axis > dims.len() {
+                return Err(mismatch(format!("an operand of rank {} gets no axis {axis}", self.rank(x))));
+            }
             dims.insert(axis, Dim::ONE);
         }
         self.reshape(x, dims)

@@ -8,7 +8,7 @@ use narae_isa::{BinaryFunction, ReduceFunction, UnaryFunction};
 use super::quantization::{decoded, encoded};
 use super::{activation, convolution, elementwise, reduce, shape};
 use crate::ir::Value;
-use crate::onnx::builder::Built;
+use crate::onnx::builder::{Built, mismatch};
 use crate::onnx::call::{Call, Row, microsoft};
 
 pub(super) const ROWS: &[Row] = &[
@@ -98,6 +98,9 @@ fn channels(c: &mut Call, build: impl Fn(&mut Call) -> Built<Vec<Value>>) -> Bui
     }
     let x = c.single()?;
     let rank = c.rank(x);
+    if rank < 2 {
+        return Err(mismatch(format!("an image has batch and channels, but the operand has {rank} axes")));
+    }
     let first: Vec<usize> = [0, rank - 1].into_iter().chain(1..rank - 1).collect();
     let last: Vec<usize> = [0].into_iter().chain(2..rank).chain([1]).collect();
     let x = c.transpose(x, &first)?;

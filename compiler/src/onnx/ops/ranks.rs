@@ -49,6 +49,11 @@ const RANKS: &[Row] = &[
         "MultiHeadAttention",
         &[(0, Is(&[3, 4, 5])), (1, Is(&[3, 4, 5])), (2, Is(&[3, 4])), (3, Is(&[1])), (6, Is(&[4])), (7, Is(&[4]))],
     ),
+    (
+        MICROSOFT,
+        "MoE",
+        &[(0, From(2)), (2, Is(&[3])), (3, Is(&[2])), (4, Is(&[3])), (5, Is(&[2])), (6, Is(&[3])), (7, Is(&[2]))],
+    ),
     (MICROSOFT, "QAttention", &[(0, Is(&[3])), (1, Is(&[2])), (2, Is(&[1])), (8, Is(&[5]))]),
     (MICROSOFT, "QGemm", &[(0, Is(&[2])), (3, Is(&[2])), (6, Is(&[0, 1, 2]))]),
     (MICROSOFT, "RotaryEmbedding", &[(0, Is(&[3, 4])), (2, Is(&[2])), (3, Is(&[2]))]),
