@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use narae_isa::{Diagnostic, codes};
 use onnx_protobuf::attribute_proto::AttributeType;
-use onnx_protobuf::{AttributeProto, GraphProto, NodeProto, TensorProto};
+use onnx_protobuf::{AttributeProto, GraphProto, NodeProto, SparseTensorProto, TensorProto};
 
 /// What a function was called with: attribute name to value.
 pub type Bindings<'m> = BTreeMap<&'m str, &'m AttributeProto>;
@@ -133,6 +133,11 @@ impl<'m> Attributes<'m> {
     /// A tensor, if given.
     pub fn tensor(&self, name: &str) -> Result<Option<&'m TensorProto>, Diagnostic> {
         Ok(self.find(name, AttributeType::TENSOR)?.and_then(|attribute| attribute.t.as_ref()))
+    }
+
+    /// A sparse tensor, if given.
+    pub fn sparse_tensor(&self, name: &str) -> Result<Option<&'m SparseTensorProto>, Diagnostic> {
+        Ok(self.find(name, AttributeType::SPARSE_TENSOR)?.and_then(|attribute| attribute.sparse_tensor.as_ref()))
     }
 
     /// A body, which must be given.

@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use narae_isa::{Diagnostic, Diagnostics, codes};
-use onnx_protobuf::{FunctionProto, GraphProto, NodeProto, OperatorSetIdProto, TensorProto};
+use onnx_protobuf::{FunctionProto, GraphProto, NodeProto, OperatorSetIdProto, SparseTensorProto, TensorProto};
 
 use super::attributes::{Attributes, Bindings, domain, node_name, op_name};
 use super::builder::{Builder, Built};
@@ -21,6 +21,7 @@ use super::model::Model;
 use super::ops;
 use super::order::{bodies, order};
 use super::outputs::{declare_outputs, note_declarations};
+use super::sparse;
 use super::tensor::recipe;
 use crate::graph::names::{Named, Tensor};
 use crate::graph::{Graph, Origin, Provenance};
@@ -211,21 +212,32 @@ impl<'m> Importer<'m> {
 
     /// Makes constants of the initializers of a graph or body.
     pub(super) fn initializers(&mut self, graph: &'m GraphProto) {
-        for sparse in &graph.sparse_initializer {
-            let name = sparse.values.as_ref().map_or("", |values| values.name.as_str());
-            let message = format!("initializer `{name}` is sparse");
-            self.problems.push(Diagnostic::new(&codes::E0203, message).at_node(name, "initializer"));
+        for tensor in &graph.sparse_initializer {
+            self.builder.provenance = Provenance::new(sparse::name(tensor), "initializer");
+            let value = self.sparse_constant(tensor);
+            self.initializer(sparse::name(tensor), value);
         }
         for tensor in &graph.initializer {
-            let value = match self.constant(tensor) {
-                Ok(value) => Some(value),
-                Err(problem) => {
-                    self.problems.push(locate(problem, &tensor.name, "initializer"));
-                    None
-                }
-            };
-            self.define(&tensor.name, value, "initializer");
+            let value = self.constant(tensor);
+            self.initializer(&tensor.name, value);
         }
+    }
+
+    fn initializer(&mut self, name: &'m str, value: Built) {
+        let value = match value {
+            Ok(value) => Some(value),
+            Err(problem) => {
+                self.problems.push(locate(problem, name, "initializer"));
+                None
+            }
+        };
+        self.define(name, value, "initializer");
+    }
+
+    /// A constant of a sparse tensor of the file, which is written out.
+    pub(super) fn sparse_constant(&mut self, tensor: &SparseTensorProto) -> Built {
+        let recipe = sparse::recipe(self.model, &mut self.external, tensor)?;
+        self.builder.constant(recipe)
     }
 
     /// A constant of a tensor of the file.

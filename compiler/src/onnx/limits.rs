@@ -16,13 +16,22 @@ pub struct Limits {
     pub nesting: usize,
     /// Nodes after functions are inlined.
     pub inlined_nodes: usize,
+    /// Bytes of a sparse tensor when it is written out, where that is much more than the file stores.
+    pub dense: usize,
     /// Whether external data may be a hard link to a file that may also stand elsewhere.
     pub hard_links: bool,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { wire: WireLimits::default(), rank: 8, nesting: 32, inlined_nodes: 1_000_000, hard_links: false }
+        Limits {
+            wire: WireLimits::default(),
+            rank: 8,
+            nesting: 32,
+            inlined_nodes: 1_000_000,
+            dense: 64 << 20,
+            hard_links: false,
+        }
     }
 }
 
@@ -36,6 +45,7 @@ const BOUNDS: &[Bound] = &[
     ("bytes", |limits, bound| limits.wire.bytes = bound.into()),
     ("rank", |limits, bound| (limits.rank, limits.wire.rank) = (bound as usize, limits.wire.rank.max(bound))),
     ("nesting", |limits, bound| limits.nesting = bound as usize),
+    ("dense-bytes", |limits, bound| limits.dense = bound as usize),
     ("inlined-nodes", |limits, bound| limits.inlined_nodes = bound as usize),
 ];
 

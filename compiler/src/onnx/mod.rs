@@ -18,6 +18,7 @@ pub mod ops;
 mod order;
 mod outputs;
 mod schema;
+mod sparse;
 pub mod tensor;
 pub mod wire;
 

@@ -10,6 +10,7 @@ use narae_isa::{Diagnostic, codes};
 use onnx_protobuf::{GraphProto, NodeProto};
 
 use super::attributes::{node_name, op_name};
+use super::sparse;
 
 /// The nodes' numbers in an order in which they can be imported.
 pub fn order(nodes: &[NodeProto]) -> Result<Vec<usize>, Vec<Diagnostic>> {
@@ -63,8 +64,9 @@ pub(super) fn bodies(node: &NodeProto) -> impl Iterator<Item = &GraphProto> {
 pub(super) fn free_names<'a>(body: &'a GraphProto, found: &mut dyn FnMut(&'a str)) {
     let inputs = body.input.iter().map(|input| input.name.as_str());
     let initializers = body.initializer.iter().map(|tensor| tensor.name.as_str());
+    let sparse = body.sparse_initializer.iter().map(sparse::name);
     let outputs = body.node.iter().flat_map(|node| node.output.iter().map(String::as_str));
-    let own: HashSet<&str> = inputs.chain(initializers).chain(outputs).collect();
+    let own: HashSet<&str> = inputs.chain(initializers).chain(sparse).chain(outputs).collect();
     let mut outer = |name: &'a str| {
         if !own.contains(name) {
             found(name);

@@ -265,7 +265,7 @@ fn types() -> Vec<Case> {
         ("an input of a negative size", "E0303", bytes(&model(negative))),
         ("an input of 30 axes", "E0105", bytes(&model(deep))),
         ("an output of another type", "E0303", bytes(&model(other))),
-        ("a sparse initializer", "E0203", bytes(&model(sparse))),
+        ("a sparse initializer without indices", "E0110", bytes(&model(sparse))),
     ]
 }
 

@@ -3,7 +3,7 @@
 use narae_isa::{BinaryFunction, CompareFunction, Element, UnaryFunction};
 
 use crate::graph::Op;
-use crate::graph::ops::ArgFunction;
+use crate::graph::ops::{ArgFunction, PadMode};
 use crate::ir::{Dim, Value};
 use crate::onnx::builder::{Built, unsupported};
 use crate::onnx::call::{Call, NEWEST, Row, microsoft, onnx};
@@ -262,9 +262,25 @@ pub(super) fn flat_softmax(c: &mut Call, function: fn(&mut Call, Value) -> Built
     Ok(vec![c.reshape(flat, dims)?])
 }
 
+/// With an element of -∞ behind the last of an axis.
+fn with_one_more(c: &mut Call, x: Value, axis: usize) -> Built {
+    let mut dims = c.dims(x);
+    dims[axis] = &dims[axis] + &Dim::ONE;
+    let element = c.element(x);
+    let least = c.scalar(element, f64::NEG_INFINITY)?;
+    c.pad(x, Some(least), vec![Dim::ZERO; dims.len()], dims, PadMode::Constant)
+}
+
 /// One at the first greatest element, zero elsewhere.
 fn hardmax(c: &mut Call, x: Value, axis: usize) -> Built {
-    let best = c.op(Op::ArgReduce { function: ArgFunction::Max, axis, last: false }, &[x])?;
+    let extent = c.dim(x, axis);
+    if extent.as_const() == Some(0) {
+        return Ok(x);
+    }
+    let never_empty = extent.bounds(&c.graph.symbols).0.is_some_and(|least| least > 0);
+    // No element is the greatest of none: one that is never greatest stands behind the others, so that there always is one.
+    let ranked = if never_empty { x } else { with_one_more(c, x, axis)? };
+    let best = c.op(Op::ArgReduce { function: ArgFunction::Max, axis, last: false }, &[ranked])?;
     let mut line = vec![Dim::ONE; c.rank(x)];
     line[axis] = c.dim(x, axis);
     let positions = c.iota(Element::I64, line, axis)?;

@@ -172,7 +172,7 @@ fn attention(c: &mut Call) -> Built<Vec<Value>> {
         None => None,
     };
     // The op's own alignment is that of the last query to the last key; anything else is said by a bias.
-    let aligned = heads.lengths.is_some() || (past_key.is_some() && new == sequence) || c.dim(k, 2) == sequence;
+    let aligned = heads.lengths.is_some() || new == sequence;
     let left = usize::try_from(window.0).ok();
     let explicit = c.wants(3) || !aligned || window.1 >= 0;
     if explicit {
@@ -232,7 +232,7 @@ fn attention_bias(c: &mut Call, mask: Value, q: Value, k: Value) -> Built {
 }
 
 /// A bias that hides keys: after `position + ahead`, before `position - left`, and, if `valid`, after the queries themselves.
-fn visible(
+pub(super) fn visible(
     c: &mut Call,
     (q, k): (Value, Value),
     offset: Value,

@@ -2,7 +2,7 @@
 
 use narae_isa::{BinaryFunction, CompareFunction, Element, HostTensor, UnaryFunction};
 
-use super::attention::{Heads, append, logits, mask_to_bias, merge_heads, rotate, split_heads};
+use super::attention::{Heads, append, logits, mask_to_bias, merge_heads, rotate, split_heads, visible};
 use super::quantization::scaled_integer_product;
 use crate::graph::Op;
 use crate::ir::{Dim, Value};
@@ -161,7 +161,7 @@ impl Masking {
 
 fn multi_head_attention(c: &mut Call) -> Built<Vec<Value>> {
     c.at_most(9)?;
-    let masking = masking(c)?;
+    let mut masking = masking(c)?;
     let query = c.input(0)?;
     let (key, value, bias) = (c.optional(1), c.optional(2), c.optional(3));
     let (mask, attention_bias, past_key, past_value) = (c.optional(4), c.optional(5), c.optional(6), c.optional(7));
@@ -201,9 +201,19 @@ fn multi_head_attention(c: &mut Call) -> Built<Vec<Value>> {
             masking.attend(c, [q, k, v], (None, Some(bias)), masking.causal.then_some(lengths))?
         }
         _ => {
+            let (sequence, new) = (c.dim(q, 2), c.dim(k, 2));
             k = append(c, past_key, k, 2)?;
             v = append(c, past_value, v, 2)?;
-            masking.attend(c, [q, k, v], (mask, attention_bias), None)?
+            // A query sees the past and as many keys as there are queries up to it. That is the last query at the last key, which is what
+            // the graph's own op does, unless keys of another sequence are more or fewer.
+            let mut bias = attention_bias;
+            if masking.causal && new != sequence && !c.wants(3) {
+                masking.causal = false;
+                let offset = past_key.map_or(Dim::ZERO, |past| c.dim(past, 2));
+                let offset = c.dim_scalar(offset)?;
+                bias = visible(c, (q, k), offset, Some(0), None, false, bias)?;
+            }
+            masking.attend(c, [q, k, v], (mask, bias), None)?
         }
     };
     Ok([y, k, v].into_iter().chain(scores).collect())

@@ -299,8 +299,38 @@ fn resize_axis(c: &mut Call, x: Value, options: &Options, axis: &Axis) -> Built<
     Ok((c.squeeze(sum, &[axis.axis + 1])?, outside))
 }
 
+/// Positions that the importer lists; more are computed on the chip.
+const MOST_POSITIONS: i64 = 1 << 16;
+
+/// The same for numbers that are known: one list for the neighbours and for their weights, which no law may round in two ways.
+fn known_positions(coordinates: &str, extent: i64, size: f64, scale: f64) -> Option<Vec<f64>> {
+    if extent > MOST_POSITIONS {
+        return None;
+    }
+    let width = size * scale;
+    let centred = |step: f64| (step + 0.5) / scale - 0.5;
+    let position: Box<dyn Fn(f64) -> f64> = match coordinates {
+        "half_pixel" => Box::new(centred),
+        "asymmetric" => Box::new(|step| step / scale),
+        "tf_half_pixel_for_nn" => Box::new(|step| (step + 0.5) / scale),
+        "pytorch_half_pixel" => Box::new(move |step| if width == 1.0 { -0.5 } else { centred(step) }),
+        "align_corners" => Box::new(move |step| if width == 1.0 { 0.0 } else { step * (size - 1.0) / (width - 1.0) }),
+        "half_pixel_symmetric" => {
+            let (centre, ratio) = (size * 0.5, extent as f64 / width);
+            Box::new(move |step| centred(step) + (centre - centre * ratio))
+        }
+        _ => return None,
+    };
+    Some((0..extent).map(|step| position(step as f64)).collect())
+}
+
 /// Where each new element lies between the old ones: f64.
 fn positions(c: &mut Call, input: &Dim, options: &Options, axis: &Axis) -> Built {
+    if let (Some(extent), Some(size), Some(scale)) = (axis.extent.as_const(), input.as_const(), axis.known_scale)
+        && let Some(at) = known_positions(options.coordinates, extent, size as f64, scale)
+    {
+        return c.tensor(HostTensor::from_f64_as(Element::F64, &[at.len()], &at));
+    }
     let steps = c.iota(Element::F64, vec![axis.extent.clone()], 0)?;
     let size = c.dim_scalar(input.clone())?;
     let size = c.convert(size, Element::F64)?;

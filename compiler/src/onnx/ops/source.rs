@@ -27,6 +27,9 @@ fn constant(c: &mut Call) -> Built<Vec<Value>> {
     if let Some(tensor) = a.tensor("value")? {
         return Ok(vec![c.importer.constant(tensor)?]);
     }
+    if let Some(tensor) = a.sparse_tensor("sparse_value")? {
+        return Ok(vec![c.importer.sparse_constant(tensor)?]);
+    }
     let tensor = if let Some(value) = a.int("value_int")? {
         HostTensor::from_i64(&[], &[value])
     } else if let Some(value) = a.float("value_float")? {
@@ -36,7 +39,7 @@ fn constant(c: &mut Call) -> Built<Vec<Value>> {
     } else if let Some(values) = a.floats("value_floats")? {
         HostTensor::from_f32(&[values.len()], values)
     } else {
-        return Err(unsupported("a constant that is text or sparse, or that has no value"));
+        return Err(unsupported("a constant that is text, or that has no value"));
     };
     Ok(vec![c.tensor(tensor)?])
 }

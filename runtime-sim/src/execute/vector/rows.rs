@@ -80,6 +80,9 @@ pub(crate) fn argreduce(c: &mut Context<'_>, row: &ArgReduce) -> Result<Flow, Fa
     check_reduced(&out, &a, single(row.axis))?;
     let (view, length) = axes_last(&a, single(row.axis))?;
     let (to, _) = axes_last(&out, single(row.axis))?;
+    if out.dims().contains(&0) {
+        return Ok(Flow::Next); // no row, whatever its length
+    }
     require(length > 0, || "the extreme of no elements".to_string())?;
     with_arithmetic!(Arithmetic::of(&[a.element]), N => {
         let values = N::load(c.memory, &view)?;

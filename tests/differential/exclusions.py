@@ -1,0 +1,62 @@
+"""Where onnxruntime itself is wrong, or where neither it nor ONNX says what is right: such nodes are not made. Each with its reason, narrow.
+
+`forbids(node, values, opset)` gives the reason why a node with these operands is left out, or nothing; `reason(finding, case)` why a finding is not
+Narae's. A row here is settled by hand: against onnx.reference, the text of the operator, or float64.
+"""
+
+import numpy as np
+
+
+def has_nan(values):
+    return any(array.dtype.kind == "f" and np.isnan(array).any() for value in values for array in value.arrays)
+
+
+def attribute(node, name, default=None):
+    found = [one for one in node.attribute if one.name == name]
+    return (found[0].i if found[0].type == 2 else found[0].s.decode()) if found else default
+
+
+# Operators of which neither ONNX nor onnxruntime says what a NaN does: onnxruntime keeps whatever its comparison keeps, which differs between
+# its own kernels (by type, by axis, by whether the row is long enough to be vectorised).
+NAN_UNDEFINED = {"MaxPool", "GlobalMaxPool", "ArgMax", "ArgMin", "TopK", "Hardmax", "ReduceMax", "ReduceMin", "ThresholdedRelu", "Shrink", "Sign",
+                 "ScatterElements", "ScatterND", "NonZero", "Clip", "PRelu", "LeakyRelu", "Elu", "Selu", "Celu", "HardSigmoid", "HardSwish"}
+
+
+# Compound operators whose value hangs on how a kernel gets there once something overflows on the way or is infinite: 0·∞ of a weight that is 0,
+# squares beyond the type (onnxruntime's RMS norm of 1e38 is 0, the true one is not), a row of scores that are all -∞ (NaN in onnxruntime's
+# MultiHeadAttention, 0 as ONNX says of its own Attention), ∞ / (1 + ∞) (NaN by the formula of Softsign, 1 by its limit).
+NO_HUGE = {"Resize", "MultiHeadAttention", "Attention", "GroupQueryAttention", "SkipLayerNormalization", "SkipSimplifiedLayerNormalization",
+           "LayerNormalization", "RMSNormalization", "SimplifiedLayerNormalization", "InstanceNormalization", "GroupNormalization", "LpNormalization",
+           "MeanVarianceNormalization", "LRN", "LpPool", "EmbedLayerNormalization", "MoE", "RotaryEmbedding", "DynamicQuantizeLinear",
+           "DynamicQuantizeMatMul", "QuantizeLinear", "ReduceL2", "ReduceLogSumExp", "ReduceSumSquare", "Einsum", "ConvTranspose",
+           "Softsign", "BatchNormalization", "Conv"}
+
+FAR = (2**31 - 1, 2**63 - 1)
+
+
+def has_huge(values):
+    return any(array.dtype.kind == "f" and array.size and not np.all(np.abs(array.astype(np.float64)) < 1e15) for value in values for array in value.arrays)
+
+
+def forbids(node, values, opset):
+    if node.op_type in NAN_UNDEFINED and has_nan(values):
+        return "what a NaN does is not defined"
+    if node.op_type in NO_HUGE and has_huge(values):
+        return "overflows on the way"
+    if node.op_type == "Slice" and backwards_to_far(node, values):
+        return "onnxruntime takes the greatest integer for None also where it slices backwards; ONNX clamps it"
+    if node.op_type == "Einsum" and any(array.size == 0 for value in values for array in value.arrays):
+        return "onnxruntime divides by zero (the process ends)"
+    if node.op_type == "ReduceMean" and any(array.size == 0 for array in values[0].arrays):
+        return "the mean of nothing is undefined in ONNX; onnxruntime says 0, numpy NaN"
+    return None
+
+
+def backwards_to_far(node, values):
+    found = {value.name: value for value in values}
+    read = lambda at: found[node.input[at]].arrays if len(node.input) > at and node.input[at] in found else []
+    return any(end in FAR and step < 0 for ends, steps in zip(read(2), read(4)) for end, step in zip(ends.ravel(), steps.ravel()))
+
+
+def reason(finding, case):
+    return None
