@@ -43,6 +43,8 @@ def forbids(node, values, opset):
         return "what a NaN does is not defined"
     if node.op_type in NO_HUGE and has_huge(values):
         return "overflows on the way"
+    if node.op_type in ("MatMulNBits", "GatherBlockQuantized") and has_huge(values):
+        return "the chip takes the zero point off after the sum, as ∞ - ∞"
     if node.op_type == "Slice" and backwards_to_far(node, values):
         return "onnxruntime takes the greatest integer for None also where it slices backwards; ONNX clamps it"
     if node.op_type == "Einsum" and any(array.size == 0 for value in values for array in value.arrays):

@@ -46,7 +46,7 @@ def lengths_of(rng):
     return table
 
 
-def choose_row(rng, opset, weights):
+def choose_row(rng, opset):
     rows = [(weight, emit) for weight, since, emit in ROWS if since <= opset]
     shares = np.array([weight for weight, _ in rows], float)
     return rows[int(rng.choice(len(rows), p=shares / shares.sum()))][1]
@@ -63,7 +63,7 @@ def grow(rng, dynamic, half):
     for _ in range(wanted * 4):
         if len(g.nodes) >= wanted:
             break
-        emit = choose_row(rng, opset, None)
+        emit = choose_row(rng, opset)
         try:
             emit(g)
         except Reject:

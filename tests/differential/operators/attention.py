@@ -2,8 +2,6 @@
 
 import numpy as np
 
-from graph import Reject
-
 
 def attention(g):
     batch, rows, columns = g.dim(2, zero=False), g.dim(4, zero=False), g.dim(5, zero=False)

@@ -78,7 +78,7 @@ def if_(g):
 def if_shapes(g):
     """Branches of unlike extents and equal rank."""
     truth = g.input("bool", [])
-    x = g.tensor(low=1, high=3, condition=lambda v: v.least_size > 0 or g.root.lengths)
+    x = g.tensor(low=1, high=3)
     bodies = [g.body(), g.body()]
     first = bodies[0].emit("Slice", [x, g.ints([0]), g.ints([1]), g.ints([0])])
     second = step(bodies[1], x)
@@ -91,7 +91,7 @@ def loop(g):
     count = g.ints(trips) if g.chance(0.6) else g.input("int64", [])
     if count.kind == "input":
         count.arrays = count.shadows = [np.asarray(g.between(0, 4)) for _ in count.arrays]
-    if count.shape == () and g.chance(0.15):
+    elif g.chance(0.15):
         count = g.ints([trips])
     body = g.body()
     one = lambda name, data: body.add(Value(g.name(name), "local", [np.asarray(data)] * g.root.columns))

@@ -80,7 +80,7 @@ def reshape(g):
         parts.insert(g.between(0, rank), 1)
         return g.emit("Reshape", [x, shape_vector(g, parts)])
     if way == "infer" and rank:
-        parts = [0 if x.static(i) != 0 else 0 for i in range(rank)]
+        parts = [0] * rank
         parts[g.between(0, rank - 1)] = -1
         return g.emit("Reshape", [x, g.ints(parts)])
     if x.shape is not None and x.least_size > 0:

@@ -67,7 +67,7 @@ def conv_transpose(g):
 
 
 def max_pool(g):
-    x = image(g, g.between(1, 3), 3, dtype=g.choose(["float32", "float32", g.work]) if True else None)
+    x = image(g, g.between(1, 3), 3, dtype=g.choose(["float32", "float32", g.work]))
     _, options = window(g, x, x.rank - 2, True)
     g.emit("MaxPool", [x], ceil_mode=g.choose([None, 0, 1]), **options)
 
@@ -90,7 +90,7 @@ def global_pool(g):
 
 def conv_integer(g):
     x = image(g, 2, 3, 2, "uint8")
-    weight = g.fresh(g.choose(["uint8", "int8"]) if False else "uint8", [2, 2, 2, 2])
+    weight = g.fresh("uint8", [2, 2, 2, 2])
     zeros = [g.ints(g.between(0, 4), "uint8"), g.ints(g.between(0, 4), "uint8")] if g.chance(0.6) else []
     g.emit("ConvInteger", [x, weight] + zeros, pads=g.choose([None, [1, 1, 1, 1]]), strides=g.choose([None, [2, 1]]))
 
