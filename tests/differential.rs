@@ -115,9 +115,9 @@ fn close(got: &HostTensor, want: &HostTensor, slack: f64) -> Result<(), String> 
 fn campaign(file: &str, least: usize) {
     let cases = cases(file);
     assert!(cases.len() >= least, "{file} holds only {} cases", cases.len());
-    let wrong: Vec<String> = cases
-        .par_iter()
-        .enumerate()
+    let numbered: Vec<(usize, (&String, &Case))> = cases.iter().enumerate().collect();
+    let wrong: Vec<String> = numbered
+        .into_par_iter()
         .filter_map(|(number, (name, case))| {
             // Every case fully optimised; every fourth also as it is written.
             let levels: &[u8] = if number % 4 == 0 { &[2, 0] } else { &[2] };

@@ -62,6 +62,12 @@ def difference(got, want, slack, special=False):
 FORMATS = ["u4:g32", "u8:g32", "u3:g32", "u4:g64"]
 
 
+def maxima_of(case):
+    """The greatest lengths that the model still has: a smaller one may have lost some."""
+    present = {dim.dim_param for info in case.model.graph.input for dim in info.type.tensor_type.shape.dim if dim.dim_param}
+    return {name: most for name, most in case.maxima.items() if name in present or (name == "*" and present)}
+
+
 class Judge:
     """Runs cases in a folder of its own."""
 
@@ -82,7 +88,7 @@ class Judge:
 
     def level(self, case, model, level):
         image, where = self.folder / "case.narae", f"-O{level}"
-        compiled = narae.compile_(model, image, case.maxima, [f"-O{level}"])
+        compiled = narae.compile_(model, image, maxima_of(case), [f"-O{level}"])
         if level == 2:
             self.cpu, self.mib = max(self.cpu, compiled.cpu), max(self.mib, compiled.mib)
         if compiled.code:
@@ -103,7 +109,7 @@ class Judge:
         onnx.save(case.model, model)
         np.savez(inputs, **case.calls[0])
         quant = ["--quant", FORMATS[number % len(FORMATS)]]
-        steps = [narae.run(model, inputs, want, ["--evaluator", *quant]), narae.compile_(model, image, case.maxima, quant)]
+        steps = [narae.run(model, inputs, want, ["--evaluator", *quant]), narae.compile_(model, image, maxima_of(case), quant)]
         steps += [narae.run(image, inputs, out)] if not steps[1].code else []
         for step in steps:
             if step.code:
@@ -118,7 +124,7 @@ class Judge:
         model, image, out = self.folder / "case.onnx", self.folder / "case.narae", self.folder / "out.npz"
         onnx.save(case.model, model)
         np.savez(self.folder / "in.npz", **case.calls[at])
-        if narae.compile_(model, image, case.maxima, [f"-O{level}"]).code or narae.run(image, self.folder / "in.npz", out).code:
+        if narae.compile_(model, image, maxima_of(case), [f"-O{level}"]).code or narae.run(image, self.folder / "in.npz", out).code:
             return None
         return narae.load(out)
 

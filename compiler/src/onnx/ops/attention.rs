@@ -232,7 +232,7 @@ fn attention_bias(c: &mut Call, mask: Value, q: Value, k: Value) -> Built {
 }
 
 /// A bias that hides keys: after `position + ahead`, before `position - left`, and, if `valid`, after the queries themselves.
-pub(super) fn visible(
+fn visible(
     c: &mut Call,
     (q, k): (Value, Value),
     offset: Value,

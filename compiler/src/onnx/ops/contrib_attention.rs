@@ -2,7 +2,7 @@
 
 use narae_isa::{BinaryFunction, CompareFunction, Element, HostTensor, UnaryFunction};
 
-use super::attention::{Heads, append, logits, mask_to_bias, merge_heads, rotate, split_heads, visible};
+use super::attention::{Heads, append, logits, mask_to_bias, merge_heads, rotate, split_heads};
 use super::quantization::scaled_integer_product;
 use crate::graph::Op;
 use crate::ir::{Dim, Value};
@@ -204,19 +204,32 @@ fn multi_head_attention(c: &mut Call) -> Built<Vec<Value>> {
             let (sequence, new) = (c.dim(q, 2), c.dim(k, 2));
             k = append(c, past_key, k, 2)?;
             v = append(c, past_value, v, 2)?;
-            // A query sees the past and as many keys as there are queries up to it. That is the last query at the last key, which is what
-            // the graph's own op does, unless keys of another sequence are more or fewer.
             let mut bias = attention_bias;
             if masking.causal && new != sequence && !c.wants(3) {
                 masking.causal = false;
-                let offset = past_key.map_or(Dim::ZERO, |past| c.dim(past, 2));
-                let offset = c.dim_scalar(offset)?;
-                bias = visible(c, (q, k), offset, Some(0), None, false, bias)?;
+                let (past, keys) = (past_key.map_or(Dim::ZERO, |past| c.dim(past, 2)), c.dim(k, 2));
+                let shown = seen_of_others(c, (sequence, keys), past)?;
+                let element = c.element(q);
+                let hidden = mask_to_bias(c, shown, element)?;
+                bias = Some(c.add_optional(hidden, bias)?);
             }
             masking.attend(c, [q, k, v], (mask, bias), None)?
         }
     };
     Ok([y, k, v].into_iter().chain(scores).collect())
+}
+
+/// Which keys of another sequence causal queries see in onnxruntime, `[queries, keys]`: the past and as many as there are queries up to this
+/// one, but the last query sees all. (Where keys and queries are equally many, that is what the graph's own op does.)
+fn seen_of_others(c: &mut Call, (queries, keys): (Dim, Dim), past: Dim) -> Built {
+    let rows = c.iota(Element::I64, vec![queries.clone(), Dim::ONE], 0)?;
+    let columns = c.iota(Element::I64, vec![Dim::ONE, keys], 1)?;
+    let past = c.dim_scalar(past)?;
+    let position = c.add(rows, past)?;
+    let before = c.compare(CompareFunction::Le, columns, position)?;
+    let end = c.dim_scalar(&queries - &Dim::ONE)?;
+    let last = c.compare(CompareFunction::Eq, rows, end)?;
+    c.binary(BinaryFunction::Or, before, last)
 }
 
 /// Of a buffer whose first `count` rows are filled: that number for every sequence, and the bias that hides what is empty after the queries.

@@ -51,6 +51,9 @@ fn reshape(c: &mut Call) -> Built<Vec<Value>> {
                 .ok_or_else(|| mismatch(format!("axis {axis} copies an axis that is not there")))?;
         }
     }
+    if !allow_zero {
+        copies_nothing(c, &source, &dims);
+    }
     let open: Vec<usize> = (0..dims.len()).filter(|&axis| dims[axis].is(-1)).collect();
     match open.as_slice() {
         [] => {}
@@ -61,6 +64,21 @@ fn reshape(c: &mut Call) -> Built<Vec<Value>> {
         _ => return Err(mismatch("more than one axis is -1")),
     }
     Ok(vec![c.reshape(x, dims)?])
+}
+
+/// An entry that is computed and turns out as 0 copies the operand's extent, just as a written 0 does. Beside a -1 the result can still have as
+/// many elements as the operand, none, in other dims than the ones meant: the program does not run for such a length. Where the operand's
+/// own extent is a multiple of the entry, both are 0 together.
+fn copies_nothing(c: &mut Call, source: &[Dim], dims: &[Dim]) {
+    if !dims.iter().any(|dim| dim.is(-1)) {
+        return;
+    }
+    for (dim, own) in dims.iter().zip(source).filter(|(dim, _)| dim.as_const().is_none()) {
+        let positive = dim.bounds(&c.graph.symbols).0.is_some_and(|least| least > 0);
+        if !positive && own != &(&own.floor_div(dim) * dim) {
+            c.graph.symbols.assume(&dim.minimum(&Dim::ONE), &Dim::ONE);
+        }
+    }
 }
 
 /// The target of a reshape whose `0` and `-1` are only seen when the program runs.
