@@ -6,6 +6,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use narae_compiler::bounds::Shapes;
 use narae_compiler::compile::{Findings, Options, compile, optimise};
 use narae_compiler::graph::Graph;
 use narae_compiler::graph::eval::evaluate;
@@ -27,6 +28,11 @@ pub fn import(path: &Path, limits: &ModelLimits) -> Result<Graph, Diagnostics> {
     import_model(&Model::open(path, limits)?)
 }
 
+/// The graph of an ONNX file, where something is known of its lengths.
+pub fn import_for(path: &Path, options: &Options) -> Result<Graph, Diagnostics> {
+    narae_compiler::onnx::import_for(&Model::open(path, &options.limits)?, &options.maxima)
+}
+
 /// The graph of an ONNX file under the reference evaluator: plain, slow, obviously right.
 pub struct Reference {
     graph: Graph,
@@ -38,9 +44,14 @@ impl Reference {
         Ok(Reference { graph: import(path, limits)? })
     }
 
+    /// Imports a file; what is said of its lengths, such as the shapes of inputs, decides what only a run could tell.
+    pub fn open_for(path: &Path, options: &Options) -> Result<Self, Diagnostics> {
+        Ok(Reference { graph: import_for(path, options)? })
+    }
+
     /// Imports a file and does to its graph what compiling does: weights in their formats, activations in their precision.
     pub fn optimised(path: &Path, options: &Options, observer: &mut dyn Observer) -> Result<Self, Diagnostics> {
-        let (graph, _) = optimise(import(path, &options.limits)?, options, observer)?;
+        let (graph, _) = optimise(import_for(path, options)?, options, observer)?;
         Ok(Reference { graph })
     }
 
@@ -48,6 +59,11 @@ impl Reference {
     pub fn run(&self, inputs: &Arrays) -> Result<Arrays, Diagnostics> {
         Ok(evaluate(&self.graph, &checked(&self.graph, inputs)?)?)
     }
+}
+
+/// The shapes of arrays, as compiling is told them.
+pub fn shapes(inputs: &Arrays) -> Shapes {
+    inputs.iter().map(|(name, tensor)| (name.clone(), tensor.dims.clone())).collect()
 }
 
 /// The inputs of a graph with the element types that it declares, where numpy lacks them; all are there, and no others.

@@ -11,7 +11,7 @@ use crate::compress::decide::Rates;
 use crate::graph::Graph;
 use crate::image::{Compiled, Description, EntryGraph, build};
 use crate::ir::Dim;
-use crate::onnx::{Model, import};
+use crate::onnx::{Model, import_for};
 pub use crate::options::{Findings, KvCache, Logits, Options, Precision};
 use crate::pipeline::{self, Context, Module, Observer, Pass};
 use crate::tile::Program;
@@ -22,7 +22,7 @@ pub fn compile(
     options: &Options,
     observer: &mut dyn Observer,
 ) -> Result<(Compiled, Findings), Diagnostics> {
-    compile_graph(import(model)?, options, observer)
+    compile_graph(import_for(model, &options.maxima)?, options, observer)
 }
 
 /// Compiles a graph that was imported or read from text.

@@ -54,7 +54,7 @@ pub fn run(arguments: Arguments, voice: Voice) -> Outcome {
     let file = settings::model_file(&arguments.model)?;
     let mut options = arguments.compile.resolve(&file, KvCache::Io)?;
     // Lengths without a bound take it from the inputs that are given.
-    options.maxima.shapes.push(inputs.iter().map(|(name, tensor)| (name.clone(), tensor.dims.clone())).collect());
+    options.maxima.given.push(narae::session::shapes(&inputs));
     let model = Model::open(&file, &options.limits)?;
     voice.detail(format_args!("comparing the stages of {}", arguments.model.display()));
     let settings = Settings { options: &options, relative: arguments.rtol, tamper: None };

@@ -59,7 +59,7 @@ pub fn run(arguments: Arguments, voice: Voice) -> Outcome {
     options.maxima.unsaid = Unsaid::Chosen { positions: settings::settings(&model)?.positions };
     let mut watcher = arguments.compile.watch.watcher(voice, None)?;
     watcher.phase("reading the model");
-    let graph = narae::session::import(&model, &options.limits)?;
+    let graph = narae::session::import_for(&model, &options)?;
     for idle in bounds::idle(&graph, &options.maxima) {
         voice.note(idle);
     }

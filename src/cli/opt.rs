@@ -3,9 +3,8 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use narae_compiler::compile::KvCache;
+use narae_compiler::compile::{KvCache, Options};
 use narae_compiler::compress::Sources;
-use narae_compiler::onnx::Limits;
 use narae_compiler::pipeline::{self, Context, Module, PASSES};
 use narae::settings;
 use narae_isa::{Diagnostic, Diagnostics, Place};
@@ -49,7 +48,7 @@ pub fn run(arguments: Arguments, voice: Voice) -> Outcome {
     let options = arguments.compile.resolve(file, KvCache::Io)?;
     let mut watcher = arguments.compile.watch.watcher(voice, None)?;
     let mut texts = Vec::new();
-    for module in read(file, &options.limits)? {
+    for module in read(file, &options)? {
         module.verify()?;
         let module = pipeline::run(module, passes.iter().copied(), &mut Context::new(&options), &mut watcher)?;
         module.verify()?;
@@ -67,9 +66,9 @@ fn list() -> String {
 }
 
 /// Modules from text, or from an ONNX file by its name.
-fn read(path: &Path, limits: &Limits) -> Result<Vec<Module>, Diagnostics> {
+fn read(path: &Path, options: &Options) -> Result<Vec<Module>, Diagnostics> {
     if is_model(path) {
-        return Ok(vec![Module::Graph(narae::session::import(path, limits)?)]);
+        return Ok(vec![Module::Graph(narae::session::import_for(path, options)?)]);
     }
     let text = super::asm::read_text(path)?;
     let mut modules = Vec::new();

@@ -182,7 +182,7 @@ pub fn is_model(path: &Path) -> bool {
 fn reference(arguments: &Arguments, inputs: &Arrays, voice: Voice) -> Result<Reference, Diagnostics> {
     let options = options(arguments, inputs)?;
     if options.quant == Policy::None && options.precision == Precision::Auto {
-        return Reference::open(&arguments.file, &options.limits);
+        return Reference::open_for(&arguments.file, &options);
     }
     let mut watcher = arguments.compile.watch.watcher(voice, Some(inputs))?;
     Reference::optimised(&arguments.file, &options, &mut watcher)
@@ -193,7 +193,7 @@ fn options(arguments: &Arguments, inputs: &Arrays) -> Result<Options, Diagnostic
     let mut options = arguments.compile.resolve(&arguments.file, KvCache::Io)?;
     // Lengths without a bound take it from the inputs that are given; an input that is not given is what is wrong, not its bound.
     options.maxima.unsaid = Unsaid::Chosen { positions: None };
-    options.maxima.shapes.push(inputs.iter().map(|(name, tensor)| (name.clone(), tensor.dims.clone())).collect());
+    options.maxima.given.push(narae::session::shapes(inputs));
     Ok(options)
 }
 
@@ -212,7 +212,7 @@ fn session(arguments: &Arguments, inputs: &Arrays, voice: Voice) -> Result<Sessi
 /// Compiles without reading a weight.
 fn compile_for_timing(arguments: &Arguments, lengths: &Lengths, voice: Voice) -> Result<Session, Diagnostics> {
     let mut options = arguments.compile.resolve(&arguments.file, KvCache::Io)?;
-    options.maxima.shapes.push(lengths.shapes.iter().map(|(name, dims)| (name.clone(), dims.clone())).collect());
+    options.maxima.given.push(lengths.shapes.clone());
     options.maxima.past = options.maxima.past.or(lengths.past.map(|past| past.saturating_add(1)));
     options.maxima.unsaid = Unsaid::Chosen { positions: None };
     let mut watcher = arguments.compile.watch.watcher(voice, None)?;

@@ -128,7 +128,7 @@ pub fn compare(
         let what = "stages can only be compared while past and present are inputs and outputs of all of them";
         return Err(Diagnostic::new(&codes::E0401, what).help("leave --kv-cache out, or say --kv-cache io").into());
     }
-    let graph = import_with_names(model)?;
+    let graph = import_with_names(model, &settings.options.maxima)?;
     let inputs = checked(&graph, inputs)?;
     let mut stages = Stages::new(&graph, &inputs, settings);
     stages.import(&graph, expected)?;

@@ -42,6 +42,9 @@ pub enum Rest {
     AtMost(i64),
 }
 
+/// Extents by the names of inputs and outputs.
+pub type Shapes = BTreeMap<String, Vec<usize>>;
+
 /// What the user said about lengths.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Maxima {
@@ -55,8 +58,10 @@ pub struct Maxima {
     pub fixed: Vec<(String, i64)>,
     /// `--max NAME=N`: the length is at most N.
     pub lengths: Vec<(String, i64)>,
-    /// `--max-shape NAME=N,N`, and the shapes of inputs that will be given: no extent of the input or output is greater.
-    pub shapes: Vec<BTreeMap<String, Vec<usize>>>,
+    /// `--max-shape NAME=N,N`: no extent of the input or output is greater.
+    pub shapes: Vec<Shapes>,
+    /// The shapes of inputs that will be given, call by call: bounds as well, and what decides where only a run could tell.
+    pub given: Vec<Shapes>,
     /// Lengths without another bound.
     pub rest: Rest,
     /// Lengths of inputs that nobody spoke of.
@@ -181,7 +186,7 @@ fn in_bodies(graph: &mut Graph, change: &mut dyn FnMut(&mut Graph) -> bool) -> b
 
 /// The greatest extent that was said of an axis of an input or output.
 fn greatest(maxima: &Maxima, name: &str, axis: usize) -> Option<i64> {
-    let extents = maxima.shapes.iter().filter_map(|shapes| shapes.get(name)?.get(axis));
+    let extents = maxima.shapes.iter().chain(&maxima.given).filter_map(|shapes| shapes.get(name)?.get(axis));
     extents.max().and_then(|&extent| i64::try_from(extent).ok())
 }
 

@@ -290,6 +290,42 @@ impl Dim {
         }
     }
 
+    /// The same number with every extreme as the smaller of one difference and zero: `max(a, b) = a + b - min(a, b)` and
+    /// `min(a, b) = b + min(a - b, 0)`, where the first term of the difference is positive. `minimum` decides what bounds decide.
+    pub(super) fn spelled_alike(&self, minimum: &dyn Fn(&Dim, &Dim) -> Dim) -> Dim {
+        let Form::Sum(sum) = &self.0 else { return self.clone() };
+        let below_zero = |difference: Dim| {
+            let turned = difference.polynomial().is_some_and(|p| p.terms.last().is_some_and(|term| term.1 < 0));
+            match turned {
+                true => &difference + &minimum(&(&Dim::ZERO - &difference), &Dim::ZERO),
+                false => minimum(&difference, &Dim::ZERO),
+            }
+        };
+        let smaller = |a: &Dim, b: &Dim| {
+            let (a, b) = (a.spelled_alike(minimum), b.spelled_alike(minimum));
+            &b + &below_zero(&a - &b)
+        };
+        let mut total = Dim::ZERO;
+        for (monomial, coefficient) in &sum.polynomial.terms {
+            let mut product = Dim::from(*coefficient);
+            for (atom, power) in monomial {
+                let spelled = match atom {
+                    Atom::Min(a, b) => smaller(a, b),
+                    Atom::Max(a, b) => {
+                        let (x, y) = (a.spelled_alike(minimum), b.spelled_alike(minimum));
+                        &(&x + &y) - &smaller(&x, &y)
+                    }
+                    other => Dim::from_atom(other.clone()),
+                };
+                for _ in 0..*power {
+                    product = &product * &spelled;
+                }
+            }
+            total = &total + &product;
+        }
+        total
+    }
+
     /// Whether `predicate` holds for some symbol in the expression.
     pub fn any_symbol(&self, predicate: &mut impl FnMut(Symbol) -> bool) -> bool {
         fn visit(dim: &Dim, predicate: &mut dyn FnMut(Symbol) -> bool) -> bool {

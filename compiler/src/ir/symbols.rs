@@ -59,6 +59,8 @@ pub struct SymbolData {
     pub upper: Option<i64>,
     /// What the symbol turned out to be, in other symbols.
     pub replacement: Option<Dim>,
+    /// What it is in the calls that will be made, where they agree.
+    pub given: Option<i64>,
 }
 
 /// Two dims that must be equal and cannot be.
@@ -97,7 +99,7 @@ impl Symbols {
         upper: Option<i64>,
     ) -> Symbol {
         let name = self.unique_name(name);
-        let symbol = self.table.push(SymbolData { name: name.clone(), definition, lower, upper, replacement: None });
+        let symbol = self.table.push(SymbolData { name: name.clone(), definition, lower, upper, replacement: None, given: None });
         self.by_name.insert(name, symbol);
         symbol
     }
@@ -162,6 +164,16 @@ impl Symbols {
         let row = &mut self.table[symbol];
         row.lower = [row.lower, lower].into_iter().flatten().max();
         row.upper = [row.upper, upper].into_iter().flatten().min();
+    }
+
+    /// Says what a symbol is in the calls that will be made: it decides nothing but what only a run could tell.
+    pub fn give(&mut self, symbol: Symbol, value: i64) {
+        self.table[symbol].given = Some(value);
+    }
+
+    /// What a dim is in the calls that will be made, if they say so.
+    pub fn given(&self, dim: &Dim) -> Option<i64> {
+        self.resolve(dim).eval(&|symbol| self.table[symbol].given)
     }
 
     /// Learns that a dim is never negative in a run that makes sense: a lower bound for the length of an input that it depends on. The
@@ -283,7 +295,7 @@ impl Symbols {
         let (left, right) = (self.resolve(left), self.resolve(right));
         let contradiction = || Contradiction { left: left.clone(), right: right.clone() };
         let difference = &left - &right;
-        if difference.is(0) {
+        if difference.is(0) || self.spelled_alike(&difference).is(0) {
             return Ok(());
         }
         let (lower, upper) = difference.bounds(self);
@@ -305,6 +317,11 @@ impl Symbols {
                 Ok(())
             }
         }
+    }
+
+    /// The dim with all extremes in one spelling, so that `n - min(1, n)` and `max(n - 1, 0)` are seen to be one number.
+    fn spelled_alike(&self, dim: &Dim) -> Dim {
+        dim.spelled_alike(&|a, b| self.minimum(a, b))
     }
 
     /// Solves `difference = 0`: `None` if there is no integer solution, `Some(None)` if no symbol stands alone.

@@ -5,7 +5,7 @@
 //! of the model come in one report, each at its node; a node whose operands already failed is not reported again;
 //! nothing depends on the data of an input.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -15,14 +15,16 @@ use onnx_protobuf::{FunctionProto, GraphProto, NodeProto, OperatorSetIdProto, Sp
 use super::attributes::{Attributes, Bindings, domain, node_name, op_name};
 use super::builder::{Builder, Built};
 use super::call::Call;
+use super::claims::{self, Doubts};
 use super::files::ExternalFiles;
-use super::inputs::declare_inputs;
+use super::inputs::{Place, declare_inputs};
 use super::model::Model;
 use super::ops;
 use super::order::{bodies, order};
 use super::outputs::{declare_outputs, note_declarations};
 use super::sparse;
 use super::tensor::recipe;
+use crate::bounds::{Maxima, Shapes};
 use crate::graph::names::{Named, Tensor};
 use crate::graph::{Graph, Origin, Provenance};
 use crate::ir::Value;
@@ -32,26 +34,52 @@ pub const NEWEST_OPSET: i64 = 28;
 
 /// Imports the model.
 pub fn import(model: &Model) -> Result<Graph, Diagnostics> {
-    finish(Importer::new(model))
+    import_for(model, &Maxima::default())
+}
+
+/// Imports the model; what was said of lengths decides branches and shapes, and which names of dims are believed.
+pub fn import_for(model: &Model, said: &Maxima) -> Result<Graph, Diagnostics> {
+    finish(trusted(model, said, false))
 }
 
 /// Imports the model; the graph says which tensors of the file its values are.
-pub fn import_with_names(model: &Model) -> Result<Graph, Diagnostics> {
-    let mut importer = Importer::new(model);
-    importer.builder.graph.keep_names();
-    finish(importer)
+pub fn import_with_names(model: &Model, said: &Maxima) -> Result<Graph, Diagnostics> {
+    finish(trusted(model, said, true))
 }
 
 /// The graph as far as it goes, with names, and all problems: for reports on a model that cannot be imported.
 pub(super) fn attempt(model: &Model) -> (Graph, Vec<Diagnostic>) {
-    let mut importer = Importer::new(model);
-    importer.builder.graph.keep_names();
-    importer.run();
+    let said = Maxima::default();
+    let importer = trusted(model, &said, true);
     (importer.builder.graph, importer.problems)
 }
 
-fn finish(mut importer: Importer<'_>) -> Result<Graph, Diagnostics> {
-    importer.run();
+/// The import that believes as much of the names of dims as neither the inputs that will be given nor the graph contradicts.
+fn trusted<'m>(model: &'m Model, said: &'m Maxima, names: bool) -> Importer<'m> {
+    let run = |doubts: Doubts| {
+        let mut importer = Importer::new(model, said);
+        importer.doubts = doubts;
+        if names {
+            importer.builder.graph.keep_names();
+        }
+        importer.run();
+        importer
+    };
+    let calls: Vec<Shapes> = said.shapes.iter().chain(&said.given).cloned().collect();
+    let doubts = model.message.graph.as_ref().map(|graph| claims::contradicted(graph, &calls)).unwrap_or_default();
+    let mut first = run(doubts);
+    claims::note(&mut first, "the inputs");
+    for doubts in claims::suspects(&first) {
+        let mut second = run(doubts);
+        if claims::better(&second, &first) {
+            claims::note(&mut second, "the nodes");
+            return second;
+        }
+    }
+    first
+}
+
+fn finish(importer: Importer<'_>) -> Result<Graph, Diagnostics> {
     Diagnostics::check(importer.problems, importer.builder.graph)
 }
 
@@ -62,6 +90,8 @@ pub(super) type Known = Option<Value>;
 #[derive(Default)]
 pub(super) struct Scope<'m> {
     pub(super) names: HashMap<&'m str, Known>,
+    /// Parameters of a function for which its call has no operand.
+    pub(super) omitted: BTreeSet<&'m str>,
     /// Whether names of enclosing scopes are hidden.
     pub(super) opaque: bool,
 }
@@ -72,6 +102,12 @@ type Opsets<'m> = Rc<BTreeMap<&'m str, i64>>;
 /// The state of an import.
 pub struct Importer<'m> {
     pub(super) model: &'m Model,
+    /// What the user said of lengths.
+    pub(super) said: &'m Maxima,
+    /// Names of dims that are not believed.
+    pub(super) doubts: Doubts,
+    /// The named dims of the inputs that are not fixed.
+    pub(super) places: Vec<Place<'m>>,
     pub(super) external: ExternalFiles,
     /// The graph under construction.
     pub builder: Builder,
@@ -90,7 +126,7 @@ pub struct Importer<'m> {
 }
 
 impl<'m> Importer<'m> {
-    fn new(model: &'m Model) -> Importer<'m> {
+    fn new(model: &'m Model, said: &'m Maxima) -> Importer<'m> {
         let sources = model.sources.clone();
         let name = model.message.graph.as_ref().map_or("", |graph| graph.name.as_str());
         let functions =
@@ -99,6 +135,9 @@ impl<'m> Importer<'m> {
             });
         Importer {
             model,
+            said,
+            doubts: Doubts::new(),
+            places: Vec::new(),
             external: ExternalFiles::new(&sources, model.path.as_deref(), model.limits.hard_links),
             builder: Builder { graph: Graph::new(name, sources), provenance: Provenance::none() },
             scopes: vec![Scope::default()],
@@ -269,6 +308,17 @@ impl<'m> Importer<'m> {
         None
     }
 
+    /// Whether a name is a parameter for which the call of the function has no operand.
+    pub(super) fn is_omitted(&self, name: &str) -> bool {
+        self.omitted().any(|omitted| omitted == name)
+    }
+
+    /// The parameters in sight for which the call of the function has no operand.
+    pub(super) fn omitted(&self) -> impl Iterator<Item = &'m str> {
+        let outermost = self.scopes.iter().rposition(|scope| scope.opaque).unwrap_or(0);
+        self.scopes[outermost..].iter().flat_map(|scope| scope.omitted.iter().copied())
+    }
+
     /// Imports nodes in an order in which each comes after what it uses.
     pub(super) fn nodes(&mut self, nodes: &'m [NodeProto]) {
         match order(nodes) {
@@ -338,6 +388,7 @@ impl<'m> Importer<'m> {
         for input in &node.input {
             inputs.push(match input.as_str() {
                 "" => None,
+                input if self.is_omitted(input) => None,
                 input => match self.lookup(input) {
                     Some(Some(value)) => Some(value),
                     Some(None) => {
@@ -386,10 +437,11 @@ impl<'m> Importer<'m> {
         attributes: &Attributes<'m>,
         inputs: &[Known],
     ) -> Built<Option<Vec<Value>>> {
-        let mut scope = Scope { names: HashMap::new(), opaque: true };
+        let mut scope = Scope { opaque: true, ..Scope::default() };
         for (index, parameter) in function.input.iter().enumerate() {
-            if let Some(value) = inputs.get(index).copied().flatten() {
-                scope.names.insert(parameter, Some(value));
+            match inputs.get(index).copied().flatten() {
+                Some(value) => drop(scope.names.insert(parameter, Some(value))),
+                None => drop(scope.omitted.insert(parameter)),
             }
         }
         let mut bindings: Bindings =

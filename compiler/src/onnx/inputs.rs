@@ -1,18 +1,21 @@
 //! The inputs of a model: their types, and the symbols that their dims name.
 //!
-//! In: the graph's declarations. Out: inputs of the graph. Always holds: a name of a dim is a claim of the exporter; two names
-//! may turn out to be one length (later, by unification), and an expression such as `past + seq` is believed only if
-//! inputs define all its names; what is believed here is checked when the program is given its inputs.
+//! In: the graph's declarations, what the user said of lengths, and the names that are doubted (`claims`). Out: inputs of the graph. Always
+//! holds: a name of a dim is a claim of the exporter; two names may turn out to be one length (later, by unification), one name that is
+//! doubted is another length at each place, and an expression such as `past + seq` is believed only if inputs define all its
+//! names; what is believed here is checked when the program is given its inputs.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use narae_isa::{Diagnostic, codes};
 use onnx_protobuf::tensor_shape_proto::Dimension;
 use onnx_protobuf::tensor_shape_proto::dimension::Value as DimensionValue;
-use onnx_protobuf::{GraphProto, ValueInfoProto};
+use onnx_protobuf::{GraphProto, TensorShapeProto, ValueInfoProto};
 
-use super::builder::{Built, mismatch};
+use super::builder::Built;
+use super::dim_names::parse;
 use super::import::Importer;
+use super::ranks::implied_rank;
 use super::tensor::element;
 use crate::graph::TensorType;
 use crate::ir::{Dim, Symbol, SymbolDefinition};
@@ -31,7 +34,7 @@ pub fn declare_inputs<'m>(importer: &mut Importer<'m>, graph: &'m GraphProto) {
             continue;
         }
         let number = importer.builder.graph.inputs().len() as u32;
-        let value = match tensor_type(importer, &mut names, info, number) {
+        let value = match tensor_type(importer, &mut names, info, number, graph) {
             Ok(ty) => Some(importer.builder.graph.add_input(info.name.as_str(), ty)),
             Err(problem) => {
                 importer.problems.push(problem.at_node(&info.name, "input"));
@@ -40,6 +43,35 @@ pub fn declare_inputs<'m>(importer: &mut Importer<'m>, graph: &'m GraphProto) {
         };
         importer.define(&info.name, value, "input");
     }
+    say(importer);
+}
+
+/// Tells the symbols what was said of them: lengths that are fixed or limited, and the extents of inputs that will be given.
+fn say(importer: &mut Importer<'_>) {
+    let said = importer.said;
+    let graph = &mut importer.builder.graph;
+    let places: Vec<(String, Vec<Dim>)> =
+        graph.inputs().iter().map(|port| (port.name.clone(), graph.dims(port.value).to_vec())).collect();
+    for (name, dims) in &places {
+        for (axis, symbol) in dims.iter().enumerate().filter_map(|(axis, dim)| Some((axis, dim.as_symbol()?))) {
+            let mut extents = said.given.iter().filter_map(|shapes| shapes.get(name)?.get(axis));
+            if let Some(first) = extents.next().filter(|first| extents.all(|other| other == *first)) {
+                graph.symbols.give(symbol, i64::try_from(*first).unwrap_or(i64::MAX));
+            }
+        }
+    }
+    // Whether the names exist, and whether this contradicts the model, is reported when the lengths get their bounds.
+    for (name, value) in &said.fixed {
+        for place in importer.places.iter().filter(|place| place.text == *name) {
+            let _ = graph.symbols.unify(&place.dim, &(*value).into());
+        }
+    }
+    for (name, most) in &said.lengths {
+        for symbol in importer.places.iter().filter(|place| place.text == *name).filter_map(|place| place.dim.as_symbol()) {
+            graph.symbols.bound(symbol, None, Some(*most));
+        }
+    }
+    importer.places.retain(|place| graph.symbols.resolve(&place.dim).as_const().is_none());
 }
 
 /// The names that inputs define by themselves, and the symbols made of them so far.
@@ -48,19 +80,34 @@ struct Names<'m> {
     symbols: BTreeMap<&'m str, Symbol>,
 }
 
+/// A dim of an input that has a name.
+pub(super) struct Place<'m> {
+    /// What the exporter wrote.
+    pub text: &'m str,
+    /// What was made of it.
+    pub dim: Dim,
+}
+
 pub(super) fn dimensions(info: &ValueInfoProto) -> &[Dimension] {
-    let shape = info.type_.as_ref().filter(|ty| ty.has_tensor_type()).and_then(|ty| ty.tensor_type().shape.as_ref());
-    shape.map_or(&[], |shape| shape.dim.as_slice())
+    shape(info).map_or(&[], |shape| shape.dim.as_slice())
+}
+
+/// The declared shape, if there is one.
+pub(super) fn shape(info: &ValueInfoProto) -> Option<&TensorShapeProto> {
+    info.type_.as_ref().filter(|ty| ty.has_tensor_type()).and_then(|ty| ty.tensor_type().shape.as_ref())
+}
+
+/// The text of a dim that is named.
+pub(super) fn name_of(dimension: &Dimension) -> Option<&str> {
+    match &dimension.value {
+        Some(DimensionValue::DimParam(name)) if !name.is_empty() => Some(name.as_str()),
+        _ => None,
+    }
 }
 
 /// The name of a dim that is nothing but a name.
-fn bare_name(dimension: &Dimension) -> Option<&str> {
-    match &dimension.value {
-        Some(DimensionValue::DimParam(name)) if !name.is_empty() && parse(name).is_none_or(|e| e.is_name()) => {
-            Some(name.as_str())
-        }
-        _ => None,
-    }
+pub(super) fn bare_name(dimension: &Dimension) -> Option<&str> {
+    name_of(dimension).filter(|name| parse(name).is_none_or(|expression| expression.is_name()))
 }
 
 fn tensor_type<'m>(
@@ -68,6 +115,7 @@ fn tensor_type<'m>(
     names: &mut Names<'m>,
     info: &'m ValueInfoProto,
     number: u32,
+    graph: &GraphProto,
 ) -> Built<TensorType> {
     let ty = info.type_.as_ref().filter(|ty| ty.has_tensor_type());
     let Some(ty) = ty else {
@@ -76,173 +124,71 @@ fn tensor_type<'m>(
     };
     let element = element(ty.tensor_type().elem_type)
         .map_err(|name| Diagnostic::new(&codes::E0203, format!("input `{}` has element type {name}", info.name)))?;
-    if ty.tensor_type().shape.is_none() {
-        let message = format!("input `{}` does not say how many dimensions it has", info.name);
-        return Err(Diagnostic::new(&codes::E0302, message).help("export the model with its input shapes"));
-    }
-    let declared = dimensions(info);
-    if declared.len() > importer.model.limits.rank {
-        let message = format!(
-            "input `{}` has {} dimensions, more than {}",
-            info.name,
-            declared.len(),
-            importer.model.limits.rank
-        );
+    let rank = rank(importer, info, graph)?;
+    if rank > importer.model.limits.rank {
+        let message = format!("input `{}` has {rank} dimensions, more than {}", info.name, importer.model.limits.rank);
         return Err(Diagnostic::new(&codes::E0105, message));
     }
-    let mut dims = Vec::with_capacity(declared.len());
-    for (axis, dimension) in (0u32..).zip(declared) {
-        let fallback = format!("{}.{axis}", info.name);
-        dims.push(match &dimension.value {
+    let declared = dimensions(info);
+    let mut dims = Vec::with_capacity(rank);
+    for axis in 0..rank {
+        let number = (number, u32::try_from(axis).unwrap_or(u32::MAX));
+        dims.push(match declared.get(axis).and_then(|dimension| dimension.value.as_ref()) {
+            // A negative number is how some exporters spell a length that they do not know.
             Some(DimensionValue::DimValue(size)) if *size >= 0 => Dim::from(*size),
-            Some(DimensionValue::DimValue(size)) => {
-                return Err(mismatch(format!("input `{}` has a dimension of {size}", info.name)));
+            Some(DimensionValue::DimParam(name)) if !name.is_empty() => {
+                let dim = names.dim(importer, name, number);
+                importer.places.push(Place { text: name, dim: dim.clone() });
+                dim
             }
-            Some(DimensionValue::DimParam(name)) if !name.is_empty() => names.dim(importer, name, number, axis),
-            _ => symbol(importer, &fallback, number, axis).into(),
+            _ => symbol(importer, &format!("{}.{axis}", info.name), number).into(),
         });
     }
     Ok(TensorType::new(element, dims))
 }
 
-fn symbol(importer: &mut Importer, name: &str, input: u32, axis: u32) -> Symbol {
+/// How many dimensions an input has: as declared, else as given, else as the nodes that take it imply.
+fn rank(importer: &Importer<'_>, info: &ValueInfoProto, graph: &GraphProto) -> Built<usize> {
+    if let Some(shape) = shape(info) {
+        return Ok(shape.dim.len());
+    }
+    let given = importer.said.given.iter().find_map(|shapes| shapes.get(&info.name)).map(Vec::len);
+    given.or_else(|| implied_rank(graph, &info.name)).ok_or_else(|| {
+        let message = format!("input `{}` does not say how many dimensions it has, and no node implies it", info.name);
+        Diagnostic::new(&codes::E0302, message).help("export the model with its input shapes, or give inputs")
+    })
+}
+
+fn symbol(importer: &mut Importer, name: &str, (input, axis): (u32, u32)) -> Symbol {
     importer.builder.graph.symbols.add(name, SymbolDefinition::Input { input, axis })
 }
 
 impl<'m> Names<'m> {
-    fn dim(&mut self, importer: &mut Importer, name: &'m str, input: u32, axis: u32) -> Dim {
+    fn dim(&mut self, importer: &mut Importer, name: &'m str, place: (u32, u32)) -> Dim {
+        if importer.doubts.contains(name) {
+            return symbol(importer, name, place).into();
+        }
         if self.bare.contains(name) {
-            let found = self.symbols.entry(name);
-            return (*found.or_insert_with(|| importer.builder.graph.symbols.add(name, SymbolDefinition::Undefined)))
-                .defined(importer, input, axis);
-        }
-        let expression = parse(name);
-        match expression.and_then(|expression| self.evaluate(importer, &expression)) {
-            Some(dim) => dim,
-            None => symbol(importer, name, input, axis).into(),
-        }
-    }
-
-    /// The dim of an expression all of whose names inputs define.
-    fn evaluate(&mut self, importer: &mut Importer, expression: &Expression<'m>) -> Option<Dim> {
-        Some(match expression {
-            Expression::Number(value) => Dim::from(*value),
-            Expression::Name(name) if self.bare.contains(name) => {
-                let add = || importer.builder.graph.symbols.add(name, SymbolDefinition::Undefined);
-                (*self.symbols.entry(name).or_insert_with(add)).into()
+            let symbol = self.symbol(importer, name);
+            let symbols = &mut importer.builder.graph.symbols;
+            // The first place where a name stands alone defines it.
+            if symbols.data(symbol).definition == SymbolDefinition::Undefined {
+                symbols.define(symbol, SymbolDefinition::Input { input: place.0, axis: place.1 });
             }
-            Expression::Name(_) => return None,
-            Expression::Apply(operator, parts) => {
-                let (a, b) = (self.evaluate(importer, &parts.0)?, self.evaluate(importer, &parts.1)?);
-                let dim = match operator {
-                    '+' => &a + &b,
-                    '-' => &a - &b,
-                    '*' => &a * &b,
-                    '/' => a.floor_div(&b),
-                    '%' => a.modulo(&b),
-                    _ => return None,
-                };
-                if dim.is_invalid() {
-                    return None;
-                }
-                dim
-            }
-        })
-    }
-}
-
-/// A symbol at a place where it stands alone: the first such place defines it.
-trait Defined {
-    fn defined(self, importer: &mut Importer, input: u32, axis: u32) -> Dim;
-}
-
-impl Defined for Symbol {
-    fn defined(self, importer: &mut Importer, input: u32, axis: u32) -> Dim {
-        let symbols = &mut importer.builder.graph.symbols;
-        if symbols.data(self).definition == SymbolDefinition::Undefined {
-            symbols.define(self, SymbolDefinition::Input { input, axis });
+            return symbol.into();
         }
-        self.into()
-    }
-}
-
-/// What exporters write as the name of a dim.
-enum Expression<'a> {
-    Number(i64),
-    Name(&'a str),
-    Apply(char, Box<(Expression<'a>, Expression<'a>)>),
-}
-
-impl Expression<'_> {
-    fn is_name(&self) -> bool {
-        matches!(self, Expression::Name(_))
-    }
-}
-
-/// Parses sums and products of names and numbers; `None` if the text is anything else (it is then just a name).
-fn parse(text: &str) -> Option<Expression<'_>> {
-    if text.len() > 200 {
-        return None;
-    }
-    let mut parser = Parser { text, at: 0, depth: 0 };
-    let expression = parser.sum()?;
-    parser.peek().is_none().then_some(expression)
-}
-
-struct Parser<'a> {
-    text: &'a str,
-    at: usize,
-    depth: usize,
-}
-
-impl<'a> Parser<'a> {
-    fn peek(&mut self) -> Option<char> {
-        let rest = &self.text[self.at..];
-        self.at += rest.len() - rest.trim_start().len();
-        self.text[self.at..].chars().next()
+        let dim = parse(name).and_then(|expression| expression.dim(&mut |name| self.named(importer, name)));
+        dim.unwrap_or_else(|| symbol(importer, name, place).into())
     }
 
-    fn take(&mut self, wanted: &str) -> Option<char> {
-        let found = self.peek().filter(|&c| wanted.contains(c))?;
-        self.at += found.len_utf8();
-        // `//` is one operator.
-        if found == '/' && self.text[self.at..].starts_with('/') {
-            self.at += 1;
-        }
-        Some(found)
+    /// The length of a name that inputs define and that is believed.
+    fn named(&mut self, importer: &mut Importer, name: &'m str) -> Option<Dim> {
+        let known = self.bare.contains(name) && !importer.doubts.contains(name);
+        known.then(|| self.symbol(importer, name).into())
     }
 
-    fn sum(&mut self) -> Option<Expression<'a>> {
-        self.chain("+-", Parser::product)
-    }
-
-    fn product(&mut self) -> Option<Expression<'a>> {
-        self.chain("*/%", Parser::atom)
-    }
-
-    fn chain(&mut self, operators: &str, part: fn(&mut Self) -> Option<Expression<'a>>) -> Option<Expression<'a>> {
-        let mut left = part(self)?;
-        while let Some(operator) = self.take(operators) {
-            left = Expression::Apply(operator, Box::new((left, part(self)?)));
-        }
-        Some(left)
-    }
-
-    fn atom(&mut self) -> Option<Expression<'a>> {
-        if self.take("(").is_some() {
-            self.depth += 1;
-            let inner = if self.depth < 20 { self.sum()? } else { return None };
-            return self.take(")").map(|_| inner);
-        }
-        self.peek()?;
-        let rest = &self.text[self.at..];
-        let word = |c: char| c.is_alphanumeric() || c == '_' || c == '.';
-        let length = rest.find(|c: char| !word(c)).unwrap_or(rest.len());
-        let token = &rest[..length];
-        self.at += length;
-        if token.is_empty() {
-            return None;
-        }
-        Some(token.parse().map_or(Expression::Name(token), Expression::Number))
+    fn symbol(&mut self, importer: &mut Importer, name: &'m str) -> Symbol {
+        let add = || importer.builder.graph.symbols.add(name, SymbolDefinition::Undefined);
+        *self.symbols.entry(name).or_insert_with(add)
     }
 }

@@ -274,6 +274,12 @@ impl Context<'_> {
         }
         // What is never longer than 1 is repeated; that it is not empty is checked when the program runs.
         for (short, other) in [(left, right), (right, left)] {
+            // So is what the calls that will be made show to be 1, where the other is not.
+            let given = (self.symbols.given(short), self.symbols.given(other));
+            if let (Some(1), Some(2.. | 0)) = given {
+                self.unify(short, &Dim::ONE)?;
+                return Ok(other.clone());
+            }
             if short.bounds(self.symbols).1 == Some(1) && !other.bounds(self.symbols).1.is_some_and(|most| most <= 1) {
                 self.symbols.assume(short, &Dim::ONE);
                 return Ok(other.clone());

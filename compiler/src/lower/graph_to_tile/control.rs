@@ -57,6 +57,7 @@ impl Lowering {
             Some(i64::try_from(trip).unwrap_or(i64::MAX) - 1),
         );
         let mut inner = self.body_scope(body, passed);
+        let claims = self.claims(&mut inner, passed);
         let inputs = body.inputs();
         for (port, &value) in inputs.iter().zip(&node.operands[..carried]) {
             let from = scope.view(value);
@@ -87,7 +88,12 @@ impl Lowering {
             stores.push((port.value, view));
         }
         let outer = std::mem::take(&mut self.block);
+        for port in inputs {
+            let dims = inner.view(port.value).dims;
+            self.input_extents(&inner, port.value, &dims);
+        }
         let problems = self.nodes(&mut inner);
+        self.check(claims);
         if let Some(first) = problems.into_iter().next() {
             self.block = outer;
             return Err(first);

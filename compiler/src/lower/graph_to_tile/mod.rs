@@ -38,20 +38,25 @@ pub const MAXIMUM_RANK: usize = 8;
 /// Lowers one graph to the program of one entry. All problems at once.
 pub fn lower(graph: &Graph, name: &str) -> Result<Program, Diagnostics> {
     let program = Program { name: name.to_string(), symbols: graph.symbols.clone(), ..Program::default() };
-    let mut lowering = Lowering { program, block: Vec::new(), constants: BTreeMap::new(), cause: Cause::default() };
+    let mut lowering = Lowering { program, block: Vec::new(), constants: BTreeMap::new(), broken: None, cause: Cause::default() };
     let mut scope = Scope::new(graph, &[], &mut |symbol| symbol.into());
     lowering.name_extents(&mut scope);
     let symbols = &mut lowering.program.symbols;
-    scope.read_claims(&mut |name, known| {
-        let symbol =
-            symbols.add_bounded(name, crate::ir::SymbolDefinition::Undefined, Some(0), known.bounds(symbols).1);
-        symbols.assume(&symbol.into(), known);
-        symbol
-    });
+    let claims = scope.read_claims(None, &mut |name, _| found(symbols, name));
+    claims.iter().for_each(|(found, known)| symbols.assume(found, known));
     let mut problems = lowering.entry(&mut scope);
     problems.dedup();
+    if let Some(symbol) = lowering.broken {
+        lowering.block.insert(0, Op::Let { symbol, value: Dim::ZERO });
+        lowering.program.symbols.assume(&symbol.into(), &Dim::ZERO);
+    }
     lowering.program.body = lowering.block;
     Diagnostics::check(problems, lowering.program)
+}
+
+/// A program symbol for a length that is looked at only to be checked.
+fn found(symbols: &mut crate::ir::Symbols, name: &str) -> Symbol {
+    symbols.add_bounded(name, crate::ir::SymbolDefinition::Undefined, Some(0), None)
 }
 
 /// The state of lowering: the program so far and the block that ops are appended to.
@@ -59,6 +64,8 @@ struct Lowering {
     program: Program,
     block: Vec<Op>,
     constants: BTreeMap<Recipe, Buffer>,
+    /// By how much lengths differ at most that bodies take to be equal; once there is one.
+    broken: Option<Symbol>,
     cause: Cause,
 }
 
@@ -382,6 +389,25 @@ impl Lowering {
             symbols.assume(&symbol.into(), dim);
             symbol
         });
+    }
+
+    /// The equations that a body takes for granted. They hold where it is run, so they are checked there: see [`Lowering::check`].
+    fn claims(&mut self, inner: &mut Scope<'_>, passed: &[Dim]) -> Vec<(Dim, Dim)> {
+        let symbols = &mut self.program.symbols;
+        inner.read_claims(Some(passed), &mut |name, _| found(symbols, name))
+    }
+
+    /// Writes down by how much the sides of equations differ, behind what computes them; the runtime refuses a run that found a difference.
+    fn check(&mut self, equations: Vec<(Dim, Dim)>) {
+        for (left, right) in equations {
+            if (&left - &right).is_invalid() {
+                continue;
+            }
+            let add = || found(&mut self.program.symbols, "broken_assumption");
+            let symbol = *self.broken.get_or_insert_with(add);
+            let apart = (&left - &right).maximum(&(&right - &left));
+            self.block.push(Op::Let { symbol, value: Dim::from(symbol).maximum(&apart) });
+        }
     }
 
     /// A program symbol for a symbol of a body that is read at run time.

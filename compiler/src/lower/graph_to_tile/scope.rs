@@ -22,6 +22,8 @@ pub(super) struct Scope<'g> {
     symbols: SecondaryMap<Symbol, Option<Dim>>,
     /// Symbols whose value is an element of a value, by the index of the value.
     readers: Vec<Vec<(Symbol, u64)>>,
+    /// Program symbols that are set to an extent of a value although inference knows what it is, by the index of the value: axis and symbol.
+    claims: Vec<Vec<(usize, Symbol)>>,
     /// How often each value is used, by its index.
     uses: Vec<u32>,
     /// Program symbols that stand for long expressions, and whether they have been set yet.
@@ -42,6 +44,7 @@ impl<'g> Scope<'g> {
             targets: vec![None; count],
             symbols: SecondaryMap::new(),
             readers: vec![Vec::new(); count],
+            claims: vec![Vec::new(); count],
             uses: graph.use_counts(),
             names: BTreeMap::new(),
         };
@@ -63,14 +66,55 @@ impl<'g> Scope<'g> {
     }
 
     /// Reads the lengths that the model computes although inference knows what they are, so that this can be checked; `name` makes a
-    /// symbol for one of which that is known.
-    pub fn read_claims(&mut self, name: &mut dyn FnMut(&str, &Dim) -> Symbol) {
+    /// symbol for one of which that is known. In a body, `passed` are the program's dims of what is passed in. The equations that are to
+    /// be checked: what is found, and what is known.
+    pub fn read_claims(
+        &mut self,
+        passed: Option<&[Dim]>,
+        name: &mut dyn FnMut(&str, &Dim) -> Symbol,
+    ) -> Vec<(Dim, Dim)> {
+        let mut equations = Vec::new();
         for (symbol, row) in self.graph.symbols.iter() {
-            if let (SymbolDefinition::Data { value, index }, Some(known)) = (row.definition, &row.replacement) {
-                self.symbols[symbol] = Some(name(&row.name, &self.spelled(known)).into());
-                self.readers[value.index()].push((symbol, index));
-            }
+            let Some(known) = &row.replacement else { continue };
+            let known = self.spelled(known);
+            let found = match row.definition {
+                SymbolDefinition::Data { value, index } => {
+                    let found = name(&row.name, &known);
+                    self.symbols[symbol] = Some(found.into());
+                    self.readers[value.index()].push((symbol, index));
+                    found.into()
+                }
+                SymbolDefinition::Extent { value, axis } => {
+                    let found = name(&row.name, &known);
+                    self.claims[value.index()].push((axis as usize, found));
+                    found.into()
+                }
+                SymbolDefinition::Input { input, axis } if passed.is_some() => {
+                    let found = name(&row.name, &known);
+                    let value = self.graph.inputs()[input as usize].value;
+                    self.claims[value.index()].push((axis as usize, found));
+                    found.into()
+                }
+                SymbolDefinition::Passed { index } => {
+                    let Some(found) = passed.and_then(|passed| passed.get(index as usize)) else { continue };
+                    found.clone()
+                }
+                // Whoever runs the program finds these by the shapes of its inputs, or nobody does.
+                SymbolDefinition::Input { .. } | SymbolDefinition::Undefined => continue,
+            };
+            equations.push((found, known));
         }
+        if passed.is_some() {
+            let open = self.graph.symbols.assumptions();
+            equations.extend(open.map(|(left, right)| (self.spelled(left), self.spelled(right))));
+        }
+        equations.retain(|(found, known)| found != known);
+        equations
+    }
+
+    /// Program symbols to be set to extents of a value, so that what is known of them can be checked: axis and symbol.
+    pub fn claims(&self, value: Value) -> &[(usize, Symbol)] {
+        &self.claims[value.index()]
     }
 
     /// Gives names to the long extents of values that the graph computes; `name` makes a symbol for one.

@@ -39,10 +39,14 @@ impl Lowering {
             let mut inner = self.body_scope(body, passed);
             for (port, view) in body.inputs().iter().zip(&operands) {
                 inner.set_view(port.value, view.clone());
-                self.input_extents(&inner, port.value, &view.dims);
             }
             let outer = std::mem::take(&mut self.block);
+            let claims = self.claims(&mut inner, passed);
+            for (port, view) in body.inputs().iter().zip(&operands) {
+                self.input_extents(&inner, port.value, &view.dims);
+            }
             let problems = self.nodes(&mut inner);
+            self.check(claims);
             let block = std::mem::replace(&mut self.block, outer);
             if let Some(first) = problems.into_iter().next() {
                 return Err(first);
@@ -78,6 +82,7 @@ impl Lowering {
         let last = frame.trip.bounds(&self.program.symbols).1.map(|most| most.saturating_sub(1));
         let index = self.program.symbols.add_bounded("iteration", SymbolDefinition::Undefined, Some(0), last);
         let mut inner = self.body_scope(body, &frame.passed);
+        let claims = self.claims(&mut inner, &frame.passed);
         let counter = self.scratch(Element::I64, &[])?;
         inner.set_view(body.inputs()[0].value, counter.clone());
         let mut homes = Vec::new();
@@ -122,6 +127,7 @@ impl Lowering {
             self.read_symbols(&inner, port.value);
         }
         let problems = self.nodes(&mut inner);
+        self.check(claims);
         let finished = match problems.into_iter().next() {
             Some(problem) => Err(problem),
             None => self.end_iteration(scope, node, frame, &inner, index, &homes, &stacks, condition.as_ref()),
@@ -200,8 +206,11 @@ impl Lowering {
     }
 
     /// Sets the symbols that a body's input defines by its own extents.
-    fn input_extents(&mut self, inner: &Scope<'_>, value: Value, dims: &[Dim]) {
+    pub(super) fn input_extents(&mut self, inner: &Scope<'_>, value: Value, dims: &[Dim]) {
         let body = inner.graph;
+        for &(axis, symbol) in inner.claims(value) {
+            self.block.push(Op::Let { symbol, value: dims[axis].clone() });
+        }
         for (axis, dim) in body.dims(value).iter().enumerate() {
             let Some(symbol) = dim.as_symbol() else { continue };
             let own = matches!(body.symbols.data(symbol).definition, SymbolDefinition::Input { .. });
@@ -210,11 +219,11 @@ impl Lowering {
         }
     }
 
-    /// The axes of a result whose extents are symbols that the op sets.
+    /// The axes of a result whose extents are symbols that the op sets, or that are checked.
     fn extents(&self, scope: &Scope<'_>, value: Value) -> Vec<(usize, Symbol)> {
         let graph = scope.graph;
         let dims = graph.dims(value).iter().enumerate();
-        dims.filter_map(|(axis, dim)| {
+        let own = dims.filter_map(|(axis, dim)| {
             let symbol = dim.as_symbol()?;
             match graph.symbols.data(symbol).definition {
                 SymbolDefinition::Extent { value: of, axis: at } if of == value && at as usize == axis => {
@@ -222,7 +231,7 @@ impl Lowering {
                 }
                 _ => None,
             }
-        })
-        .collect()
+        });
+        own.chain(scope.claims(value).iter().copied()).collect()
     }
 }

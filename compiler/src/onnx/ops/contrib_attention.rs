@@ -139,7 +139,8 @@ impl Masking {
         c.select(shown, zero, hidden)
     }
 
-    /// Ends `[B]`, or ends and starts `[2·B]`, of the keys that count.
+    /// Ends `[B]`, ends and starts `[2·B]`, or the table `[3·B + 2]` that begins with ends, of the keys that count. A length that may be any of
+    /// the three is looked at when the program runs.
     fn by_position(&self, c: &mut Call, mask: Value, batch: &Dim, keys: &Dim) -> Built {
         let mask = c.convert(mask, Element::I64)?;
         let all = c.dim(mask, 0);
@@ -148,14 +149,39 @@ impl Masking {
         let ends = c.narrow(mask, 0, Dim::ZERO, batch.clone())?;
         let ends = c.reshape(ends, column.clone())?;
         let before = c.compare(CompareFunction::Lt, positions, ends)?;
-        if all != batch * &Dim::from(2i64) {
-            c.must_equal(&all, batch, "the mask's length")?;
+        let twice = batch * &Dim::from(2i64);
+        let table = &(batch * &Dim::from(3i64)) + &Dim::from(2i64);
+        let sizes = c.graph.symbols.given(&all).zip(c.graph.symbols.given(batch));
+        let is = |c: &Call, form: &Dim| all == *form || (sizes.is_some() && c.graph.symbols.given(form) == sizes.map(|s| s.0));
+        if let Some(form) = [batch, &twice, &table].into_iter().find(|form| is(c, form)) {
+            c.must_equal(&all, form, "the mask's length")?;
+        }
+        if [batch, &table].contains(&&c.dim(mask, 0)) {
             return Ok(before);
         }
-        let starts = c.narrow(mask, 0, batch.clone(), batch.clone())?;
+        let starts = self.starts(c, mask, &twice, batch)?;
         let starts = c.reshape(starts, column)?;
         let after = c.compare(CompareFunction::Ge, positions, starts)?;
         c.binary(BinaryFunction::And, before, after)
+    }
+
+    /// The second half of a mask of ends and starts; zeros where the run finds that it has none.
+    fn starts(&self, c: &mut Call, mask: Value, twice: &Dim, batch: &Dim) -> Built {
+        let all = c.dim(mask, 0);
+        if all == *twice {
+            return c.narrow(mask, 0, batch.clone(), batch.clone());
+        }
+        if all.as_const().is_some() && batch.as_const().is_some() {
+            return Err(mismatch("a mask of one axis has B, 2·B or 3·B + 2 elements"));
+        }
+        let (first, last) = (c.dim_scalar(batch.clone())?, c.dim_scalar(&all - &Dim::ONE)?);
+        let places = c.iota(Element::I64, vec![batch.clone()], 0)?;
+        let places = c.add(places, first)?;
+        let places = c.binary(BinaryFunction::Min, places, last)?;
+        let found = c.gather(mask, places, 0)?;
+        let (all, twice, zero) = (c.dim_scalar(all)?, c.dim_scalar(twice.clone())?, c.integer(Element::I64, 0)?);
+        let has = c.compare(CompareFunction::Eq, all, twice)?;
+        c.select(has, found, zero)
     }
 }
 

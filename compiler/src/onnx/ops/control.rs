@@ -17,6 +17,8 @@ use crate::onnx::call::{Call, NEWEST, Row, onnx};
 use crate::onnx::import::{Importer, Scope, no_sequence, undefined};
 use crate::onnx::order::free_names;
 
+use super::decide::{self, Cause};
+
 pub(super) const ROWS: &[Row] = &[onnx("If", 1, NEWEST, "bool", conditional)];
 
 fn conditional(c: &mut Call) -> Built<Vec<Value>> {
@@ -28,14 +30,57 @@ fn conditional(c: &mut Call) -> Built<Vec<Value>> {
     if let Some(known) = c.known_ints(condition) {
         return c.importer.inline(if known.first() == Some(&0) { no } else { yes });
     }
-    let condition = c.reshape(condition, vec![])?;
+    let before = c.importer.problems.len();
     let captures = Captures::collect(c.importer, &[yes, no])?;
-    let then_body = captures.branch(c.importer, yes)?;
-    let else_body = captures.branch(c.importer, no)?;
+    let bodies = captures.branch(c.importer, yes).and_then(|then| Ok((then, captures.branch(c.importer, no)?)));
+    let (then_body, else_body) = match bodies {
+        Ok((then_body, else_body)) if alike(&then_body, &else_body) => (then_body, else_body),
+        // Only one of them can be part of the program.
+        other => return only_branch(c, condition, (yes, no), (before, other.err())),
+    };
+    let condition = c.reshape(condition, vec![])?;
     let operands: Vec<Value> =
         [condition].into_iter().chain(captures.operands.iter().map(|(_, value)| *value)).collect();
     let op = Op::If { symbols: captures.symbol_dims(), then_body: Arc::new(then_body), else_body: Arc::new(else_body) };
     c.ops(op, &operands)
+}
+
+/// Whether the results of two branches have the same element types and ranks.
+fn alike(a: &Graph, b: &Graph) -> bool {
+    let kinds = |graph: &Graph| -> Vec<(Element, usize)> {
+        graph.outputs().iter().map(|port| (graph.element(port.value), graph.rank(port.value))).collect()
+    };
+    kinds(a) == kinds(b)
+}
+
+/// The branch that the lengths of the calls that will be made decide for, where both cannot be kept: their results differ in rank, or one cannot
+/// be imported, which was reported since there were `before` problems.
+fn only_branch<'m>(
+    c: &mut Call<'_, 'm>,
+    condition: Value,
+    (yes, no): (&'m GraphProto, &'m GraphProto),
+    (before, problem): (usize, Option<Diagnostic>),
+) -> Built<Vec<Value>> {
+    let cause = decide::cause(&c.graph, condition);
+    if let Cause::Lengths(lengths) = &cause
+        && let Some(holds) = decide::by_given_lengths(c, condition, lengths)?
+    {
+        c.importer.problems.truncate(before);
+        return c.importer.inline(if holds { yes } else { no });
+    }
+    if let Some(problem) = problem {
+        return Err(problem);
+    }
+    let found = mismatch("the results of the branches differ in element type or rank");
+    Err(match cause {
+        Cause::Lengths(lengths) => {
+            let names: Vec<&str> = lengths.iter().map(|&symbol| c.graph.symbols.name(symbol)).collect();
+            let flags: Vec<String> = names.iter().map(|name| format!("--dim {name}=N")).collect();
+            let which = format!("which of them is taken depends on {}", names.join(", "));
+            found.note(which).help(format!("fix what decides: {}", flags.join(" ")))
+        }
+        Cause::Data => found.note("which of them is taken is decided by data when the program runs"),
+    })
 }
 
 impl<'m> Importer<'m> {
@@ -91,6 +136,7 @@ impl<'m> Captures<'m> {
         let mut problem = None;
         for body in bodies {
             free_names(body, &mut |name| match importer.lookup(name) {
+                None if importer.is_omitted(name) => {}
                 Some(Some(value)) if importer.sequences.contains_key(&value) => {
                     problem = problem.take().or(Some(no_sequence("a body uses a Sequence from outside")));
                 }
@@ -170,7 +216,8 @@ impl<'a, 'm> Inside<'a, 'm> {
             let symbols = &mut importer.builder.graph.symbols;
             passed.insert(symbol, symbols.add_bounded(&row.name, definition, row.lower, row.upper));
         }
-        importer.scopes.push(Scope { opaque: true, ..Scope::default() });
+        let omitted = importer.omitted().collect();
+        importer.scopes.push(Scope { opaque: true, omitted, ..Scope::default() });
         Inside { importer, outer, passed }
     }
 

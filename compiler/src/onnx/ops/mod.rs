@@ -15,6 +15,7 @@ mod contrib_norm;
 mod contrib_qlinear;
 mod control;
 mod convolution;
+mod decide;
 mod einsum;
 mod elementwise;
 mod indexing;

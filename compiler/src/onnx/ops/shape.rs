@@ -180,6 +180,13 @@ fn expand(c: &mut Call) -> Built<Vec<Value>> {
             let message = format!("axis {axis} of extent {own} cannot become {wanted}");
             return Err(Diagnostic::new(&codes::E0301, message));
         }
+        if let (Some(1), Some(2.. | 0)) = (c.graph.symbols.given(&own), c.graph.symbols.given(&wanted)) {
+            c.must_equal(&own, &Dim::ONE, "an extent that is expanded")?;
+        }
+        if let (Some(2..), Some(1)) = (c.graph.symbols.given(&own), c.graph.symbols.given(&wanted)) {
+            c.must_equal(&wanted, &Dim::ONE, "an extent that nothing is expanded to")?;
+        }
+        let (own, wanted) = (c.graph.symbols.resolve(&own), c.graph.symbols.resolve(&wanted));
         // A length that is not known to be 1 is expected to be the wanted one already.
         dims.push(if own.is(1) || (own.as_const().is_none() && !wanted.is(1)) { wanted } else { own });
     }

@@ -3,7 +3,7 @@
 use narae_isa::{BinaryFunction, CompareFunction, Element, ScatterFunction};
 
 use crate::graph::Op;
-use crate::ir::{Dim, Value};
+use crate::ir::{Dim, Symbols, Value};
 use crate::onnx::builder::{Built, mismatch};
 use crate::onnx::call::Call;
 
@@ -59,62 +59,53 @@ fn known(c: &mut Call, x: Value, from: &[Dim], to: &[Dim], axes: &[i64], by: &[i
     c.op(Op::Slice { starts, steps, dims }, &[x])
 }
 
-/// The first index and the number of elements.
+/// Bounds beyond this reach past every axis: exporters write the greatest integers for "to the end".
+const FAR: i64 = 1 << 40;
+
+/// The first index and the number of elements, clamped as ONNX says, for every extent that a run may have, none included.
 fn bounds(c: &Call, extent: &Dim, from: &Dim, to: &Dim, step: i64) -> Built<(Dim, Dim)> {
     let symbols = &c.graph.symbols;
-    let clamp = |dim: Dim, low: &Dim, high: &Dim| symbols.minimum(&symbols.maximum(&dim, low), high);
-    // Bounds below zero count from the end. Of a length, only its bounds can tell; the greatest integers mean "to the end".
-    let wrapped = |dim: &Dim| {
-        let negative = dim.bounds(symbols).1.is_some_and(|most| most < 0);
-        if negative { dim + extent } else { dim.clone() }
-    };
-    const FAR: i64 = 1 << 40;
-    let far_up = to.as_const().is_some_and(|value| value > FAR);
-    let far_down = to.as_const().is_some_and(|value| value < -FAR);
-    let far_start = from.as_const().is_some_and(|value| value > FAR);
-    if let Some(found) = nearby(extent, from, to, step) {
-        return Ok(found);
-    }
-    let (start, way) = match step {
+    let limits = |least: i64, most: &Dim| (Dim::from(least), most.clone());
+    let last = extent - &Dim::ONE;
+    let (start, way): (Dim, Dim) = match step {
         0 => return Err(mismatch("a step is 0")),
         1.. => {
-            let start = if from.as_const().is_some_and(|value| value < -FAR) {
-                Dim::ZERO
-            } else {
-                clamp(wrapped(from), &Dim::ZERO, extent)
-            };
-            let end = if far_up { extent.clone() } else { clamp(wrapped(to), &Dim::ZERO, extent) };
+            let start = clamped(symbols, from, extent, limits(0, extent));
+            let end = clamped(symbols, to, extent, limits(0, extent));
             let way = &end - &start;
             (start, way)
         }
         _ => {
-            let last = extent - &Dim::ONE;
-            let start = if far_start { last.clone() } else { clamp(wrapped(from), &Dim::ZERO, &last) };
-            let end = if far_down { Dim::from(-1i64) } else { clamp(wrapped(to), &Dim::from(-1i64), &last) };
+            // The upper limit is the stronger one: of an empty axis it is -1, and nothing is taken.
+            let start = clamped(symbols, from, extent, limits(0, &last));
+            let end = clamped(symbols, to, extent, limits(-1, &last));
             let way = &start - &end;
-            (start, way)
+            (symbols.maximum(&start, &Dim::ZERO), way)
         }
     };
     let count = symbols.maximum(&way, &Dim::ZERO).ceil_div(&Dim::from(step.saturating_abs()));
     Ok((start, count))
 }
 
-/// How far from an end of an axis elements are taken to exist.
-const NEAR: i64 = 4;
-
-/// A few elements at the start or end of an axis whose extent is a symbol: they are taken to exist, so that `x[:1]` has the extent 1 and
-/// not `min(1, n)`. Where they do not, the program says so when it runs.
-fn nearby(extent: &Dim, from: &Dim, to: &Dim, step: i64) -> Option<(Dim, Dim)> {
-    if step != 1 || extent.as_const().is_some() {
-        return None;
+/// A bound within limits; one below zero counts from the end of the axis.
+fn clamped(symbols: &Symbols, at: &Dim, extent: &Dim, (low, high): (Dim, Dim)) -> Dim {
+    match at.as_const() {
+        Some(value) if value > FAR => return high,
+        Some(value) if value < -FAR => return symbols.minimum(&low, &high),
+        _ => {}
     }
-    match (from.as_const()?, to.as_const()?) {
-        (from, to) if 0 <= from && from < to && to <= NEAR => Some((Dim::from(from), Dim::from(to - from))),
-        (from, to) if (-NEAR..0).contains(&from) && to > NEAR => Some((extent + &Dim::from(from), Dim::from(-from))),
-        (from, to) if -NEAR <= from && from < to && to < 0 => Some((extent + &Dim::from(from), Dim::from(to - from))),
-        (from, to) if (0..=NEAR).contains(&from) && to > 1 << 40 => Some((Dim::from(from), extent - &Dim::from(from))),
-        (0, to) if (-NEAR..0).contains(&to) => Some((Dim::ZERO, extent + &Dim::from(to))),
-        _ => None,
+    symbols.minimum(&symbols.maximum(&wrapped(symbols, at, extent), &low), &high)
+}
+
+/// `at`, or `at + extent` where it is below zero. Where only the run can tell, so does the expression.
+fn wrapped(symbols: &Symbols, at: &Dim, extent: &Dim) -> Dim {
+    match at.bounds(symbols) {
+        (Some(0..), _) => at.clone(),
+        (_, Some(..0)) => at + extent,
+        _ => {
+            let below = symbols.maximum(&(&Dim::ZERO - at), &Dim::ZERO);
+            at + &(extent * &symbols.minimum(&below, &Dim::ONE))
+        }
     }
 }
 

@@ -41,8 +41,9 @@ pub(crate) fn reduce(c: &mut Context<'_>, row: &Reduce) -> Result<Flow, Fault> {
         let values = N::load(c.memory, &view)?;
         let row_of = |i: usize| &values[i * length..(i + 1) * length];
         let result: Vec<N> = (0..out.len()).map(|i| reduce_row::<N>(c.arch, row.function, row_of(i))).collect();
-        // The neutral elements of integers are the limits of the type.
-        let overflow = if length == 0 { Overflow::Saturate } else { Overflow::Wrap };
+        // The neutral elements of integers are the limits of the type; those of floats are infinite, as they are.
+        let limits = length == 0 && !out.element.is_float();
+        let overflow = if limits { Overflow::Saturate } else { Overflow::Wrap };
         N::store(c.memory, &to, &result, overflow)?;
     });
     Ok(Flow::Next)

@@ -1,0 +1,584 @@
+"""Small models whose axes have any length, and onnxruntime's answers at several lengths, for tests/dynamic_lengths.rs.
+
+    python3 tests/data/make_lengths.py                     # writes tests/data/lengths/*.onnx and *.npz
+    python3 tests/data/make_lengths.py --check NARAE       # compiles each once with --max '*=9', holds every call against onnxruntime
+    python3 tests/data/make_lengths.py --check NARAE --only slice --chip narae-edge
+
+A model is a function below that yields its text (ONNX's text form), and the shapes that its calls have. Calls that onnxruntime refuses are left
+out. Where onnxruntime is known to be wrong (a maximum over nothing) the answer is a formula by the ONNX text. Needs onnx 1.20 or later and
+onnxruntime 1.24 or later; nothing is downloaded.
+"""
+import argparse, os, re, subprocess, sys, tempfile
+import numpy as np, onnx, onnxruntime as ort
+
+MOST = 9
+LENGTHS = [0, 1, 2, 3, 4, 5, 8, 9]
+MAX, MIN = 2**63 - 1, -(2**63)
+MODELS = {}
+
+
+def model(f):
+    MODELS[f.__name__] = f
+    return f
+
+
+def text(signature, body, opset=18, extra='', functions=''):
+    return f'<ir_version: 10, opset_import: ["": {opset}{extra}]>\nlengths {signature} {{\n{body}\n}}\n{functions}'
+
+
+def over(shape, lengths=LENGTHS, **more):
+    """One call per length: `shape` maps inputs to dims, in which P is the length; a pair of (dims, type) says another type."""
+    return [{name: dims(p) if callable(dims) else dims for name, dims in {**shape, **more}.items()} for p in lengths]
+
+
+SLICES = [(-4, MAX, 1), (-1, MAX, 1), (2, MAX, 1), (5, MAX, 1), (-4, -1, 1), (0, -1, 1), (0, -3, 1), (1, 3, 1), (3, 7, 1), (-4, MAX, 2),
+          (0, MAX, 2), (-1, MIN, -1), (-1, -4, -1), (3, 0, -1), (-2, -5, -1), (5, MIN, -2)]
+
+
+@model
+def slice_matrix():
+    outs, lines = [], []
+    for i, (a, b, s) in enumerate(SLICES):
+        lines.append(f'a{i} = Constant<value_ints: ints = [{a}]>() b{i} = Constant<value_ints: ints = [{b}]>() s{i} = Constant<value_ints: ints = [{s}]>()'
+                     .replace(') b', ')\n b').replace(') s', ')\n s'))
+        lines.append(f'c{i} = Slice(x, a{i}, b{i}, one, s{i})\n y{i} = Neg(c{i})')
+        outs.append(f'float[B,Q{i},3] y{i}')
+    body = 'one = Constant<value_ints: ints = [1]>()\n' + '\n'.join(lines)
+    return text(f'(float[B,P,3] x) => ({", ".join(outs)})', body, 17), over({'x': lambda p: (2, p, 3)})
+
+
+@model
+def slice_far():
+    cases = [(MAX, MAX, -1), (MAX, MIN, -1), (MIN, MAX, 1), (MIN, MIN, 1), (-3, MIN, -1), (MAX, 0, -3), (2**31 - 1, -2**31, -2), (7, 2, -1), (-7, 2, 1)]
+    body = 'one = Constant<value_ints: ints = [1]>()\n'
+    for i, (a, b, s) in enumerate(cases):
+        body += f'a{i} = Constant<value_ints: ints = [{a}]>()\nb{i} = Constant<value_ints: ints = [{b}]>()\ns{i} = Constant<value_ints: ints = [{s}]>()\n'
+        body += f'c{i} = Slice(x, a{i}, b{i}, one, s{i})\ny{i} = Neg(c{i})\n'
+    outs = ', '.join(f'float[B,Q{i},3] y{i}' for i in range(len(cases)))
+    return text(f'(float[B,P,3] x) => ({outs})', body, 17), over({'x': lambda p: (2, p, 3)}, [1, 2, 3, 4, 5, 8, 9])
+
+
+@model
+def slice_by_lengths():
+    body = '''one = Constant<value_ints: ints = [1]>()
+zero = Constant<value_ints: ints = [0]>()
+three = Constant<value_ints: ints = [3]>()
+far = Constant<value_ints: ints = [9223372036854775807]>()
+n = Shape<start: int = 0, end: int = 1>(o)
+minus = Neg(n)
+back = Sub(n, three)
+y0 = Slice(x, zero, n, one)
+y1 = Slice(x, n, far, one)
+y2 = Slice(x, minus, far, one)
+y3 = Slice(x, zero, minus, one)
+y4 = Slice(x, back, n, one)
+y5 = Slice(x, zero, back, one)'''
+    calls = [{'x': (2, p, 3), 'o': (n,)} for p in (0, 1, 3, 5, 9) for n in (0, 1, 2, 3, 4, 9)]
+    outs = ', '.join(f'float[B,Q{i},3] y{i}' for i in range(6))
+    return text(f'(float[B,P,3] x, float[N] o) => ({outs})', body), calls
+
+
+@model
+def shifted_windows():
+    body = '''one = Constant<value_ints: ints = [1]>()
+zero = Constant<value_ints: ints = [0]>()
+last = Constant<value_ints: ints = [-1]>()
+far = Constant<value_ints: ints = [9223372036854775807]>()
+a = Slice(x, one, far, one)
+b = Slice(x, zero, last, one)
+y = Sub(a, b)
+h = Slice(x, zero, one, one)
+t = Slice(x, last, far, one)
+z = Concat<axis: int = 1>(h, y, t)'''
+    return text('(float[B,P,3] x) => (float[B,Q,3] y, float[B,R,3] z)', body), over({'x': lambda p: (2, p, 3)})
+
+
+@model
+def reductions():
+    kinds = ['Sum', 'Mean', 'Prod', 'L1', 'L2', 'SumSquare', 'LogSum', 'LogSumExp', 'Max', 'Min']
+    body = 'one = Constant<value_ints: ints = [1]>()\npos = Abs(x)\n'
+    outs = []
+    for kind in kinds:
+        x = 'pos' if kind == 'LogSum' else 'x'
+        body += f'k{kind} = Reduce{kind}<keepdims: int = 1>({x}, one)\nd{kind} = Reduce{kind}<keepdims: int = 0>({x}, one)\n'
+        outs += [f'float[B,1,3] k{kind}', f'float[B,3] d{kind}']
+    return text(f'(float[B,P,3] x) => ({", ".join(outs)})', body), over({'x': lambda p: (2, p, 3)})
+
+
+@model
+def reductions_of_all():
+    kinds = ['Sum', 'Mean', 'Max', 'Min', 'LogSumExp']
+    body = ''.join(f'y{kind} = Reduce{kind}<keepdims: int = 0>(x)\n' for kind in kinds)
+    body += 'one = Constant<value_ints: ints = [1]>()\nh = Cast<to: int = 10>(x)\nhmax = ReduceMax<keepdims: int = 0>(h, one)\n'
+    body += 'i = Cast<to: int = 6>(x)\nisum = ReduceSum<keepdims: int = 0>(i, one)\n'
+    outs = ', '.join(f'float y{kind}' for kind in kinds) + ', float16[B,3] hmax, int32[B,3] isum'
+    return text(f'(float[B,P,3] x) => ({outs})', body), over({'x': lambda p: (2, p, 3)})
+
+
+@model
+def softmaxes():
+    body = '''y = Softmax<axis: int = 1>(x)
+z = LogSoftmax<axis: int = 1>(x)
+l = Softmax<axis: int = -1>(x)
+h = Hardmax<axis: int = -1>(x)'''
+    return text('(float[B,P,3] x) => (float[B,P,3] y, float[B,P,3] z, float[B,P,3] l, float[B,P,3] h)', body), over({'x': lambda p: (2, p, 3)})
+
+
+@model
+def cumsum():
+    body = '''axis = Constant<value_int: int = 1>()
+y = CumSum(x, axis)
+e = CumSum<exclusive: int = 1>(x, axis)
+r = CumSum<reverse: int = 1>(x, axis)'''
+    return text('(float[B,P,3] x) => (float[B,P,3] y, float[B,P,3] e, float[B,P,3] r)', body), over({'x': lambda p: (2, p, 3)})
+
+
+@model
+def attention():
+    body = '''kt = Transpose<perm: ints = [0, 1, 3, 2]>(k)
+s = MatMul(q, kt)
+p = Softmax<axis: int = -1>(s)
+y = MatMul(p, v)'''
+    calls = [{'q': (b, 2, s, 4), 'k': (b, 2, p, 4), 'v': (b, 2, p, 4)} for b, s, p in
+             [(2, 3, 0), (2, 3, 1), (2, 0, 4), (0, 3, 4), (1, 1, 9), (2, 9, 9), (2, 1, 5), (9, 1, 1)]]
+    return text('(float[B,2,S,4] q, float[B,2,P,4] k, float[B,2,P,4] v) => (float[B,2,S,4] y)', body), calls
+
+
+@model
+def attention_with_past():
+    body = '''k1 = Concat<axis: int = 2>(pk, k)
+v1 = Concat<axis: int = 2>(pv, k)
+kt = Transpose<perm: ints = [0, 1, 3, 2]>(k1)
+s = MatMul(q, kt)
+d = Shape<start: int = 2, end: int = 4>(s)
+zero = Constant<value: tensor = float[1] {0}>()
+low = Constant<value: tensor = float[1] {-10000}>()
+b = Expand(low, d)
+past = Shape<start: int = 2, end: int = 3>(pk)
+oneI = Constant<value_ints: ints = [1]>()
+off = Add(past, oneI)
+offs = Squeeze(off)
+m = Trilu<upper: int = 1>(b, offs)
+sm = Add(s, m)
+p = Softmax<axis: int = -1>(sm)
+y = MatMul(p, v1)'''
+    calls = [{'q': (b, 2, s, 4), 'k': (b, 2, s, 4), 'pk': (b, 2, p, 4), 'pv': (b, 2, p, 4)} for b, s, p in
+             [(2, 3, 0), (2, 3, 1), (2, 1, 4), (0, 3, 4), (1, 1, 9), (2, 9, 9), (2, 1, 0)]]
+    return text('(float[B,2,S,4] q, float[B,2,S,4] k, float[B,2,P,4] pk, float[B,2,P,4] pv) => (float[B,2,S,4] y)', body), calls
+
+
+@model
+def inner_products():
+    body = '''y = MatMul(a, b)
+t = Transpose<perm: ints = [1, 0]>(b)
+z = Gemm<transB: int = 1>(a, t)
+e = Einsum<equation: string = "ij,jk->ki">(a, b)'''
+    calls = [{'a': (m, p), 'b': (p, n)} for m, p, n in [(2, 0, 3), (0, 2, 3), (2, 3, 0), (1, 1, 1), (2, 9, 9), (9, 1, 2), (0, 0, 0), (3, 4, 5)]]
+    return text('(float[M,P] a, float[P,N] b) => (float[M,N] y, float[M,N] z, float[N,M] e)', body), calls
+
+
+@model
+def reshapes():
+    body = '''s0 = Constant<value_ints: ints = [0, -1, 3]>()
+s1 = Constant<value_ints: ints = [-1, 6]>()
+s2 = Constant<value_ints: ints = [0, 0, 2, 3]>()
+s3 = Constant<value_ints: ints = [-1]>()
+y0 = Reshape(x, s0)
+y1 = Reshape(x, s1)
+y2 = Reshape(x, s2)
+y3 = Reshape(x, s3)
+y4 = Flatten<axis: int = 2>(x)
+d = Shape(x)
+y5 = Reshape(y1, d)
+p = Size(x)'''
+    outs = 'float[B,Q,3] y0, float[R,6] y1, float[B,P,2,3] y2, float[T] y3, float[U,6] y4, float[B,P,6] y5, int64 p'
+    return text(f'(float[B,P,6] x) => ({outs})', body), over({'x': lambda p: (2, p, 6)}) + [{'x': (0, 3, 6)}, {'x': (1, 1, 6)}]
+
+
+@model
+def concats():
+    body = '''c = Constant<value: tensor = float[1,2,3] {1, 2, 3, 4, 5, 6}>()
+e = Constant<value: tensor = float[1,0,3] {}>()
+y = Concat<axis: int = 1>(x, c)
+z = Concat<axis: int = 1>(x, e, x)
+w = Concat<axis: int = 2>(x, x)
+v = Concat<axis: int = 1>(e, x)'''
+    outs = 'float[1,Q,3] y, float[1,R,3] z, float[1,P,6] w, float[1,P,3] v'
+    return text(f'(float[1,P,3] x) => ({outs})', body), over({'x': lambda p: (1, p, 3)})
+
+
+@model
+def splits():
+    body = '''a, b = Split<axis: int = 1, num_outputs: int = 2>(x)
+c, d, e = Split<axis: int = 1, num_outputs: int = 3>(x)'''
+    outs = ', '.join(f'float[B,{n.upper()}Q,3] {n}' for n in 'abcde')
+    return text(f'(float[B,P,3] x) => ({outs})', body), over({'x': lambda p: (2, p, 3)})
+
+
+@model
+def split_in_two():
+    body = '''two = Constant<value_ints: ints = [2]>()
+n = Shape<start: int = 1, end: int = 2>(x)
+r = Sub(n, two)
+s = Concat<axis: int = 0>(two, r)
+a, b = Split<axis: int = 1>(x, s)'''
+    return text('(float[B,P,3] x) => (float[B,2,3] a, float[B,Q,3] b)', body), over({'x': lambda p: (2, p, 3)}, [2, 3, 4, 9])
+
+
+@model
+def ranges():
+    body = '''zero = Constant<value_int: int = 0>()
+one = Constant<value_int: int = 1>()
+two = Constant<value_int: int = 2>()
+minus = Constant<value_int: int = -1>()
+i1 = Constant<value_int: int = 1>()
+d = Shape(x)
+n = Gather(d, i1)
+y0 = Range(zero, n, one)
+y1 = Range(n, zero, minus)
+y2 = Range(zero, n, two)
+m = Sub(n, two)
+y3 = Range(zero, m, one)
+y4 = Range(m, n, one)
+y5 = Range(two, n, one)'''
+    outs = ', '.join(f'int64[Q{i}] y{i}' for i in range(6))
+    return text(f'(float[B,P,3] x) => ({outs})', body), over({'x': lambda p: (2, p, 3)})
+
+
+@model
+def topk():
+    body = '''three = Constant<value_ints: ints = [3]>()
+n = Shape<start: int = 1, end: int = 2>(x)
+k = Min(n, three)
+v, i = TopK<axis: int = 1>(x, k)
+a, j = TopK<axis: int = 1, largest: int = 0>(x, n)'''
+    return text('(float[B,P,3] x) => (float[B,K,3] v, int64[B,K,3] i, float[B,P,3] a)', body), over({'x': lambda p: (2, p, 3)})
+
+
+@model
+def pads():
+    body = '''p = Constant<value_ints: ints = [0, 1, 0, 0, 2, 0]>()
+m = Constant<value_ints: ints = [0, -1, 0, 0, 2, 1]>()
+v = Constant<value: tensor = float {7}>()
+y = Pad(x, p, v)
+e = Pad<mode: string = "edge">(x, p)
+r = Pad<mode: string = "reflect">(x, p)
+c = Pad(x, m, v)'''
+    outs = 'float[B,Q,3] y, float[B,R,3] e, float[B,S,3] r, float[B,T,4] c'
+    return text(f'(float[B,P,3] x) => ({outs})', body), over({'x': lambda p: (2, p, 3)}, [3, 4, 5, 8, 9])
+
+
+@model
+def pad_with_nothing():
+    body = '''p = Constant<value_ints: ints = [0, 1, 0, 0, 2, 0]>()
+v = Constant<value: tensor = float {7}>()
+y = Pad(x, p, v)'''
+    return text('(float[B,P,3] x) => (float[B,Q,3] y)', body), over({'x': lambda p: (2, p, 3)})
+
+
+@model
+def resizes():
+    body = '''s = Constant<value: tensor = float[3] {1, 1, 2}>()
+h = Constant<value: tensor = float[3] {1, 1, 0.5}>()
+y = Resize<mode: string = "nearest", coordinate_transformation_mode: string = "asymmetric", nearest_mode: string = "floor">(x, "", s)
+z = Resize<mode: string = "linear">(x, "", s)
+w = Resize<mode: string = "nearest">(x, "", h)'''
+    outs = 'float[B,3,Q] y, float[B,3,R] z, float[B,3,S] w'
+    return text(f'(float[B,3,P] x) => ({outs})', body), over({'x': lambda p: (2, 3, p)}, [1, 2, 3, 4, 5, 8, 9])
+
+
+@model
+def expands():
+    body = '''d = Shape(o)
+y = Expand(c, d)
+z = Add(y, o)
+t = Tile(c, r)
+n = Shape<start: int = 1, end: int = 2>(o)
+one = Constant<value_ints: ints = [1]>()
+rep = Concat<axis: int = 0>(one, n)
+w = Tile(c, rep)'''
+    calls = [{'c': (2, 1), 'o': (2, p), 'r': np.array([1, p])} for p in (0, 1, 2, 5, 9)]
+    return text('(float[2,1] c, float[2,P] o, int64[2] r) => (float[2,P] y, float[2,P] z, float[2,U] t, float[2,V] w)', body), calls
+
+
+@model
+def windows():
+    body = '''w = Constant<value: tensor = float[2,3,3] {1,2,3,4,5,6,7,8,9,1,2,3,4,5,6,7,8,9}>()
+y = Conv<pads: ints = [1, 1], kernel_shape: ints = [3]>(x, w)
+z = Conv<pads: ints = [2, 0], kernel_shape: ints = [3], strides: ints = [2]>(x, w)
+m = MaxPool<kernel_shape: ints = [3], pads: ints = [1, 1]>(x)
+a = AveragePool<kernel_shape: ints = [3], pads: ints = [1, 1], count_include_pad: int = 1>(x)
+g = GlobalAveragePool(x)
+gm = GlobalMaxPool(x)'''
+    outs = 'float[B,2,Q] y, float[B,2,R] z, float[B,3,S] m, float[B,3,T] a, float[B,3,1] g, float[B,3,1] gm'
+    return text(f'(float[B,3,P] x) => ({outs})', body), over({'x': lambda p: (2, 3, p)}, [1, 2, 3, 4, 5, 8, 9]) + [{'x': (0, 3, 4)}]
+
+
+@model
+def windows_without_pads():
+    body = '''w = Constant<value: tensor = float[2,3,3] {1,2,3,4,5,6,7,8,9,1,2,3,4,5,6,7,8,9}>()
+y = Conv<kernel_shape: ints = [3]>(x, w)
+m = MaxPool<kernel_shape: ints = [2], strides: ints = [2]>(x)
+t = ConvTranspose<kernel_shape: ints = [3], strides: ints = [2]>(y, u)
+u = Constant<value: tensor = float[2,1,3] {1,2,3,4,5,6}>()'''
+    body = '\n'.join(sorted(body.split('\n'), key=lambda line: line[0] not in 'wu'))
+    outs = 'float[B,2,Q] y, float[B,3,R] m, float[B,1,S] t'
+    return text(f'(float[B,3,P] x) => ({outs})', body), over({'x': lambda p: (2, 3, p)}, [2, 3, 4, 5, 8, 9])
+
+
+@model
+def triangles():
+    body = '''k = Constant<value_int: int = 1>()
+y = Trilu<upper: int = 1>(x)
+z = Trilu<upper: int = 0>(x, k)
+e = EyeLike(x)
+yy = Add(y, e)'''
+    calls = [{'x': (p, q)} for p, q in [(0, 0), (0, 3), (3, 0), (1, 1), (4, 9), (9, 4), (5, 5)]]
+    return text('(float[P,Q] x) => (float[P,Q] yy, float[P,Q] z)', body), calls
+
+
+@model
+def gathers():
+    body = '''last = Constant<value_int: int = -1>()
+y = Gather<axis: int = 1>(x, last)
+d = Shape(x)
+one = Constant<value_int: int = 1>()
+n = Gather(d, one)
+m = Sub(n, one)
+z = Gather<axis: int = 1>(x, m)'''
+    return text('(float[B,P,3] x) => (float[B,3] y, float[B,3] z)', body), over({'x': lambda p: (2, p, 3)}, [1, 2, 3, 9])
+
+
+@model
+def gathers_of_many():
+    body = '''y = Gather<axis: int = 0>(x, i)
+z = GatherElements<axis: int = 0>(x, j)
+oneI = Constant<value_ints: ints = [-1]>()
+i2 = Unsqueeze(i, oneI)
+w = GatherND(x, i2)
+s = ScatterND<reduction: string = "add">(x, i2, u)'''
+    calls = [{'x': (4, 3), 'i': np.arange(p) % 4, 'j': np.arange(3 * p).reshape(p, 3) % 4, 'u': (p, 3)} for p in (0, 1, 2, 5, 9)]
+    outs = 'float[P,3] y, float[P,3] z, float[P,3] w, float[4,3] s'
+    return text(f'(float[4,3] x, int64[P] i, int64[P,3] j, float[P,3] u) => ({outs})', body), calls
+
+
+@model
+def selections():
+    body = '''zero = Constant<value: tensor = float {0}>()
+m = Greater(x, zero)
+nz = NonZero(m)
+y = Compress<axis: int = 0>(x2, m)
+a = Shape<start: int = 1, end: int = 2>(nz)
+w = Where(m, x, zero)
+r = ReduceMax<keepdims: int = 0>(y, ax)
+ax = Constant<value_ints: ints = [0]>()'''
+    body = '\n'.join(sorted(body.split('\n'), key=lambda line: not line.startswith(('ax', 'zero'))))
+    return text('(float[P] x, float[P,3] x2) => (int64[1,K] nz, float[K,3] y, int64[1] a, float[P] w, float[3] r)', body), over(
+        {'x': lambda p: (p,), 'x2': lambda p: (p, 3)})
+
+
+@model
+def norms():
+    body = '''g = Constant<value: tensor = float[3] {1, 2, 3}>()
+b = Constant<value: tensor = float[3] {0.5, 1, 2}>()
+y = LayerNormalization<axis: int = -1>(x, g, b)
+t = Transpose<perm: ints = [0, 2, 1]>(x)
+z = BatchNormalization(t, g, b, b, g)
+i = InstanceNormalization(t, g, b)
+l = LpNormalization<axis: int = 1>(x)'''
+    outs = 'float[B,P,3] y, float[B,3,P] z, float[B,3,P] i, float[B,P,3] l'
+    return text(f'(float[B,P,3] x) => ({outs})', body), over({'x': lambda p: (2, p, 3)}) + [{'x': (0, 3, 3)}]
+
+
+@model
+def conditionals():
+    body = '''one = Constant<value_int: int = 1>()
+three = Constant<value_int: int = 3>()
+d = Shape(x)
+n = Gather(d, one)
+c = Greater(n, three)
+y = If (c) <then_branch = g () => (float[B,Q,3] t) {
+  a = Constant<value_ints: ints = [0]>()
+  b = Constant<value_ints: ints = [3]>()
+  o = Constant<value_ints: ints = [1]>()
+  t = Slice(x, a, b, o)
+}, else_branch = h () => (float[B,R,3] e) {
+  e = Concat<axis: int = 1>(x, x)
+}>
+z = Neg(y)'''
+    return text('(float[B,P,3] x) => (float[B,Z,3] z)', body), over({'x': lambda p: (2, p, 3)})
+
+
+@model
+def loops():
+    body = '''one = Constant<value_int: int = 1>()
+zero = Constant<value: tensor = float[2,3] {0,0,0,0,0,0}>()
+true = Constant<value: tensor = bool {1}>()
+d = Shape(x)
+n = Gather(d, one)
+s, all = Loop (n, true, zero) <body = g (int64 i, bool c, float[2,3] acc) => (bool c2, float[2,3] next, float[2,3] each) {
+  row = Gather<axis: int = 1>(x, i)
+  next = Add(acc, row)
+  each = Mul(next, row)
+  c2 = Identity(c)
+}>'''
+    return text('(float[2,P,3] x) => (float[2,3] s, float[P,2,3] all)', body), over({'x': lambda p: (2, p, 3)})
+
+
+@model
+def recurrences():
+    w = ','.join(str(round(0.1 * (i % 7) - 0.3, 1)) for i in range(24))
+    r = ','.join(str(round(0.1 * (i % 5) - 0.2, 1)) for i in range(16))
+    body = f'''w = Constant<value: tensor = float[1,8,3] {{{w}}}>()
+r = Constant<value: tensor = float[1,8,2] {{{r}}}>()
+y, h, c = LSTM<hidden_size: int = 2>(x, w, r)'''
+    return text('(float[P,B,3] x) => (float[P,1,B,2] y, float[1,B,2] h)', body), over({'x': lambda p: (p, 2, 3)}, [1, 2, 3, 5, 9])
+
+
+@model
+def one_hots():
+    body = '''v = Constant<value: tensor = float[2] {0, 1}>()
+d = Constant<value: tensor = int64[1] {4}>()
+y = OneHot<axis: int = -1>(i, d, v)
+m = ArgMax<axis: int = -1, keepdims: int = 0>(y)'''
+    calls = [{'i': np.arange(p) % 4} for p in LENGTHS]
+    return text('(int64[P] i) => (float[P,4] y, int64[P] m)', body), calls
+
+
+@model
+def broadcast_of_branches():
+    body = '''zero = Constant<value_ints: ints = [0]>()
+one = Constant<value_ints: ints = [1]>()
+y = If (c) <then_branch = g () => (float[Q] t) {
+  t = Slice(x, zero, one, zero)
+}, else_branch = h () => (float[R] e) {
+  e = Neg(x)
+}>
+z = Mul(y, w)'''
+    calls = [{'c': np.array(value), 'x': (5,), 'w': (3, 5)} for value in (True, False)]
+    return text('(bool c, float[5] x, float[3,5] w) => (float[3,5] z)', body), calls
+
+
+def feed(dims, rng, name):
+    if isinstance(dims, np.ndarray):
+        return dims
+    return rng.standard_normal(dims).astype(np.float32)
+
+
+def answers(proto, feeds):
+    options = ort.SessionOptions()
+    options.log_severity_level = 4
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = ort.InferenceSession(proto.SerializeToString(), options, providers=['CPUExecutionProvider'])
+    names = [output.name for output in session.get_outputs()]
+    return dict(zip(names, session.run(None, feeds)))
+
+
+def by_formula(name, feeds, found):
+    """Over nothing: what ONNX says, where onnxruntime says something else."""
+    neutral = {'Sum': 0, 'Prod': 1, 'Mean': np.nan, 'L1': 0, 'L2': 0, 'SumSquare': 0, 'LogSum': -np.inf, 'LogSumExp': -np.inf, 'Max': -np.inf, 'Min': np.inf}
+    if name.startswith('reductions') and feeds['x'].size == 0:
+        for key, value in found.items():
+            kind = key[1:] if key not in ('hmax', 'isum') else {'hmax': 'Max', 'isum': 'Sum'}[key]
+            value[...] = neutral[kind]
+    if name == 'selections' and not (feeds['x'] > 0).any():
+        found['r'][...] = -np.inf
+    return found
+
+
+def shape_of_reduction(name, feeds):
+    """The answer of onnxruntime at length 1, to be filled: it refuses some reductions over nothing."""
+    return {key: value[:1] if key == 'x2' else value for key, value in feeds.items()}
+
+
+def calls_of(name):
+    source, shapes = MODELS[name]()
+    proto = onnx.parser.parse_model(source)
+    rng = np.random.default_rng(len(name))
+    found = []
+    for dims in shapes:
+        feeds = {key: feed(value, rng, key) for key, value in dims.items()}
+        try:
+            if name.startswith('reductions') and feeds['x'].shape[1] == 0:
+                want = answers(proto, {'x': np.zeros((2, 1, 3), np.float32)})
+            else:
+                want = answers(proto, feeds)
+        except Exception as problem:
+            print(f'{name} {dims}: onnxruntime refuses: {str(problem)[:160]}', file=sys.stderr)
+            continue
+        found.append((feeds, by_formula(name, feeds, want)))
+    return proto, found
+
+
+def write(folder, name):
+    proto, calls = calls_of(name)
+    onnx.save(proto, f'{folder}/{name}.onnx')
+    arrays = {}
+    for number, (feeds, want) in enumerate(calls):
+        arrays |= {f'{number:02}/in/{key}': value for key, value in feeds.items()}
+        arrays |= {f'{number:02}/out/{key}': value for key, value in want.items()}
+    np.savez_compressed(f'{folder}/{name}.npz', **arrays)
+
+
+def same(got, want):
+    for key, value in want.items():
+        a = got[key]
+        if a.shape != value.shape:
+            return f'{key}: shape {a.shape} instead of {value.shape}'
+        a, b = a.astype(np.float64), value.astype(np.float64)
+        finite = np.isfinite(b)
+        size = np.abs(b[finite]).max() if finite.any() else 0
+        with np.errstate(all='ignore'):
+            ok = (a == b) | (np.isnan(a) & np.isnan(b)) | (np.abs(a - b) <= 1e-4 * size + 1e-5)
+        if not ok.all():
+            return f'{key}: {a[~ok][:3]} instead of {b[~ok][:3]}'
+    return None
+
+
+def check(narae, name, chip, level):
+    proto, calls = calls_of(name)
+    place = tempfile.mkdtemp()
+    onnx.save(proto, f'{place}/m.onnx')
+    run = lambda *a: subprocess.run([narae, *a], capture_output=True, text=True)
+    made = run('compile', f'{place}/m.onnx', '-o', f'{place}/m.narae', '--max', f'*={MOST}', '--chip', chip, f'-O{level}')
+    if made.returncode:
+        return [f'{name}: compile: {made.stderr[:500]}'], 0
+    problems = []
+    for feeds, want in calls:
+        np.savez(f'{place}/in.npz', **feeds)
+        done = run('run', f'{place}/m.narae', '--inputs', f'{place}/in.npz', '-o', f'{place}/out.npz')
+        shapes = {key: value.shape for key, value in feeds.items()}
+        if done.returncode:
+            problems.append(f'{name} {shapes}: exit {done.returncode}: {done.stderr[:300]}')
+            continue
+        wrong = same(np.load(f'{place}/out.npz'), want)
+        if wrong:
+            problems.append(f'{name} {shapes}: {wrong}')
+    return problems, len(calls)
+
+
+def main():
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument('--check', metavar='NARAE')
+    arguments.add_argument('--only', default='')
+    arguments.add_argument('--chip', default='narae-1')
+    arguments.add_argument('-O', default='2', dest='level')
+    said = arguments.parse_args()
+    names = [name for name in MODELS if said.only in name]
+    if not said.check:
+        folder = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'lengths')
+        os.makedirs(folder, exist_ok=True)
+        for name in names:
+            write(folder, name)
+        return
+    total = wrong = 0
+    for name in names:
+        problems, count = check(said.check, name, said.chip, said.level)
+        total, wrong = total + count, wrong + len(problems)
+        print('\n'.join(problems) if problems else f'{name}: {count} calls equal', flush=True)
+    print(f'{total} calls, {wrong} problems')
+    sys.exit(wrong > 0)
+
+
+if __name__ == '__main__':
+    main()
