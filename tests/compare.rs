@@ -86,7 +86,9 @@ fn nothing_depends_on_names() {
         narae_compiler::compile::compile_graph(graph, &options, unobserved).expect("it compiles").0.content
     };
     let plain = compiled(narae_compiler::onnx::import(&model).expect("a graph"));
-    let named = compiled(narae_compiler::onnx::import_with_names(&model, &narae_compiler::bounds::Maxima::default()).expect("a graph"));
+    let named = compiled(
+        narae_compiler::onnx::import_with_names(&model, &narae_compiler::bounds::Maxima::default()).expect("a graph"),
+    );
     assert!(plain.words == named.words && plain.rows == named.rows, "names changed the program");
 }
 

@@ -140,7 +140,8 @@ fn quantised(folder: &Path, chip: &str) -> Result<(), String> {
     compare(&run(folder, chip, &quant)?, &run(folder, "evaluator", &[&quant[..], &["--evaluator"]].concat())?, EXACT)?;
     let place = tempfile::tempdir().expect("a temporary folder");
     let (model, image) = (folder.join("model.onnx"), place.path().join("m.narae"));
-    let compiled = limited(&["compile", text(&model), "-o", text(&image), "--max", "*=16", "--quant", "u4:g32", "--chip", chip]);
+    let compiled =
+        limited(&["compile", text(&model), "-o", text(&image), "--max", "*=16", "--quant", "u4:g32", "--chip", chip]);
     if compiled.0 != 0 {
         return Err(format!("compile: {}", compiled.2));
     }

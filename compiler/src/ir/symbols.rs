@@ -99,7 +99,14 @@ impl Symbols {
         upper: Option<i64>,
     ) -> Symbol {
         let name = self.unique_name(name);
-        let symbol = self.table.push(SymbolData { name: name.clone(), definition, lower, upper, replacement: None, given: None });
+        let symbol = self.table.push(SymbolData {
+            name: name.clone(),
+            definition,
+            lower,
+            upper,
+            replacement: None,
+            given: None,
+        });
         self.by_name.insert(name, symbol);
         symbol
     }

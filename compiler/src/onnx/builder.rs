@@ -182,7 +182,8 @@ impl Builder {
 
     /// A function of two tensors of one element type.
     pub fn binary(&mut self, function: BinaryFunction, a: Value, b: Value) -> Built {
-        self.op(Op::Binary { function }, &[a, b])
+        let operands = self.stretched([a, b])?;
+        self.op(Op::Binary { function }, &operands)
     }
 
     /// `a + b`
@@ -223,12 +224,14 @@ impl Builder {
 
     /// A comparison of two tensors of one element type.
     pub fn compare(&mut self, function: CompareFunction, a: Value, b: Value) -> Built {
-        self.op(Op::Compare { function }, &[a, b])
+        let operands = self.stretched([a, b])?;
+        self.op(Op::Compare { function }, &operands)
     }
 
     /// `a` where the condition holds, else `b`.
     pub fn select(&mut self, condition: Value, a: Value, b: Value) -> Built {
-        self.op(Op::Select {}, &[condition, a, b])
+        let operands = self.stretched([condition, a, b])?;
+        self.op(Op::Select {}, &operands)
     }
 
     /// The same values in another type; out of range wraps or becomes infinite.

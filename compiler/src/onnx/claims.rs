@@ -76,10 +76,12 @@ fn literals(importer: &Importer<'_>) -> usize {
 /// Says what is not believed.
 pub(super) fn note(importer: &mut Importer<'_>, by: &str) {
     let used = |text: &String| importer.places.iter().any(|place| place.text == text.as_str());
-    let doubted: Vec<String> = importer.doubts.iter().filter(|text| used(text)).map(|text| format!("`{text}`")).collect();
+    let doubted: Vec<String> =
+        importer.doubts.iter().filter(|text| used(text)).map(|text| format!("`{text}`")).collect();
     if !doubted.is_empty() {
         let names = doubted.join(", ");
-        let sentence = format!("{by} contradict what the model says of the dims {names}: each place has its own length");
+        let sentence =
+            format!("{by} contradict what the model says of the dims {names}: each place has its own length");
         importer.builder.graph.symbols.note(sentence);
     }
 }
@@ -100,7 +102,8 @@ mod tests {
     }
 
     fn doubted(shapes: &[(&str, &[usize])]) -> Vec<String> {
-        let inputs = [input("q", &["batch", "seq"]), input("k", &["batch", "past"]), input("m", &["batch", "past + 1"])];
+        let inputs =
+            [input("q", &["batch", "seq"]), input("k", &["batch", "past"]), input("m", &["batch", "past + 1"])];
         let shapes = shapes.iter().map(|(name, dims)| ((*name).to_string(), dims.to_vec())).collect();
         contradicted_by(&inputs, &shapes).into_iter().collect()
     }

@@ -67,7 +67,9 @@ fn say(importer: &mut Importer<'_>) {
         }
     }
     for (name, most) in &said.lengths {
-        for symbol in importer.places.iter().filter(|place| place.text == *name).filter_map(|place| place.dim.as_symbol()) {
+        for symbol in
+            importer.places.iter().filter(|place| place.text == *name).filter_map(|place| place.dim.as_symbol())
+        {
             graph.symbols.bound(symbol, None, Some(*most));
         }
     }

@@ -22,6 +22,7 @@ mod outputs;
 mod ranks;
 mod schema;
 mod sparse;
+mod stretch;
 pub mod tensor;
 pub mod wire;
 

@@ -38,17 +38,56 @@ fn implied(graph: &GraphProto, name: &str, steps: usize) -> Option<usize> {
 /// Whether the result has the rank of the first operand, whatever that is.
 fn keeps_rank(node: &NodeProto) -> bool {
     const KEEPING: &[&str] = &[
-        "Identity", "Cast", "Relu", "Sigmoid", "Tanh", "Erf", "Exp", "Log", "Sqrt", "Neg", "Abs", "Not", "Clip", "Softmax",
-        "LogSoftmax", "Gelu", "LeakyRelu", "Elu", "Selu", "HardSigmoid", "HardSwish", "Softplus", "Floor", "Ceil", "Round",
-        "Reciprocal", "CumSum", "LayerNormalization", "BatchNormalization", "InstanceNormalization", "GroupNormalization", "Split",
-        "Slice", "Dropout", "QuantizeLinear", "DequantizeLinear", "CastLike", "Concat", "Pad", "Trilu", "LRN", "Mish",
+        "Identity",
+        "Cast",
+        "Relu",
+        "Sigmoid",
+        "Tanh",
+        "Erf",
+        "Exp",
+        "Log",
+        "Sqrt",
+        "Neg",
+        "Abs",
+        "Not",
+        "Clip",
+        "Softmax",
+        "LogSoftmax",
+        "Gelu",
+        "LeakyRelu",
+        "Elu",
+        "Selu",
+        "HardSigmoid",
+        "HardSwish",
+        "Softplus",
+        "Floor",
+        "Ceil",
+        "Round",
+        "Reciprocal",
+        "CumSum",
+        "LayerNormalization",
+        "BatchNormalization",
+        "InstanceNormalization",
+        "GroupNormalization",
+        "Split",
+        "Slice",
+        "Dropout",
+        "QuantizeLinear",
+        "DequantizeLinear",
+        "CastLike",
+        "Concat",
+        "Pad",
+        "Trilu",
+        "LRN",
+        "Mish",
     ];
     domain(&node.domain).is_empty() && KEEPING.contains(&node.op_type.as_str())
 }
 
 /// The rank that a node's operand must have.
 fn of_operand(graph: &GraphProto, node: &NodeProto, index: usize) -> Option<usize> {
-    let ints = |name: &str| node.attribute.iter().find(|attribute| attribute.name == name).map(|found| found.ints.len());
+    let ints =
+        |name: &str| node.attribute.iter().find(|attribute| attribute.name == name).map(|found| found.ints.len());
     match (domain(&node.domain), node.op_type.as_str(), index) {
         ("", "Transpose", 0) => ints("perm").filter(|&rank| rank > 0),
         ("", "Conv" | "ConvTranspose" | "ConvInteger" | "QLinearConv", 0) => {

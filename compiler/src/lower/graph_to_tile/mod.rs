@@ -38,7 +38,8 @@ pub const MAXIMUM_RANK: usize = 8;
 /// Lowers one graph to the program of one entry. All problems at once.
 pub fn lower(graph: &Graph, name: &str) -> Result<Program, Diagnostics> {
     let program = Program { name: name.to_string(), symbols: graph.symbols.clone(), ..Program::default() };
-    let mut lowering = Lowering { program, block: Vec::new(), constants: BTreeMap::new(), broken: None, cause: Cause::default() };
+    let mut lowering =
+        Lowering { program, block: Vec::new(), constants: BTreeMap::new(), broken: None, cause: Cause::default() };
     let mut scope = Scope::new(graph, &[], &mut |symbol| symbol.into());
     lowering.name_extents(&mut scope);
     let symbols = &mut lowering.program.symbols;

@@ -152,7 +152,9 @@ impl Masking {
         let twice = batch * &Dim::from(2i64);
         let table = &(batch * &Dim::from(3i64)) + &Dim::from(2i64);
         let sizes = c.graph.symbols.given(&all).zip(c.graph.symbols.given(batch));
-        let is = |c: &Call, form: &Dim| all == *form || (sizes.is_some() && c.graph.symbols.given(form) == sizes.map(|s| s.0));
+        let is = |c: &Call, form: &Dim| {
+            all == *form || (sizes.is_some() && c.graph.symbols.given(form) == sizes.map(|s| s.0))
+        };
         if let Some(form) = [batch, &twice, &table].into_iter().find(|form| is(c, form)) {
             c.must_equal(&all, form, "the mask's length")?;
         }

@@ -41,6 +41,64 @@ impl Border {
         let whole = &(&kept + &put) + &positive(back);
         Border { cut, kept, put, whole }
     }
+
+    /// Put behind.
+    fn behind(&self) -> Dim {
+        &(&self.whole - &self.put) - &self.kept
+    }
+
+    /// Learns how long the axis must be for what is put to be there at all: ONNX gives it no meaning otherwise.
+    fn learn(&self, c: &mut Call, mode: PadMode) {
+        for count in [&self.put, &self.behind()] {
+            let least = match (mode, count.as_const()) {
+                (PadMode::Reflect, Some(1..)) => count + &Dim::ONE,
+                (PadMode::Edge | PadMode::Wrap, Some(1..)) => Dim::ONE,
+                _ => continue,
+            };
+            c.graph.symbols.learn_not_negative(&(&self.kept - &least));
+        }
+    }
+
+    /// Whether what is left is known to have all elements that are repeated, each at most once.
+    fn is_long_enough(&self, c: &Call, mode: PadMode) -> bool {
+        let more = Dim::from(i64::from(mode == PadMode::Reflect));
+        let fits = |count: &Dim| match mode {
+            PadMode::Edge if !count.is(0) => c.graph.symbols.compare(&Dim::ONE, &self.kept) == Some(true),
+            _ => count.is(0) || c.graph.symbols.compare(&(count + &more), &self.kept) == Some(true),
+        };
+        fits(&self.put) && fits(&self.behind())
+    }
+
+    /// For each element of the padded axis, which element of the cut one it is. The axis has elements if anything is put; the runtime
+    /// refuses it otherwise.
+    fn sources(&self, c: &mut Call, mode: PadMode) -> Built {
+        let one_of = c.graph.symbols.minimum(&self.kept, &Dim::ONE);
+        let put = &self.put + &self.behind();
+        c.graph.symbols.assume(&(&put * &(&Dim::ONE - &one_of)), &Dim::ZERO);
+        let places = c.iota(Element::I64, vec![self.whole.clone()], 0)?;
+        let first = c.dim_scalar(self.put.clone())?;
+        let places = c.sub(places, first)?;
+        let last = &self.kept - &Dim::ONE;
+        match mode {
+            PadMode::Edge => {
+                let (zero, last) = (c.integer(Element::I64, 0)?, c.dim_scalar(last)?);
+                let places = c.binary(BinaryFunction::Max, places, zero)?;
+                c.binary(BinaryFunction::Min, places, last)
+            }
+            PadMode::Reflect => {
+                let there_and_back = c.graph.symbols.maximum(&(&last + &last), &Dim::ONE);
+                let period = c.dim_scalar(there_and_back)?;
+                let there = c.binary(BinaryFunction::Mod, places, period)?;
+                let back = c.sub(period, there)?;
+                c.binary(BinaryFunction::Min, there, back)
+            }
+            PadMode::Wrap | PadMode::Constant => {
+                let period = c.graph.symbols.maximum(&self.kept, &Dim::ONE);
+                let period = c.dim_scalar(period)?;
+                c.binary(BinaryFunction::Mod, places, period)
+            }
+        }
+    }
 }
 
 fn pad(c: &mut Call) -> Built<Vec<Value>> {
@@ -156,7 +214,21 @@ fn pad_or_crop(c: &mut Call, x: Value, value: Option<Value>, borders: Vec<Border
         let starts = of(&|border| &border.cut);
         y = c.op(Op::Slice { starts, steps: vec![1; borders.len()], dims }, &[y])?;
     }
-    c.pad(y, value, of(&|border| &border.put), of(&|border| &border.whole), mode)
+    if mode == PadMode::Constant {
+        return c.pad(y, value, of(&|border| &border.put), of(&|border| &border.whole), mode);
+    }
+    // Axes that are surely long enough are put together of pieces; of the others every element looks for its source.
+    let (mut put, mut whole) = (of(&|border| &border.put), of(&|border| &border.whole));
+    borders.iter().for_each(|border| border.learn(c, mode));
+    for (axis, border) in borders.iter().enumerate() {
+        if border.is_long_enough(c, mode) {
+            continue;
+        }
+        let sources = border.sources(c, mode)?;
+        y = c.gather(y, sources, axis)?;
+        (put[axis], whole[axis]) = (Dim::ZERO, border.whole.clone());
+    }
+    c.pad(y, None, put, whole, mode)
 }
 
 fn center_crop_pad(c: &mut Call) -> Built<Vec<Value>> {

@@ -158,6 +158,13 @@ fn combine(c: &mut Call, function: ReduceFunction, x: Value, target: Value, coun
         }
         ReduceFunction::LogSumExp => {
             let most = scatter(c, ScatterFunction::Max, f64::NEG_INFINITY, x, target, count)?;
+            // A shift that is infinite is none: the logarithm of the sum is infinite as well.
+            let finite = c.unary(UnaryFunction::Abs, most)?;
+            let element = c.element(x);
+            let far = c.scalar(element, f64::INFINITY)?;
+            let finite = c.compare(CompareFunction::Lt, finite, far)?;
+            let zero = c.scalar(element, 0.0)?;
+            let most = c.select(finite, most, zero)?;
             let own = c.gather(most, target, 0)?;
             let shifted = c.sub(x, own)?;
             let powers = c.unary(UnaryFunction::Exp, shifted)?;
