@@ -283,6 +283,18 @@ impl Builder {
         })
     }
 
+    /// A length that has to be at least another one: what is known of an input's length then is; else the run is checked.
+    pub fn at_least(&mut self, dim: &Dim, least: &Dim) {
+        let symbols = &mut self.graph.symbols;
+        if least.as_const().is_some() {
+            symbols.learn_not_negative(&(dim - least));
+        }
+        if symbols.compare(least, dim) != Some(true) {
+            let missing = symbols.minimum(&(dim - least), &Dim::ZERO);
+            symbols.assume(&missing, &Dim::ZERO);
+        }
+    }
+
     /// Repeats axes of extent 1, and adds leading axes.
     pub fn broadcast(&mut self, x: Value, dims: Vec<Dim>) -> Built {
         if self.dims(x) == dims { Ok(x) } else { self.op(Op::Broadcast { dims }, &[x]) }

@@ -42,7 +42,6 @@ impl Builder {
 
     fn repeated_if_one(&mut self, x: Value, axis: usize, symbol: Symbol, wanted: i64) -> Built {
         let (own, number) = (Dim::from(symbol), Dim::from(wanted));
-        self.graph.symbols.bound(symbol, None, Some(wanted));
         self.graph.symbols.assume(&(&(&own - &Dim::ONE) * &(&own - &number)), &Dim::ZERO);
         let last = self.dim_scalar(&own - &Dim::ONE)?;
         let places = self.iota(Element::I64, vec![number], 0)?;

@@ -192,7 +192,10 @@ impl Lowering {
         // Every dim has a bound of its own: it is a length of loops and moves.
         let extents = dims.iter().map(|dim| self.upper_bound(dim, name)).collect::<Result<Vec<u64>, _>>()?;
         let count = extents.iter().try_fold(1u64, |count, &extent| count.checked_mul(extent));
-        let assumed = self.program.symbols.greatest_product(dims).and_then(|count| u64::try_from(count).ok());
+        // Whoever fills or reads a port looks at the bounds of each length alone.
+        let port = matches!(home, Home::Input(_) | Home::Output(_));
+        let assumed = if port { None } else { self.program.symbols.greatest_product(dims) };
+        let assumed = assumed.and_then(|count| u64::try_from(count).ok());
         let count = [count, assumed].into_iter().flatten().min();
         let bytes = count.and_then(|count| count.checked_mul(element.bytes() as u64));
         let capacity = bytes.filter(|&bytes| bytes < 1 << 50).ok_or_else(|| {

@@ -134,6 +134,10 @@ fn top_k(c: &mut Call) -> Built<Vec<Value>> {
         (None, Some(k)) => c.scalar_operand(k, "k", Some(0))?,
         (None, None) => return Err(mismatch("k is missing")),
     };
+    // More than there are cannot be had: the run ends with a code then, and computes with what there is until it does.
+    let extent = c.dim(x, axis);
+    c.at_least(&extent, &k);
+    let k = c.graph.symbols.minimum(&k, &c.dim(x, axis));
     c.ops(Op::TopK { axis, largest, sorted, k }, &[x])
 }
 

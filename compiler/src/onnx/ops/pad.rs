@@ -144,11 +144,17 @@ fn pad(c: &mut Call) -> Built<Vec<Value>> {
     Ok(vec![pad_or_crop(c, x, value, borders, mode)?])
 }
 
-fn known_borders(c: &Call, extents: &[Dim], pads: &[Dim]) -> Built<Vec<Border>> {
+fn known_borders(c: &mut Call, extents: &[Dim], pads: &[Dim]) -> Built<Vec<Border>> {
     if pads.len() != 2 * extents.len() {
         return Err(mismatch(format!("{} pads for {} axes", pads.len(), extents.len())));
     }
     let (front, back) = pads.split_at(extents.len());
+    for ((extent, front), back) in extents.iter().zip(front).zip(back) {
+        let cut = [front, back].into_iter().filter_map(Dim::as_const).filter(|&pad| pad < 0).sum::<i64>();
+        if cut < 0 {
+            c.at_least(extent, &Dim::from(-cut));
+        }
+    }
     Ok(extents.iter().zip(front).zip(back).map(|((extent, front), back)| Border::of(c, extent, front, back)).collect())
 }
 

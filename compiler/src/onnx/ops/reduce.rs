@@ -4,7 +4,7 @@ use narae_isa::{BinaryFunction, Element, ReduceFunction, UnaryFunction};
 
 use crate::graph::Op;
 use crate::graph::ops::ArgFunction;
-use crate::ir::Value;
+use crate::ir::{Dim, Value};
 use crate::onnx::builder::{Built, mismatch};
 use crate::onnx::call::{Call, NEWEST, Row, onnx};
 
@@ -84,6 +84,15 @@ fn extreme(c: &mut Call, function: ArgFunction) -> Built<Vec<Value>> {
     let last = c.attributes.flag("select_last_index", false)?;
     if c.element(x) == Element::Bool {
         return Err(mismatch("the operand must be numbers"));
+    }
+    // There is none among no elements, but for a result that is empty as well.
+    let symbols = &c.graph.symbols;
+    let some = |dim: &Dim| symbols.minimum(dim, &Dim::ONE);
+    let dims = c.dims(x);
+    let others = dims.iter().enumerate().filter(|(at, _)| *at != axis).map(|(_, dim)| some(dim));
+    let wanted = others.fold(&Dim::ONE - &some(&dims[axis]), |all, other| &all * &other);
+    if !wanted.is(0) {
+        c.graph.symbols.assume(&wanted, &Dim::ZERO);
     }
     let y = c.op(Op::ArgReduce { function, axis, last }, &[x])?;
     Ok(vec![if keep { y } else { c.squeeze(y, &[axis])? }])

@@ -143,9 +143,27 @@ fn squeeze(c: &mut Call) -> Built<Vec<Value>> {
     }
     let axes = match axes_operand(c)? {
         Some(axes) => c.axes(&axes, rank)?,
-        None => (0..rank).filter(|&axis| c.dim(x, axis).is(1)).collect(),
+        None => ones(c, x)?,
     };
     Ok(vec![c.squeeze(x, &axes)?])
+}
+
+/// The axes of extent 1. The calls that will be made say of a length whether it is 1; otherwise it is taken not to be, and the runtime refuses it.
+fn ones(c: &mut Call, x: Value) -> Built<Vec<usize>> {
+    let mut found = Vec::new();
+    for (axis, dim) in c.dims(x).iter().enumerate() {
+        if c.graph.symbols.given(dim) == Some(1) {
+            c.must_equal(dim, &Dim::ONE, "an axis that is removed")?;
+        }
+        let dim = c.graph.symbols.resolve(dim);
+        if dim.is(1) {
+            found.push(axis);
+        } else if !c.graph.symbols.never_equal(&dim, &Dim::ONE) {
+            let far = (&dim - &Dim::ONE).maximum(&(&Dim::ONE - &dim)).minimum(&Dim::ONE);
+            c.graph.symbols.assume(&far, &Dim::ONE);
+        }
+    }
+    Ok(found)
 }
 
 fn unsqueeze(c: &mut Call) -> Built<Vec<Value>> {
