@@ -462,6 +462,18 @@ m = ArgMax<axis: int = -1, keepdims: int = 0>(y)'''
 
 
 @model
+def added_branches():
+    body = '''y = If (c) <then_branch = g () => (float[Q,4] t) {
+  t = Identity(x)
+}, else_branch = h () => (float[R,4] e) {
+  e = Neg(w)
+}>
+z = Add(y, x)'''
+    calls = [{'c': np.array(c), 'x': (p, 4), 'w': (q, 4)} for c, p, q in [(True, 3, 3), (True, 3, 2), (False, 3, 3), (False, 0, 0)]]
+    return text('(bool c, float[P,4] x, float[Q,4] w) => (float[P,4] z)', body), calls
+
+
+@model
 def broadcast_of_branches():
     body = '''zero = Constant<value_ints: ints = [0]>()
 one = Constant<value_ints: ints = [1]>()

@@ -163,3 +163,19 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn extremes_that_are_one_number_are_seen_to_be() {
+    let mut symbols = Symbols::default();
+    let n = symbols.add("n", SymbolDefinition::Undefined);
+    let m = symbols.add("m", SymbolDefinition::Undefined);
+    let (n, m, one) = (Dim::from(n), Dim::from(m), Dim::ONE);
+    let shorter = (&n - &one).maximum(&Dim::ZERO);
+    let without = &n - &n.minimum(&one);
+    assert_ne!(shorter, without, "two spellings");
+    symbols.unify(&shorter, &without).expect("they are equal");
+    symbols.unify(&(&n.maximum(&m) + &n.minimum(&m)), &(&n + &m)).expect("they are equal");
+    assert_eq!(symbols.assumptions().count(), 0, "nothing is left to be checked");
+    symbols.unify(&shorter, &n.minimum(&m)).expect("they may be equal");
+    assert_eq!(symbols.assumptions().count(), 1, "what may differ is checked");
+}

@@ -128,3 +128,49 @@ fn list_length(graph: &GraphProto, name: &str) -> Option<usize> {
     let list = graph.initializer.iter().find(|tensor| tensor.name == name)?;
     usize::try_from(*list.dims.first()?).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use onnx_protobuf::TensorProto;
+
+    use super::*;
+
+    fn node(op: &str, inputs: &[&str], output: &str) -> NodeProto {
+        NodeProto {
+            op_type: op.into(),
+            input: inputs.iter().map(|name| (*name).to_string()).collect(),
+            output: vec![output.into()],
+            ..NodeProto::default()
+        }
+    }
+
+    fn rank(nodes: Vec<NodeProto>) -> Option<usize> {
+        let weight =
+            |name: &str, dims: &[i64]| TensorProto { name: name.into(), dims: dims.to_vec(), ..TensorProto::default() };
+        let initializer = vec![weight("w", &[8, 3, 1, 1]), weight("pads", &[6])];
+        implied_rank(&GraphProto { node: nodes, initializer, ..GraphProto::default() }, "x")
+    }
+
+    #[test]
+    fn nodes_that_work_for_one_rank_imply_it() {
+        assert_eq!(rank(vec![node("Conv", &["x", "w"], "y")]), Some(4));
+        assert_eq!(
+            rank(vec![node("Relu", &["x"], "r"), node("Conv", &["r", "w"], "y")]),
+            Some(4),
+            "through what keeps it"
+        );
+        assert_eq!(rank(vec![node("Pad", &["x", "pads"], "y")]), Some(3));
+        assert_eq!(rank(vec![node("Concat", &["x", "w"], "y")]), Some(4));
+        assert_eq!(rank(vec![node("LSTM", &["x", "a", "b"], "y")]), Some(3));
+    }
+
+    #[test]
+    fn nodes_that_work_for_several_ranks_imply_none() {
+        assert_eq!(rank(vec![node("Relu", &["x"], "y")]), None);
+        assert_eq!(rank(vec![node("MatMul", &["x", "w"], "y")]), None);
+        assert_eq!(rank(vec![node("Conv", &["w", "x"], "y")]), None, "as a weight of unknown rank");
+        assert_eq!(rank(vec![node("Reshape", &["x", "s"], "r"), node("Conv", &["r", "w"], "y")]), None);
+        let foreign = NodeProto { domain: "com.example".into(), ..node("Conv", &["x", "w"], "y") };
+        assert_eq!(rank(vec![foreign]), None);
+    }
+}

@@ -59,8 +59,8 @@ fn known(c: &mut Call, x: Value, from: &[Dim], to: &[Dim], axes: &[i64], by: &[i
     c.op(Op::Slice { starts, steps, dims }, &[x])
 }
 
-/// Bounds beyond this reach past every axis: exporters write the greatest integers for "to the end".
-const FAR: i64 = 1 << 40;
+/// Bounds beyond this reach past every axis: exporters write the greatest integers, of 32 bits as well, for "to the end".
+const FAR: i64 = i32::MAX as i64 - 1;
 
 /// The first index and the number of elements, clamped as ONNX says, for every extent that a run may have, none included.
 fn bounds(c: &Call, extent: &Dim, from: &Dim, to: &Dim, step: i64) -> Built<(Dim, Dim)> {
