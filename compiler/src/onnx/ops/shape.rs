@@ -43,9 +43,6 @@ fn reshape(c: &mut Call) -> Built<Vec<Value>> {
         let dims = reshape_at_run_time(c, &source, target, allow_zero)?;
         return Ok(vec![c.reshape(x, dims)?]);
     };
-    if !allow_zero {
-        dims.iter().zip(&source).for_each(|(dim, own)| zero_copies(c, dim, own));
-    }
     for (axis, dim) in dims.iter_mut().enumerate() {
         if dim.is(0) && !allow_zero {
             *dim = source
@@ -69,7 +66,6 @@ fn reshape(c: &mut Call) -> Built<Vec<Value>> {
     Ok(vec![c.reshape(x, dims)?])
 }
 
-<<<<<<< HEAD
 /// An entry that is computed and turns out as 0 copies the operand's extent, just as a written 0 does. Beside a -1 the result can still have as
 /// many elements as the operand, none, in other dims than the ones meant: the program does not run for such a length. Where the operand's
 /// own extent is a multiple of the entry, both are 0 together.
@@ -83,20 +79,6 @@ fn copies_nothing(c: &mut Call, source: &[Dim], dims: &[Dim]) {
             c.graph.symbols.assume(&dim.minimum(&Dim::ONE), &Dim::ONE);
         }
     }
-=======
-/// An extent that is computed and turns out to be 0 means that the operand's is copied. It is taken for what it says, so the run is checked: where it
-/// is 0, so must be what would be copied.
-fn zero_copies(c: &mut Call, dim: &Dim, own: &Dim) {
-    let symbols = &mut c.graph.symbols;
-    let never_zero = symbols.compare(&Dim::ONE, dim) == Some(true) || dim.is(-1);
-    let (dim, own) = (symbols.resolve(dim), symbols.resolve(own));
-    let times = own.floor_div(&dim);
-    if dim.as_const().is_some() || never_zero || &times * &dim == own {
-        return;
-    }
-    let [some, copied] = [&dim, &own].map(|dim| symbols.minimum(dim, &Dim::ONE));
-    symbols.assume(&(&(&Dim::ONE - &some) * &copied), &Dim::ZERO);
->>>>>>> 7c79e02 (Tests of lengths: branches, refusals with a code, names that hold and names that do not; computed zeros of a reshape are checked)
 }
 
 /// The target of a reshape whose `0` and `-1` are only seen when the program runs.
