@@ -22,8 +22,8 @@ pub fn read(path: &Path) -> Result<Arrays, Diagnostics> {
 
 /// Reads the arrays whose names start with `prefix`, without the prefix.
 pub fn read_selected(path: &Path, prefix: &str) -> Result<Arrays, Diagnostics> {
-    let file = std::fs::File::open(path).map_err(|error| unreadable(path, &error))?;
-    from_reader(io::BufReader::new(file), prefix).map_err(|error| unreadable(path, &error))
+    let file = std::fs::File::open(path).map_err(|error| unreadable(path, Form::Archive, &error))?;
+    from_reader(io::BufReader::new(file), prefix).map_err(|error| unreadable(path, Form::Archive, &error))
 }
 
 /// Reads one side of a call, `in` or `out`: the arrays below `CALL/SIDE/`, or all arrays without a call. It is an error if there
@@ -50,8 +50,8 @@ pub fn read_call(path: &Path, call: Option<&str>, side: &str) -> Result<Arrays, 
 /// What a call says about lengths: the dims of all its inputs, and the integers of rank 0 or 1. Nothing else is read.
 pub fn read_lengths(path: &Path, call: Option<&str>) -> Result<(BTreeMap<String, Vec<usize>>, Arrays), Diagnostics> {
     let prefix = call.map_or(String::new(), |call| format!("{}/in/", call.trim_end_matches('/')));
-    let file = std::fs::File::open(path).map_err(|error| unreadable(path, &error))?;
-    lengths_from(io::BufReader::new(file), &prefix).map_err(|error| unreadable(path, &error))
+    let file = std::fs::File::open(path).map_err(|error| unreadable(path, Form::Archive, &error))?;
+    lengths_from(io::BufReader::new(file), &prefix).map_err(|error| unreadable(path, Form::Archive, &error))
 }
 
 fn lengths_from(reader: impl Read + Seek, prefix: &str) -> io::Result<(BTreeMap<String, Vec<usize>>, Arrays)> {
@@ -95,10 +95,10 @@ fn from_reader(reader: impl Read + Seek, prefix: &str) -> io::Result<Arrays> {
 
 /// Reads one `.npy` array.
 pub fn read_array(path: &Path) -> Result<HostTensor, Diagnostics> {
-    let file = std::fs::File::open(path).map_err(|error| unreadable(path, &error))?;
+    let file = std::fs::File::open(path).map_err(|error| unreadable(path, Form::Array, &error))?;
     let mut reader = io::BufReader::new(file);
-    let header = NpyHeader::from_reader(&mut reader).map_err(|error| unreadable(path, &error))?;
-    read_body(&header, reader).map_err(|error| unreadable(path, &error))
+    let header = NpyHeader::from_reader(&mut reader).map_err(|error| unreadable(path, Form::Array, &error))?;
+    read_body(&header, reader).map_err(|error| unreadable(path, Form::Array, &error))
 }
 
 /// Reads the elements that follow a header.
@@ -239,11 +239,38 @@ pub fn reinterpret(tensor: HostTensor, wanted: Element) -> Option<HostTensor> {
     tensor.bytes.iter().all(fits).then_some(HostTensor { element: wanted, ..tensor })
 }
 
+/// One array where an archive is read, or the other way round: what most often is wrong with a file that is not damaged.
+fn other_form(path: &Path, wanted: Form) -> Option<Diagnostics> {
+    let mut start = [0; 6];
+    std::fs::File::open(path).and_then(|mut file| file.read_exact(&mut start)).ok()?;
+    let (what, help) = match (wanted, &start) {
+        (Form::Archive, b"\x93NUMPY") => {
+            ("it is one array without a name", "write an archive: numpy.savez(\"in.npz\", NAME_OF_INPUT=array)")
+        }
+        (Form::Array, [b'P', b'K', 3, 4, ..]) => {
+            ("it is not one array but an archive of arrays", "write one array: numpy.save(\"ids.npy\", array)")
+        }
+        _ => return None,
+    };
+    let found = Diagnostic::new(&codes::E0802, format!("cannot read arrays from `{}`: {what}", path.display()));
+    Some(found.at_file(path.display().to_string()).help(help).into())
+}
+
 fn invalid(message: impl Into<String>) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, message.into())
 }
 
-fn unreadable(path: &Path, error: &io::Error) -> Diagnostics {
+/// What a file should have been.
+#[derive(Clone, Copy)]
+enum Form {
+    Archive,
+    Array,
+}
+
+fn unreadable(path: &Path, wanted: Form, error: &io::Error) -> Diagnostics {
+    if let Some(problem) = other_form(path, wanted) {
+        return problem;
+    }
     let what = Diagnostic::new(&codes::E0802, format!("cannot read arrays from `{}`: {error}", path.display()));
     what.at_file(path.display().to_string())
         .help("write it with numpy.savez(path, name=array, …) or numpy.save(path, array)")

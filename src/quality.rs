@@ -95,7 +95,7 @@ fn log_softmax(row: &[f32]) -> Vec<f64> {
 
 /// The windows of an array: rows of a matrix as they are; one long text in pieces of `predictions` + 1 ids that overlap by one.
 pub fn windows(ids: &HostTensor, predictions: usize, first: Option<usize>) -> Result<Vec<Vec<i64>>, Diagnostics> {
-    if ids.element.is_float() {
+    if !ids.element.is_integer() {
         let what = format!("ids are integers, the array holds {}", ids.element.name());
         return Err(Diagnostic::new(&codes::E0602, what).help("convert it: ids.astype(numpy.int64)").into());
     }

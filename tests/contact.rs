@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use narae::npz;
-use narae_isa::HostTensor;
+use narae_isa::{Element, HostTensor};
 use support::wire::{self, Dim, Graph};
 use support::{Run, data, narae_in};
 use tempfile::TempDir;
@@ -263,6 +263,10 @@ fn wrong_keys_name_the_near_ones() {
     for line in ["run m.narae --inputs in.npz", "run m.onnx --inputs in.npz --evaluator"] {
         fails(&case.run(line), 1, &["error[E0601]", "did you mean `input_ids`?"]);
     }
+    // An array where an archive is needed, and the other way round.
+    case.ids("in.npy", &[1, 2]);
+    fails(&case.run("run m.narae --inputs in.npy"), 1, &["error[E0802]", "one array without a name", "numpy.savez"]);
+    fails(&case.run("generate m.narae --ids in.npz --emit-ids"), 1, &["error[E0802]", "an archive", "numpy.save("]);
     fails(&case.run("compile m.onnx -o o --dim batc=1"), 2, &["did you mean `batch", "E0401"]);
     fails(&case.run("compile m.onnx -o o --max batc=1"), 2, &["did you mean `batch", "E0401"]);
 }
@@ -296,6 +300,7 @@ fn decoders_say_what_they_cannot_before_the_first_token() {
     case.ids("negative.npy", &[1, -7]);
     case.ids("none.npy", &[]);
     case.write("float.npy", &npz::array_to_bytes(&HostTensor::from_f32(&[2], &[1.0, 2.0])));
+    case.write("bool.npy", &npz::array_to_bytes(&HostTensor::from_i64_as(Element::Bool, &[2], &[1, 0])));
     case.write("two.npy", &npz::array_to_bytes(&HostTensor::from_i64(&[2, 2], &[1, 2, 3, 4])));
     case.write("rows.npy", &npz::array_to_bytes(&HostTensor::from_i64(&[2, 1], &[1, 2])));
     case.ids("long.npy", &[1; 40]);
@@ -310,6 +315,7 @@ fn decoders_say_what_they_cannot_before_the_first_token() {
         fails(&generate("--ids negative.npy -n 2"), 1, &["error[E0603]", "-7"]);
         fails(&generate("--ids none.npy -n 2"), 2, &["error[E0801]", "no tokens"]);
         fails(&generate("--ids float.npy -n 2"), 1, &["error[E0602]", "integers"]);
+        fails(&generate("--ids bool.npy -n 2"), 1, &["error[E0602]", "bool"]);
         fails(&generate("--ids two.npy -n 2"), 1, &["error[E0603]", "one text"]);
         if model != "m.onnx" {
             fails(&generate("--ids ids.npy -n 100"), 5, &["error[E0604]", "room for"]);

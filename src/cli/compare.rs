@@ -14,6 +14,7 @@ use narae_isa::Diagnostics;
 use serde_json::{Value, json};
 
 use super::options::CompileOptions;
+use super::progress::Progress;
 use super::{Outcome, Voice, output, wrong_option};
 
 /// What to compare.
@@ -58,7 +59,9 @@ pub fn run(arguments: Arguments, voice: Voice) -> Outcome {
     let model = Model::open(&file, &options.limits)?;
     voice.detail(format_args!("comparing the stages of {}", arguments.model.display()));
     let settings = Settings { options: &options, relative: arguments.rtol, tamper: None };
+    let line = Progress::phase(voice, "comparing the stages");
     let found = compare(&model, &inputs, expected.as_ref(), &settings)?;
+    drop(line);
     let verdict = verdict(&found);
     let text = match arguments.json {
         true => format!("{:#}\n", to_json(&found, &verdict)),

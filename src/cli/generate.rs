@@ -244,7 +244,7 @@ fn ids(path: &Path) -> Result<Vec<i64>, Diagnostics> {
     let wrong = |code, what: String, help: &str| {
         Err(Diagnostic::new(code, what).at_file(path.display().to_string()).help(help).into())
     };
-    if array.element.is_float() {
+    if !array.element.is_integer() {
         let what = format!("ids are integers, the array holds {}", array.element.name());
         return wrong(&codes::E0602, what, "convert it: ids.astype(numpy.int64)");
     }
