@@ -59,7 +59,6 @@ const CHIP_ONLY: &[&str] = &[
     "max_batch",
     "max_seq",
     "max_past",
-    "dims",
     "lengths",
     "shapes",
     "kv_cache",
