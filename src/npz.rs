@@ -9,8 +9,12 @@ use std::io::{self, Cursor, Read, Seek, Write};
 use std::path::Path;
 
 use narae_isa::tensor::element_count;
-use narae_isa::{Diagnostic, Diagnostics, Element, HostTensor, codes};
+use narae_isa::{Diagnostic, Diagnostics, Element, HostTensor, codes, files};
 use npyz::{DType, Endianness, NpyHeader, Order, TypeChar};
+
+/// An array of an archive that unpacks to more than this is refused if it is packed more than [`MOST_RATIO`] times: nobody's tensor is.
+const MOST_UNPACKED: u64 = 1 << 28;
+const MOST_RATIO: u64 = 200;
 
 /// Arrays by name, in the order of their names.
 pub type Arrays = BTreeMap<String, HostTensor>;
@@ -22,7 +26,7 @@ pub fn read(path: &Path) -> Result<Arrays, Diagnostics> {
 
 /// Reads the arrays whose names start with `prefix`, without the prefix.
 pub fn read_selected(path: &Path, prefix: &str) -> Result<Arrays, Diagnostics> {
-    let file = std::fs::File::open(path).map_err(|error| unreadable(path, Form::Archive, &error))?;
+    let file = files::open_regular(path).map_err(|error| unreadable(path, Form::Archive, &error))?;
     from_reader(io::BufReader::new(file), prefix).map_err(|error| unreadable(path, Form::Archive, &error))
 }
 
@@ -50,7 +54,7 @@ pub fn read_call(path: &Path, call: Option<&str>, side: &str) -> Result<Arrays, 
 /// What a call says about lengths: the dims of all its inputs, and the integers of rank 0 or 1. Nothing else is read.
 pub fn read_lengths(path: &Path, call: Option<&str>) -> Result<(BTreeMap<String, Vec<usize>>, Arrays), Diagnostics> {
     let prefix = call.map_or(String::new(), |call| format!("{}/in/", call.trim_end_matches('/')));
-    let file = std::fs::File::open(path).map_err(|error| unreadable(path, Form::Archive, &error))?;
+    let file = files::open_regular(path).map_err(|error| unreadable(path, Form::Archive, &error))?;
     lengths_from(io::BufReader::new(file), &prefix).map_err(|error| unreadable(path, Form::Archive, &error))
 }
 
@@ -60,6 +64,7 @@ fn lengths_from(reader: impl Read + Seek, prefix: &str) -> io::Result<(BTreeMap<
         archive.array_names().filter(|name| name.starts_with(prefix)).map(str::to_string).collect();
     let (mut shapes, mut values) = (BTreeMap::new(), Arrays::new());
     for name in names {
+        check_size(&mut archive, &name)?;
         let Some(array) = archive.by_name(&name)? else { continue };
         let header = array.header().clone();
         let key = name[prefix.len()..].to_string();
@@ -84,6 +89,7 @@ fn from_reader(reader: impl Read + Seek, prefix: &str) -> io::Result<Arrays> {
         archive.array_names().filter(|name| name.starts_with(prefix)).map(str::to_string).collect();
     let mut arrays = Arrays::new();
     for name in names {
+        check_size(&mut archive, &name)?;
         let Some(array) = archive.by_name(&name)? else { continue };
         let header = array.header().clone();
         let tensor = read_body(&header, array.into_inner())
@@ -93,9 +99,54 @@ fn from_reader(reader: impl Read + Seek, prefix: &str) -> io::Result<Arrays> {
     Ok(arrays)
 }
 
+/// Refuses an array of an archive before anything is allocated for it: one that says other than its entry how long it is, or that is a
+/// bomb, a few bytes that unpack to very many.
+fn check_size<R: Read + Seek>(archive: &mut npyz::npz::NpzArchive<R>, name: &str) -> io::Result<()> {
+    let entry = npyz::npz::file_name_from_array_name(name);
+    let Ok(mut file) = archive.zip_archive().by_name(&entry) else { return Ok(()) };
+    let (packed, unpacked) = (file.compressed_size(), file.size());
+    if unpacked > MOST_UNPACKED && unpacked / MOST_RATIO > packed {
+        return Err(invalid(format!("array `{name}`: {packed} bytes would unpack to {unpacked}")));
+    }
+    let mut counted = Counted { inner: &mut file, bytes: 0 };
+    let header = NpyHeader::from_reader(&mut counted)?;
+    let (head, size) = (counted.bytes, body_bytes(&header)?);
+    match head.checked_add(size as u64) == Some(unpacked) {
+        true => Ok(()),
+        false => Err(invalid(format!(
+            "array `{name}`: {} bytes of elements, {size} expected for dims {:?}",
+            unpacked.saturating_sub(head),
+            header.shape()
+        ))),
+    }
+}
+
+/// Counts what is read.
+struct Counted<R> {
+    inner: R,
+    bytes: u64,
+}
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        self.bytes += count as u64;
+        Ok(count)
+    }
+}
+
+/// Bytes of the elements behind a header.
+fn body_bytes(header: &NpyHeader) -> io::Result<usize> {
+    let (element, _) = element_of(&header.dtype())?;
+    let dims = header.shape().iter().map(|&dim| usize::try_from(dim)).collect::<Result<Vec<_>, _>>();
+    let dims = dims.map_err(|_| invalid("a dim does not fit this machine"))?;
+    let size = element_count(&dims).and_then(|count| count.checked_mul(element.bytes()));
+    size.ok_or_else(|| invalid("the dims overflow"))
+}
+
 /// Reads one `.npy` array.
 pub fn read_array(path: &Path) -> Result<HostTensor, Diagnostics> {
-    let file = std::fs::File::open(path).map_err(|error| unreadable(path, Form::Array, &error))?;
+    let file = files::open_regular(path).map_err(|error| unreadable(path, Form::Array, &error))?;
     let mut reader = io::BufReader::new(file);
     let header = NpyHeader::from_reader(&mut reader).map_err(|error| unreadable(path, Form::Array, &error))?;
     read_body(&header, reader).map_err(|error| unreadable(path, Form::Array, &error))
@@ -106,8 +157,7 @@ fn read_body(header: &NpyHeader, reader: impl Read) -> io::Result<HostTensor> {
     let (element, swap) = element_of(&header.dtype())?;
     let dims = header.shape().iter().map(|&dim| usize::try_from(dim)).collect::<Result<Vec<_>, _>>();
     let dims = dims.map_err(|_| invalid("a dim does not fit this machine"))?;
-    let size = element_count(&dims).and_then(|count| count.checked_mul(element.bytes()));
-    let size = size.ok_or_else(|| invalid("the dims overflow"))?;
+    let size = body_bytes(header)?;
     let mut bytes = Vec::new();
     reader.take(size as u64).read_to_end(&mut bytes)?; // grows with what is there, not with what is claimed
     if bytes.len() != size {
@@ -321,6 +371,29 @@ mod tests {
         let header = NpyHeader::from_reader(&mut reader).unwrap();
         let tensor = read_body(&header, reader).unwrap();
         assert_eq!((tensor.element, tensor.to_i64_vec()), (Element::I16, vec![1, 2, 3, 4, 5, 6]));
+    }
+
+    #[test]
+    fn sizes_are_checked_before_anything_is_unpacked() {
+        let write = |text: &str, bytes: &[u8]| {
+            let mut writer = npyz::npz::NpzWriter::new(Cursor::new(Vec::new()));
+            let zip = writer.zip_writer();
+            zip.start_file("x.npy", npyz::zip::write::FileOptions::default()).unwrap();
+            let mut file = b"\x93NUMPY\x01\x00".to_vec();
+            let text = format!("{text:<117}\n");
+            file.extend_from_slice(&(text.len() as u16).to_le_bytes());
+            file.extend_from_slice(text.as_bytes());
+            zip.write_all(&file).unwrap();
+            zip.write_all(bytes).unwrap();
+            zip.finish().unwrap().into_inner()
+        };
+        let error = |text: &str, bytes: &[u8]| from_bytes(&write(text, bytes), "").unwrap_err().to_string();
+        let header = |count: u64| format!("{{'descr': '|u1', 'fortran_order': False, 'shape': ({count},), }}");
+        assert!(error(&header(1 << 40), &[0; 16]).contains("16 bytes of elements, 1099511627776 expected"));
+        assert!(error(&header(15), &[0; 16]).contains("16 bytes of elements, 15 expected"));
+        assert!(error(&header(u64::MAX), &[0; 16]).contains("array `x`") || cfg!(target_pointer_width = "32"));
+        let bomb = write(&header(MOST_UNPACKED + 1), &vec![0; MOST_UNPACKED as usize + 1]);
+        assert!(bomb.len() < 1 << 20 && from_bytes(&bomb, "").unwrap_err().to_string().contains("would unpack to"));
     }
 
     #[test]

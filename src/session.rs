@@ -57,7 +57,9 @@ impl Reference {
 
     /// The outputs for these inputs.
     pub fn run(&self, inputs: &Arrays) -> Result<Arrays, Diagnostics> {
-        Ok(evaluate(&self.graph, &checked(&self.graph, inputs)?)?)
+        let outputs = evaluate(&self.graph, &checked(&self.graph, inputs)?)?;
+        self.graph.sources.unchanged()?;
+        Ok(outputs)
     }
 }
 

@@ -1,9 +1,20 @@
 //! Text to token ids and back, through a Hugging Face `tokenizer.json`. Always holds: what [`TextStream`] has emitted is a prefix of
 //! the text of all ids so far, and it never ends inside a UTF-8 character.
 
+use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
 
-use narae_isa::{Diagnostic, Diagnostics, codes};
+use narae_isa::{Diagnostic, Diagnostics, codes, files};
+
+/// What the library answers. It panics on some files that say things it does not expect: that is a fault of the file, as any other that it
+/// finds.
+fn guarded<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+    panic::catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|payload| {
+        let text = payload.downcast_ref::<String>().cloned();
+        let text = text.or_else(|| payload.downcast_ref::<&str>().map(ToString::to_string)).unwrap_or_default();
+        Err(format!("the `tokenizers` library gave up: {text}"))
+    })
+}
 
 /// A tokenizer with its ids of begin and end of text.
 pub struct Tokenizer {
@@ -19,15 +30,16 @@ impl Tokenizer {
                 .at_file(path.display().to_string())
                 .help("pass the tokenizer.json of the model (--tokenizer), or ids instead of text (--ids prompt.npy --emit-ids)")
         };
-        let bytes = std::fs::read(path).map_err(|error| failed(error.to_string()))?;
-        let inner = tokenizers::Tokenizer::from_bytes(bytes).map_err(|error| failed(error.to_string()))?;
-        Ok(Tokenizer { inner })
+        let bytes = files::read_bytes(path, files::MOST_TEXT_BYTES).map_err(|error| failed(error.to_string()))?;
+        let read = guarded(|| tokenizers::Tokenizer::from_bytes(bytes).map_err(|error| error.to_string()));
+        Ok(Tokenizer { inner: read.map_err(failed)? })
     }
 
     /// The ids of a text, with the begin-of-text id where the tokenizer's own template adds one.
     pub fn encode(&self, text: &str) -> Result<Vec<i64>, Diagnostics> {
-        let encoding = self.inner.encode(text, true).map_err(|error| {
-            Diagnostic::new(&codes::E0804, format!("the tokenizer cannot encode the prompt: {error}"))
+        let encoding = guarded(|| self.inner.encode(text, true).map_err(|error| error.to_string()));
+        let encoding = encoding.map_err(|reason| {
+            Diagnostic::new(&codes::E0804, format!("the tokenizer cannot encode the prompt: {reason}"))
         })?;
         Ok(encoding.get_ids().iter().map(|&id| i64::from(id)).collect())
     }
@@ -35,7 +47,7 @@ impl Tokenizer {
     /// The text of ids, special tokens left out; ids that the tokenizer does not know have no text.
     pub fn decode(&self, ids: &[i64]) -> String {
         let ids: Vec<u32> = ids.iter().filter_map(|&id| u32::try_from(id).ok()).collect();
-        self.inner.decode(&ids, true).unwrap_or_default()
+        guarded(|| self.inner.decode(&ids, true).map_err(|error| error.to_string())).unwrap_or_default()
     }
 
     /// How many tokens there are, added ones included.
@@ -50,7 +62,8 @@ impl Tokenizer {
 
     /// The ids after which a text is over, as the tokenizer's special tokens name them.
     pub fn end_ids(&self) -> Vec<i64> {
-        ENDS.iter().filter_map(|name| self.inner.token_to_id(name)).map(i64::from).collect()
+        let id = |name: &&&str| guarded(|| Ok(self.inner.token_to_id(name))).ok().flatten();
+        ENDS.iter().filter_map(|name| id(&name)).map(i64::from).collect()
     }
 }
 
@@ -101,4 +114,41 @@ impl TextStream {
 /// The length of the text without the replacement characters at its end: bytes of a character that is still growing.
 fn complete(text: &str) -> usize {
     text.trim_end_matches('\u{FFFD}').len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn open(json: &str) -> Result<Tokenizer, Diagnostics> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tokenizer.json");
+        std::fs::write(&path, json).unwrap();
+        Tokenizer::open(&path)
+    }
+
+    const WORDS: &str = r#"{"version": "1.0", "model": {"type": "WordLevel", "vocab": {"hello": 0, "world": 1, "?": 2}, "unk_token": "?"},
+        "pre_tokenizer": {"type": "Whitespace"}"#;
+
+    #[test]
+    fn words_become_ids_and_text_again() {
+        let tokenizer = open(&format!("{WORDS}}}")).unwrap();
+        assert_eq!(tokenizer.encode("world hello you").unwrap(), [1, 0, 2]);
+        assert_eq!(tokenizer.decode(&[0, 1, -1]), "hello world");
+        assert!(tokenizer.end_ids().is_empty());
+    }
+
+    #[test]
+    fn what_makes_the_library_panic_is_refused() {
+        // A template that uses a special token which it does not define.
+        let template = r#"{"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "<s>", "type_id": 0}}],
+            "pair": [], "special_tokens": {}}"#;
+        let found =
+            open(&format!(r#"{WORDS}, "post_processor": {template}}}"#)).and_then(|found| found.encode("hello"));
+        assert!(found.unwrap_err().to_string().contains("E0804"));
+        let decoder = r#"{"type": "ByteFallback", 3: 4}"#;
+        assert!(open(&format!(r#"{WORDS}, "decoder": {decoder}}}"#)).err().unwrap().to_string().contains("E0804"));
+        assert!(open("not JSON").err().unwrap().to_string().contains("E0804"));
+        assert!(guarded::<()>(|| panic!("foreign")).unwrap_err().contains("foreign"));
+    }
 }

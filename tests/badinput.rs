@@ -473,3 +473,51 @@ fn limits_can_be_raised_by_who_trusts_the_file() {
     assert_eq!(unknown.code, 2, "{}", unknown.stderr);
     assert!(unknown.stderr.contains("inlined-nodes"), "{}", unknown.stderr);
 }
+
+/// Operands of every rank from 0 to 3 where an operator wants another one: refused with a code and the node, or supported; never our bug.
+#[test]
+fn operands_of_wrong_ranks_are_refused() {
+    const FLOAT: i64 = 1;
+    const INT64: i64 = 7;
+    let operators: [(&str, &[i64]); 9] = [
+        ("InstanceNormalization", &[FLOAT; 3]),
+        ("BatchNormalization", &[FLOAT; 5]),
+        ("LayerNormalization", &[FLOAT; 3]),
+        ("OneHot", &[INT64, INT64, FLOAT]),
+        ("MatMul", &[FLOAT; 2]),
+        ("Gemm", &[FLOAT; 3]),
+        ("Conv", &[FLOAT; 3]),
+        ("PRelu", &[FLOAT; 2]),
+        ("GlobalAveragePool", &[FLOAT; 1]),
+    ];
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("m.onnx");
+    // An output without a shape.
+    let of_floats = Message::default().message(1, Message::default().number(1, FLOAT));
+    let output = Message::default().bytes(1, "y").message(2, of_floats);
+    let mut refused = 0;
+    for (operator, elements) in operators {
+        let right = [3, 1, 1, 1, 1];
+        for odd in 0..elements.len() {
+            for rank in [0, 2] {
+                let names: Vec<String> = (0..elements.len()).map(|number| format!("i{number}")).collect();
+                let inputs = names.iter().zip(elements).enumerate().map(|(number, (name, element))| {
+                    let rank = if number == odd { rank } else { right[number] };
+                    wire::value(name, *element, &[Dim::Is(2), Dim::Is(2), Dim::Is(2)][..rank])
+                });
+                let operands: Vec<&str> = names.iter().map(String::as_str).collect();
+                let graph = Graph {
+                    nodes: vec![wire::node("the node", operator, &operands, &["y"])],
+                    inputs: inputs.collect(),
+                    outputs: vec![output.clone()],
+                    initializers: vec![],
+                };
+                fs::write(&path, graph.model()).expect("a file");
+                let run = narae_in(folder.path(), &["compile", "m.onnx", "--emit", "graph", "-o", "g.mlir"]);
+                assert_ne!(run.code, 70, "{operator}, operand {odd} of rank {rank}: {}", run.stderr);
+                refused += usize::from(run.code == 1 && run.stderr.contains("the node"));
+            }
+        }
+    }
+    assert!(refused > 20, "{refused} were refused at their node");
+}

@@ -119,10 +119,13 @@ fn content(
     let mut words = Vec::new();
     let mut debug = DebugInfo::default();
     let mut table = Vec::new();
-    for (((entry, program), addresses), code) in entries.iter().zip(programs).zip(&map.entries).zip(codes) {
+    for (((entry, program), addresses), mut code) in entries.iter().zip(programs).zip(&map.entries).zip(codes) {
         let first = u32::try_from(words.len()).unwrap_or(u32::MAX);
         table.push(entry_info(entry, program, addresses, first));
+        let known = u32::try_from(debug.buffers.len()).unwrap_or(u32::MAX);
+        let places: BTreeMap<Buffer, u32> = code.uses.keys().copied().zip(known..).collect();
         debug.buffers.extend(buffers(program, addresses, &code.uses, first));
+        let drafts = code.take_drafts();
         let mut numbers: Vec<Option<u32>> = vec![None; code.origin_table.len()];
         for (pc, (mut word, origin)) in (first..).zip(code.words.into_iter().zip(code.origins)) {
             shift_target(&mut word.inst, first);
@@ -132,6 +135,8 @@ fn content(
             debug.run(pc, number);
             words.push(word);
         }
+        let own = &words[first as usize..];
+        debug.plans.push(tile_to_isa::plan(program, addresses, &drafts, own, first, &places));
     }
     let rows: Result<Vec<Row>, _> = rows.rows().iter().map(Row::decode).collect();
     let rows = rows.unwrap_or_else(|error| unreachable!("rows that we encode decode: {error}"));
@@ -343,6 +348,7 @@ impl Compiled {
                 pieces.insert(placed.offset, bytes);
             }
         }
+        self.sources.unchanged()?;
         Image::without_weights(name, self.content.clone(), pieces)
     }
 
@@ -382,6 +388,7 @@ impl Compiled {
         }
         writer.pad_to(self.items_bytes)?;
         observer.wrote(self.items_bytes, self.items_bytes);
+        self.sources.unchanged()?;
         Ok(writer.finish()?)
     }
 }

@@ -39,6 +39,7 @@ codes! {
     E0112 1 "a checksum differs" "The external data file is not the one that the model was exported with. Copy both files again, from one export.";
     E0113 1 "text that is not UTF-8" "Names of nodes, values and symbols are UTF-8 in ONNX. Export the model again with plain names.";
     E0114 1 "external data is not a plain file" "Devices, pipes, folders and hard links are refused: they may be endless, or lead outside the model's folder. Put a plain file there.";
+    E0115 1 "a file of the model changed while it was read" "Size, times or identity of the model or of its external data differ between opening and the end of reading, so the result could be a mixture of two versions; nothing was written. Wait until whoever writes the file is done, then run the command again.";
 
     // E02xx: operators, attributes and types that are not supported (exit 3).
     E0201 3 "operator not supported" "The operator (in this domain and opset) has no row in the table that `narae ops` prints. `narae ops MODEL.onnx` lists all that a model lacks; export with another opset, or let the exporter decompose it.";
@@ -83,9 +84,10 @@ codes! {
     E0606 1 "the program has a hazard" "Two accesses to the same bytes are not ordered by semaphores. The message names both instructions. In a compiled program it is our bug: please report it.";
     E0607 1 "the program is deadlocked" "Every engine waits for a signal that no instruction will give. In a compiled program it is our bug: please report it.";
     E0608 1 "the program executed an instruction that its operands forbid" "Dims, element types or memories of the operands do not fit the instruction; `narae isa` says what does. In a compiled program it is our bug: please report it.";
-    E0609 1 "the program ran too long" "The limit on executed instructions was reached without `halt`: a loop of the program does not end.";
-
+    E0609 1 "the program ran too long" "The limit on executed instructions was reached without `halt`: a loop of the program does not end. If it is right and only long, raise the limit with --max-instructions N.";
     E0610 1 "the model gives no numbers" "Logits are NaN or infinite, so no token is likelier than another. Compare with --precision f32, and with --quant none; `narae compare` finds the first node whose values are no numbers.";
+    E0611 5 "the host lacks the memory" "The program's state and buffers are more than the operating system gives to this process. Use a computer with more memory, or compile for smaller maxima; --mode timing needs none of it.";
+    E0612 1 "the program is not what it was made from" "An instruction accesses other bytes, or the program goes another way, than the operation that debug info names for it under the lengths of this call. The image was changed, or it is our bug: please report it.";
 
     // E07xx: chip sheets and DRAM traces (exit 1).
     E0701 1 "the chip sheet cannot be read" "The operating system refused; or the name is not that of a built-in sheet: `narae chips` lists them.";

@@ -1,7 +1,8 @@
 //! Assembly becomes images; disassembly gives the same code; errors name their lines.
 
+use narae_isa::image::{BufferInfo, BufferKind, StateBuffer};
 use narae_isa::text::{assemble, assemble_program, disassemble_image, inspect_image, split_lines};
-use narae_isa::{Image, Row, Word};
+use narae_isa::{DimExpr, Element, Image, Memory, Row, Word};
 use proptest::prelude::*;
 
 const HELLO: &str = include_str!("../../examples/hello.s");
@@ -43,6 +44,50 @@ fn hello_becomes_an_image() {
     // hello.s:59: halt
     transfer d7, d6 @wait(s1, 1)
     ");
+}
+
+/// Names that are no words, a sheet that is not built in, lengths at their places: all survive.
+#[test]
+fn a_disassembled_image_assembles_again() {
+    let image = Image::from_bytes("h.narae", assemble("hello.s", HELLO).unwrap()).unwrap();
+    let mut content = image.content().clone();
+    content.metadata.model = "a // \"b\" [ü]".to_string();
+    content.metadata.chip = content.metadata.chip.replace("\"narae-1\"", "\"mine\"");
+    let entry = &mut content.metadata.entries[0];
+    entry.inputs[0].name = "x: 0".to_string();
+    entry.slots[0].name = "s1".to_string();
+    entry.slots.push(entry.slots[0].clone());
+    (entry.slots[1].name, entry.slots[1].computed, entry.slots[1].min) = ("n + 1".to_string(), true, 1);
+    entry.equations.push((DimExpr::Slot(0), DimExpr::parse("s1 * 2").unwrap()));
+    let scratch = content.metadata.regions[3].address;
+    content.metadata.state.push(StateBuffer {
+        name: "k v".to_string(),
+        element: Element::F16,
+        dims: vec![4, 8],
+        address: scratch,
+        bytes: 64,
+    });
+    content.debug.buffers.push(BufferInfo {
+        name: "h".to_string(),
+        kind: BufferKind::Scratch,
+        memory: Memory::Sram,
+        address: 0,
+        bytes: 64,
+        used: (0, 3),
+    });
+    let image = Image::without_weights("h.narae", content, Default::default()).unwrap();
+    let text = disassemble_image(&image);
+    let again =
+        Image::from_bytes("again", assemble("again.s", &text).unwrap_or_else(|found| panic!("{found}\n{text}")))
+            .unwrap();
+    assert_eq!((again.words(), again.rows()), (image.words(), image.rows()));
+    let (found, want) = (again.metadata(), image.metadata());
+    assert_eq!((&found.model, &found.chip), (&want.model, &want.chip));
+    assert_eq!((&found.entries, &found.state, &found.regions), (&want.entries, &want.state, &want.regions));
+    assert_eq!(again.debug_info().buffers, image.debug_info().buffers);
+    assert!(again.weights_at(again.weights_range().start, 8).unwrap() == [0; 8], "weights are not in the text");
+    let mixed = format!("{text}\n.dram extra 64\n");
+    assert!(assemble("mixed.s", &mixed).unwrap_err().to_string().contains("`extra` has none"));
 }
 
 #[test]

@@ -4,7 +4,8 @@
 //! never heard of ONNX or of the compiler; results never depend on the host's instruction set, on thread counts or on time.
 //!
 //! Reading order: [`session`] (the door), [`machine`] (control unit, queues, semaphores), [`execute`] (the meaning of each instruction),
-//! [`kernels`] (the arithmetic), [`state`] (memories and views), [`checker`] (happens-before), [`timing`] (when),
+//! [`kernels`] (the arithmetic), [`state`] (memories and views), [`checker`] (happens-before), [`monitor`] (what the program
+//! was made from), [`timing`] (when),
 //! [`dram`] (the LPDDR model), [`report`] (what people see), [`validation`] (the bars, measured).
 
 pub mod checker;
@@ -13,6 +14,8 @@ pub mod energy;
 pub mod execute;
 pub mod kernels;
 pub mod machine;
+pub mod monitor;
+pub mod places;
 pub mod report;
 pub mod session;
 pub mod state;

@@ -5,6 +5,7 @@
 //! happens-before checker watches every instruction; if nothing can move, the machine says who waits for what; with a [`Recorder`] the same run
 //! also yields the steps that [`crate::timing`] replays.
 
+mod circles;
 mod loads;
 
 pub use loads::{Assumed, Assumptions, Loads, Recording};
@@ -12,7 +13,10 @@ pub use loads::{Assumed, Assumptions, Loads, Recording};
 use crate::checker::{AGENTS, Checker, Clock, Event, Hazard, HazardKind};
 use crate::execute::{Context, Descriptors, Flow, Touched, touch};
 use crate::kernels::attention::Scratch;
+use crate::monitor::Monitor;
+use crate::places::Places;
 use crate::state::{Fault, Memory, Space};
+use circles::Circles;
 use narae_isa::operand::{DescriptorRegister, ScalarRegister};
 use narae_isa::{Code, Descriptor, Diagnostic, Inst, Row, Synchronization, WeightView, Word, codes};
 use pulp::Arch;
@@ -30,11 +34,15 @@ pub struct Program {
     pub rows: Vec<Row>,
 }
 
+/// Instructions after which a run of a program that does not say what it needs is given up.
+pub const INSTRUCTIONS: u64 = 100_000_000;
+
 /// What a run may do.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Instructions after which a run is given up.
-    pub instructions: u64,
+    /// Instructions after which a run is given up; without a number, a multiple of what the image says that it needs, or
+    /// [`INSTRUCTIONS`].
+    pub instructions: Option<u64>,
     /// Whether engines compute; without it only the control unit runs, for timing.
     pub compute: bool,
     /// Whether the happens-before checker watches.
@@ -45,7 +53,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { instructions: 1 << 40, compute: true, check: true, arch: Arch::new() }
+        Limits { instructions: None, compute: true, check: true, arch: Arch::new() }
     }
 }
 
@@ -151,6 +159,9 @@ pub struct Core<'a, R> {
     scratch: Scratch,
     executed: u64,
     loads: Loads<'a>,
+    monitor: Option<Monitor<'a>>,
+    places: Option<&'a Places>,
+    circles: Circles,
 }
 
 /// Counts of a run.
@@ -181,12 +192,25 @@ impl<'a, R: Recorder> Core<'a, R> {
             scratch: Scratch::default(),
             executed: 0,
             loads: Loads::FromMemory,
+            monitor: None,
+            places: None,
+            circles: Circles::default(),
         }
+    }
+
+    /// The same under the rules of its plan.
+    pub fn with_monitor(self, monitor: Option<Monitor<'a>>) -> Self {
+        Core { monitor, ..self }
     }
 
     /// The same with other scalars than those in memory, or with a record of them.
     pub fn with_loads(self, loads: Loads<'a>) -> Self {
         Core { loads, ..self }
+    }
+
+    /// The same with accesses held against what the image declares, for a program without a plan.
+    pub fn with_places(self, places: Option<&'a Places>) -> Self {
+        Core { places, ..self }
     }
 
     /// Runs from an instruction to `halt`.
@@ -203,14 +227,11 @@ impl<'a, R: Recorder> Core<'a, R> {
                 ));
             };
             self.executed += 1;
-            if self.executed > self.limits.instructions {
-                return Err(fail(
-                    pc,
-                    Fault {
-                        code: &codes::E0609,
-                        message: format!("{} instructions without `halt`", self.limits.instructions),
-                    },
-                ));
+            if self.executed > self.limits.instructions.unwrap_or(INSTRUCTIONS) {
+                return Err(fail(pc, self.circles.describe(self.executed - 1, self.program)));
+            }
+            if let Some(monitor) = &mut self.monitor {
+                monitor.before(pc, &word.inst, &self.scalars, &self.descriptors).map_err(|fault| fail(pc, fault))?;
             }
             self.record(pc, &word).map_err(|fault| fail(pc, fault))?;
             if word.inst.engine() != narae_isa::Engine::Scu {
@@ -222,9 +243,16 @@ impl<'a, R: Recorder> Core<'a, R> {
                 return Err(self.deadlock(Some((pc, waits_for(&word.sync, &self.semaphores)))));
             }
             let clock = self.checker.dispatch_clock();
-            match self.execute(pc, &word, &clock, false)? {
+            let flow = self.execute(pc, &word, &clock, false)?;
+            if let Some(monitor) = &mut self.monitor {
+                monitor.after(pc, &word.inst, flow, &self.scalars).map_err(|fault| fail(pc, fault))?;
+            }
+            match flow {
                 Flow::Next => pc += 1,
-                Flow::Jump(target) => pc = target,
+                Flow::Jump(target) => {
+                    self.circles.see(pc, target);
+                    pc = target;
+                }
                 Flow::Fence => {
                     self.idle(pc)?;
                     pc += 1;
@@ -330,7 +358,7 @@ impl<'a, R: Recorder> Core<'a, R> {
             scratch: &mut self.scratch,
         };
         if self.limits.check {
-            check(&mut self.checker, event, word, dispatched, &context)?;
+            check(&mut self.checker, self.places, event, word, dispatched, &context)?;
         }
         if event.agent != 0 {
             self.recorder.before(pc, word, &context);
@@ -417,6 +445,7 @@ impl From<Fault> for Trouble {
 /// Shows an instruction to the checker: order first, then accesses.
 fn check(
     checker: &mut Checker,
+    places: Option<&Places>,
     event: Event,
     word: &Word,
     dispatched: &Clock,
@@ -431,6 +460,9 @@ fn check(
     }
     let touched = touch(context, &word.inst, |touched| {
         let Touched { space, write, start, end, .. } = touched;
+        if let Some(places) = places {
+            places.hold(event.pc, space, start, end)?;
+        }
         let bit = match space {
             Space::Sram => SRAM_BIT,
             Space::Dram => 0,

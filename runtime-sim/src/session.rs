@@ -4,7 +4,9 @@
 //! all inputs have been checked (names, element types, shapes, maxima), and all problems of a call are reported together; state is zero at
 //! the start and changes only by running entries or by [`Machine::write_state`].
 
-use crate::machine::{Core, Limits, Loads, NoRecorder, Program, Recorder, Statistics};
+use crate::machine::{Core, INSTRUCTIONS, Limits, Loads, NoRecorder, Program, Recorder, Statistics};
+use crate::monitor::{Monitor, Rules};
+use crate::places::Places;
 use crate::report::Observation;
 use crate::state::{Memory, Region, Space};
 use narae_isa::chip::Chip;
@@ -42,7 +44,14 @@ pub struct Machine {
     program: Program,
     memory: Memory,
     limits: Limits,
+    /// What each entry was made from, where the image says so.
+    rules: Vec<Option<Rules>>,
+    /// What the image declares of memory: what is left for programs without a plan.
+    places: Places,
 }
+
+/// A run may take so many times the instructions that its image says it needs at most.
+const PATIENCE: u64 = 4;
 
 impl Machine {
     /// A machine of the chip that the image was compiled for, with the image in its memory and all state zero.
@@ -64,7 +73,8 @@ impl Machine {
             memory.map(Region::weights(image.clone())).map_err(|fault| inconsistent(fault.message))?;
         }
         let program = Program { words: image.words().to_vec(), rows: image.rows().to_vec() };
-        Ok(Machine { image, program, memory, limits })
+        let (rules, places) = (Rules::of(&image), Places::of(&image));
+        Ok(Machine { image, program, memory, limits, rules, places })
     }
 
     /// The image.
@@ -130,8 +140,25 @@ impl Machine {
         recorder: &mut R,
         loads: Loads<'_>,
     ) -> Result<Statistics, Diagnostics> {
-        let core = Core::new(&self.program, &mut self.memory, self.limits, recorder).with_loads(loads);
-        core.run(pc).map_err(|failure| self.describe(entry, &failure).into())
+        let image = self.image.clone();
+        let entries = &image.metadata().entries;
+        let at = entries.iter().position(|other| other.name == entry);
+        let rules = at.and_then(|at| Some((&entries[at], self.rules.get(at)?.as_ref()?)));
+        let mut limits = self.limits;
+        limits.instructions = limits.instructions.or_else(|| {
+            rules.map(|(entry, rules)| rules.instructions(entry).saturating_mul(PATIENCE).saturating_add(INSTRUCTIONS))
+        });
+        // Without values there are no lengths that the program computes, only assumptions.
+        let watched = rules.filter(|_| limits.check && limits.compute);
+        let monitor = watched.map(|(entry, rules)| {
+            Monitor::new(rules, entry, |address| {
+                let bytes = self.memory.bytes(Space::Dram, address, 8).ok()?;
+                bytes.first_chunk().map(|bytes| i64::from_le_bytes(*bytes))
+            })
+        });
+        let places = rules.is_none().then_some(&self.places);
+        let core = Core::new(&self.program, &mut self.memory, limits, recorder).with_loads(loads);
+        core.with_monitor(monitor).with_places(places).run(pc).map_err(|failure| self.describe(entry, &failure).into())
     }
 
     /// A timed run of this machine, as reports and traces look at it. `tokens` is the number of tokens that it produced, if it has any.

@@ -1,9 +1,8 @@
 //! `narae asm`: assembly text to an image.
 
-use std::io::Read as _;
 use std::path::PathBuf;
 
-use narae_isa::{Diagnostic, Diagnostics, assemble, codes};
+use narae_isa::{Diagnostic, Diagnostics, assemble, codes, files};
 
 use super::{Outcome, Voice, output};
 
@@ -18,22 +17,24 @@ pub struct Arguments {
 }
 
 /// Assembles.
-pub fn run(arguments: Arguments, _voice: Voice) -> Outcome {
+pub fn run(arguments: Arguments, voice: Voice) -> Outcome {
     let text = read_text(&arguments.file)?;
     let image = assemble(&arguments.file.display().to_string(), &text)?;
-    output::write(&arguments.output, &image)
+    output::write(&arguments.output, &image)?;
+    if text.lines().any(|line| line.trim_start().starts_with(".region")) {
+        voice.say("note: the text of a disassembled image holds no weights; those of the new image are zeros");
+    }
+    Ok(())
 }
 
 /// A text from a file or standard input.
 pub fn read_text(path: &std::path::Path) -> Result<String, Diagnostics> {
-    let mut text = String::new();
     let read = match output::is_stream(path) {
-        true => std::io::stdin().lock().read_to_string(&mut text).map(|_| ()),
-        false => std::fs::read_to_string(path).map(|content| text = content),
+        true => files::read_text_from(std::io::stdin().lock(), files::MOST_TEXT_BYTES),
+        false => files::read_text(path, files::MOST_TEXT_BYTES),
     };
-    read.map_err(|error| {
+    Ok(read.map_err(|error| {
         let what = format!("cannot read `{}`: {error}", path.display());
         Diagnostic::new(&codes::E0803, what).at_file(path.display().to_string())
-    })?;
-    Ok(text)
+    })?)
 }

@@ -17,7 +17,7 @@ use narae_isa::Image;
 use super::options::CompileOptions;
 use super::opt::SPLIT;
 use super::output::bytes;
-use super::{Outcome, Voice, output};
+use super::{Outcome, Voice, inputs, output};
 
 /// What to write.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -55,17 +55,22 @@ pub struct Arguments {
 pub fn run(arguments: Arguments, voice: Voice) -> Outcome {
     check_report(&arguments)?;
     let model = settings::model_file(&arguments.model)?;
+    inputs::note(&model);
+    inputs::refuse_as_output(&arguments.output)?;
     let mut options = arguments.compile.resolve(&model, KvCache::Io)?;
     options.maxima.unsaid = Unsaid::Chosen { positions: settings::settings(&model)?.positions };
     let mut watcher = arguments.compile.watch.watcher(voice, None)?;
     watcher.phase("reading the model");
     let graph = narae::session::import_for(&model, &options)?;
+    graph.sources.paths().iter().for_each(|path| inputs::note(path));
+    inputs::refuse_as_output(&arguments.output)?;
     for idle in bounds::idle(&graph, &options.maxima) {
         voice.note(idle);
     }
     if arguments.emit == Form::Graph {
         let (graph, _) = optimise(graph, &options, &mut watcher)?;
         watcher.all_ran()?;
+        graph.sources.unchanged()?;
         return output::write(&arguments.output, Module::Graph(graph).print(voice.is_verbose()).as_bytes());
     }
     let (compiled, findings) = compile_graph(graph, &options, &mut watcher)?;

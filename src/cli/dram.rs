@@ -1,10 +1,10 @@
 //! `narae dram`: the LPDDR model alone. In: a trace of requests (`clock,R|W,address,bytes` a line) and a sheet. Out: bandwidth,
 //! latency, row hits, commands.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
-use narae_isa::{Chip, Diagnostics};
+use narae_isa::{Chip, Diagnostics, files};
 use narae_sim::dram::sheet::Sheet;
 use narae_sim::dram::trace::Trace;
 use narae_sim::dram;
@@ -62,7 +62,7 @@ pub fn run(arguments: Arguments, _voice: Voice) -> Outcome {
 /// The sheet of a memory, or of the memory of a chip.
 fn sheet(name: &str) -> Result<Sheet, Diagnostics> {
     let of_chip = Chip::built_in(name).is_some()
-        || std::fs::read_to_string(name).is_ok_and(|text| Chip::is_described_by(&text));
+        || files::read_text(Path::new(name), files::MOST_SHEET_BYTES).is_ok_and(|text| Chip::is_described_by(&text));
     match of_chip {
         true => memory_sheet(&Chip::load(name)?),
         false => Sheet::load(name),

@@ -15,6 +15,7 @@ use narae_isa::{Diagnostic, Diagnostics, codes};
 use super::decoder::{self, Need};
 use super::options::CompileOptions;
 use super::progress::Progress;
+use super::running::RunOptions;
 use super::{Outcome, Voice, output};
 
 /// Which model on which ids.
@@ -37,6 +38,8 @@ pub struct Arguments {
     /// Print JSON
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    running: RunOptions,
     #[command(flatten)]
     compile: CompileOptions,
 }
@@ -74,7 +77,9 @@ fn open(arguments: &Arguments, path: &Path, windows: &[Vec<i64>], voice: Voice) 
     let ids: Vec<i64> = windows.iter().flatten().copied().collect();
     let fed = windows.iter().map(|window| window.len() - 1).max().unwrap_or(1);
     let need = Need { call: fed, whole: fed, ids: &ids, all_logits: true };
-    decoder::open(&model, &settings, &arguments.compile, &need, voice)
+    let mut model = decoder::open(&model, &settings, &arguments.compile, &need, voice)?;
+    arguments.running.limit(model.session());
+    Ok(model)
 }
 
 fn human(quality: &Quality) -> String {

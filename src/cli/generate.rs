@@ -18,6 +18,7 @@ use super::decoder::{self, Need};
 use super::options::CompileOptions;
 use super::progress::Progress;
 use super::report::{ReportOptions, Reporter};
+use super::running::RunOptions;
 use super::timed::TimedCalls;
 use super::written::Written;
 use super::{Outcome, Voice, wrong_option};
@@ -58,6 +59,8 @@ pub struct Arguments {
     choosing: Choosing,
     #[command(flatten)]
     report: ReportOptions,
+    #[command(flatten)]
+    running: RunOptions,
     #[command(flatten)]
     compile: CompileOptions,
 }
@@ -175,6 +178,7 @@ pub fn run(arguments: Arguments, voice: Voice) -> Outcome {
     let need = Need { call: CHUNK.min(prompt.len()), whole, ids: &prompt, all_logits: false };
     let opened = decoder::open(&model, &settings, &arguments.compile, &need, voice);
     let mut language = opened.map_err(|problems| misfit(problems, &arguments, tokenizer.as_ref()))?;
+    arguments.running.limit(language.session());
     language.session().set_timing(arguments.report.timing());
     voice.detail(format_args!("ready after {:.2} s", start.elapsed().as_secs_f64()));
     let ends = match arguments.ignore_end {

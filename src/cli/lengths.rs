@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use narae::npz;
-use narae_isa::{Diagnostic, Diagnostics, codes};
+use narae_isa::{Diagnostic, Diagnostics, codes, files};
 use narae_sim::machine::Recording;
 use narae_sim::session::Lengths;
 
@@ -83,6 +83,6 @@ fn read(path: &Path) -> Result<Recording, Diagnostics> {
             .at_file(path.display().to_string())
             .help("write one with --record and a run that computes")
     };
-    let text = std::fs::read_to_string(path).map_err(|error| refused(error.to_string()))?;
+    let text = files::read_text(path, files::MOST_TEXT_BYTES).map_err(|error| refused(error.to_string()))?;
     Ok(serde_json::from_str(&text).map_err(|error| refused(error.to_string()))?)
 }

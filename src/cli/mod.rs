@@ -6,6 +6,7 @@
 
 mod decoder;
 mod effect;
+mod inputs;
 mod lengths;
 mod options;
 mod output;
@@ -13,6 +14,8 @@ mod progress;
 mod reading;
 mod render;
 mod report;
+mod running;
+mod signals;
 mod timed;
 mod watch;
 mod weights;
@@ -146,6 +149,7 @@ impl Understood {
     fn run(self) -> Outcome {
         let voice = self.voice();
         effect::check(&self.command, &self.matches)?;
+        inputs::note_all(&self.matches)?;
         dispatch(self.line.command, voice)
     }
 }
@@ -170,6 +174,7 @@ pub fn main() -> ExitCode {
     };
     let voice = understood.voice();
     catch_bugs();
+    signals::watch();
     let outcome = panic::catch_unwind(panic::AssertUnwindSafe(|| understood.run()));
     match outcome.unwrap_or_else(|payload| Err(bug(payload.as_ref()))) {
         Ok(()) => ExitCode::SUCCESS,

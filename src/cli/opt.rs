@@ -7,7 +7,7 @@ use narae_compiler::compile::{KvCache, Options};
 use narae_compiler::compress::Sources;
 use narae_compiler::pipeline::{self, Context, Module, PASSES};
 use narae::settings;
-use narae_isa::{Diagnostic, Diagnostics, Place};
+use narae_isa::{Diagnostic, Diagnostics, Place, codes};
 
 use super::options::CompileOptions;
 use super::run::is_model;
@@ -49,7 +49,7 @@ pub fn run(arguments: Arguments, voice: Voice) -> Outcome {
     let mut watcher = arguments.compile.watch.watcher(voice, None)?;
     let mut texts = Vec::new();
     for module in read(file, &options)? {
-        module.verify()?;
+        module.verify().map_err(|problems| of_the_text(problems, file))?;
         let module = pipeline::run(module, passes.iter().copied(), &mut Context::new(&options), &mut watcher)?;
         module.verify()?;
         texts.push(module.print(arguments.locations));
@@ -81,6 +81,19 @@ fn read(path: &Path, options: &Options) -> Result<Vec<Module>, Diagnostics> {
         before += part.lines().count() + 1;
     }
     Ok(modules)
+}
+
+/// What is wrong with a module that was just read is wrong with its text, not with us.
+fn of_the_text(problems: Diagnostics, path: &Path) -> Diagnostics {
+    let own = |problem: Diagnostic| match problem.code == &codes::E0999 && !is_model(path) {
+        true => Diagnostic { code: &codes::E0304, place: problem.place.or(Some(in_whole(path))), ..problem },
+        false => problem,
+    };
+    Diagnostics(problems.0.into_iter().map(own).collect())
+}
+
+fn in_whole(path: &Path) -> Place {
+    Place::File { path: path.display().to_string() }
 }
 
 /// The problem at its line of the file, of which a module is a part.

@@ -1,12 +1,13 @@
-//! Where results go: a path, or `-` for standard output. Always holds: a file either appears complete or not at all (temporary
-//! file in the same folder, written, synced, renamed).
+//! Where results go: a path, or `-` for standard output. Always holds: a file either appears complete or not at all (see
+//! [`narae_isa::output`]), and no result replaces a file that the same command reads.
 
-use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use narae_isa::output::Output;
 use narae_isa::{Diagnostic, Diagnostics, codes};
-use tempfile::NamedTempFile;
+
+use super::inputs;
 
 /// Whether the path means standard input or output.
 pub fn is_stream(path: &Path) -> bool {
@@ -34,30 +35,28 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<(), Diagnostics> {
 /// A place that can be written, found out before the work whose result goes there.
 pub struct Place {
     path: PathBuf,
-    target: Target,
-}
-
-enum Target {
-    Stream,
-    /// A device or pipe is written into; renaming a file over it would replace it.
-    Device(File),
-    Temporary(NamedTempFile),
+    /// None: standard output.
+    target: Option<Output>,
 }
 
 impl Place {
     /// Reserves a path (`-`: standard output). Dropped without a write it leaves nothing behind.
     pub fn reserve(path: &Path) -> Result<Place, Diagnostics> {
-        let target = reserve(path).map_err(|error| cannot_write(path, &error))?;
+        let target = match is_stream(path) {
+            true => None,
+            false => {
+                inputs::refuse_as_output(path)?;
+                Some(Output::reserve(path).map_err(|error| cannot_write(path, &error))?)
+            }
+        };
         Ok(Place { path: path.to_path_buf(), target })
     }
 
     /// Writes the result: the file appears complete, or not at all.
     pub fn write(self, bytes: &[u8]) -> Result<(), Diagnostics> {
-        let written = match self.target {
-            Target::Stream => return to_stdout(bytes),
-            Target::Device(mut file) => file.write_all(bytes),
-            Target::Temporary(file) => replace(file, &self.path, bytes),
-        };
+        let Some(mut output) = self.target else { return to_stdout(bytes) };
+        inputs::refuse_as_output(&self.path)?;
+        let written = output.file().write_all(bytes).and_then(|()| output.commit());
         written.map_err(|error| cannot_write(&self.path, &error))
     }
 }
@@ -69,33 +68,6 @@ pub fn to_stdout(bytes: &[u8]) -> Result<(), Diagnostics> {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(cannot_write(Path::new("-"), &error)),
         _ => Ok(()),
     }
-}
-
-fn reserve(path: &Path) -> io::Result<Target> {
-    if is_stream(path) {
-        return Ok(Target::Stream);
-    }
-    match std::fs::metadata(path) {
-        Ok(found) if found.is_dir() => return Err(io::ErrorKind::IsADirectory.into()),
-        Ok(found) if !found.is_file() => return Ok(Target::Device(File::options().write(true).open(path)?)),
-        _ => {}
-    }
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut builder = tempfile::Builder::new();
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt as _;
-        // What a plain new file would get; temporary files are private otherwise.
-        builder.permissions(std::fs::Permissions::from_mode(0o666));
-    }
-    Ok(Target::Temporary(builder.prefix(".narae-").tempfile_in(folder)?))
-}
-
-fn replace(mut file: NamedTempFile, path: &Path, bytes: &[u8]) -> io::Result<()> {
-    file.write_all(bytes)?;
-    file.as_file().sync_all()?;
-    file.persist(path).map_err(|error| error.error)?;
-    Ok(())
 }
 
 /// The error for a result that could not be written.

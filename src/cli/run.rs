@@ -18,6 +18,7 @@ use super::options::CompileOptions;
 use super::output::{self, Place};
 use super::progress::Progress;
 use super::report::{ReportOptions, Reporter};
+use super::running::RunOptions;
 use super::{Outcome, Voice};
 
 /// What the simulator answers.
@@ -50,7 +51,7 @@ pub struct Arguments {
     #[arg(long, value_name = "NAME")]
     entry: Option<String>,
     /// Run the reference evaluator on the graph instead of the chip
-    #[arg(long, conflicts_with_all = ["entry", "mode", "report", "trace", "dram_trace", "baseline"])]
+    #[arg(long, conflicts_with_all = ["entry", "mode", "report", "trace", "dram_trace", "baseline", "max_instructions"])]
     evaluator: bool,
     /// functional (values), timing (cycles) or both; what reports implies both
     #[arg(long, value_enum, default_value_t, value_name = "MODE", hide_possible_values = true)]
@@ -59,6 +60,8 @@ pub struct Arguments {
     lengths: LengthOptions,
     #[command(flatten)]
     report: ReportOptions,
+    #[command(flatten)]
+    running: RunOptions,
     #[command(flatten)]
     compile: CompileOptions,
 }
@@ -108,6 +111,7 @@ fn check_places(arguments: &Arguments) -> Outcome {
 /// Runs on the chip, with timing if anything asks for it.
 fn execute(arguments: &Arguments, inputs: &Arrays, reporter: Reporter, voice: Voice) -> Result<Arrays, Diagnostics> {
     let mut session = session(arguments, inputs, voice)?;
+    arguments.running.limit(&mut session);
     session.set_timing(arguments.report.timing());
     let entry = arguments.entry.as_deref();
     let _line = Progress::phase(voice, "computing on the simulated chip");
@@ -140,6 +144,7 @@ fn time(arguments: &Arguments, voice: Voice) -> Outcome {
         true => compile_for_timing(arguments, &lengths, voice)?,
         false => open(arguments)?,
     };
+    arguments.running.limit(&mut session);
     session.set_timing(arguments.report.timing());
     let entry = session.entry_name(arguments.entry.as_deref())?;
     let line = Progress::phase(voice, "timing on the simulated chip");

@@ -136,6 +136,9 @@ pub fn compare(
     if let Some(tamper) = settings.tamper {
         tamper(&mut compiled);
     }
+    // Every instruction is held against the placed program itself here, which names more than plan and buffers in the image could.
+    compiled.content.debug.plans.clear();
+    compiled.content.debug.buffers.clear();
     let ranges = ranges(&compiled);
     let (instructions, wrong) = run_instructions(&compiled, &inputs, &mut stages)?;
     let Stages { tensors, stages, .. } = stages;

@@ -34,6 +34,33 @@ pub fn verify(graph: &Graph) -> Result<(), Diagnostics> {
     Diagnostics::check(verifier.errors, ())
 }
 
+/// Whether results of these types can come from an op, before what is known of symbols has been said: element types, ranks and known
+/// extents are those that inference finds. `scratch` is a table in which inference may do as it likes.
+pub(super) fn could_be(
+    op: &super::Op,
+    operands: Vec<TensorType>,
+    results: &[TensorType],
+    scratch: &mut Symbols,
+) -> Result<(), String> {
+    let inferred = infer::infer(op, operands, scratch).map_err(|problem| problem.message)?;
+    if inferred.types.len() != results.len() {
+        return Err(format!("`{}` has {} results", op.name(), inferred.types.len()));
+    }
+    for (found, expected) in results.iter().zip(&inferred.types) {
+        let known = |(found, expected): (&Dim, &Dim)| match (found.as_const(), expected.as_const()) {
+            (Some(found), Some(expected)) => found == expected,
+            _ => true,
+        };
+        let fits = found.element == expected.element
+            && found.dims.len() == expected.dims.len()
+            && found.dims.iter().zip(&expected.dims).all(known);
+        if !fits {
+            return Err(format!("a result of `{}` is {found:?}, by its operands it is {expected:?}", op.name()));
+        }
+    }
+    Ok(())
+}
+
 struct Verifier<'a> {
     graph: &'a Graph,
     body: bool,

@@ -3,6 +3,8 @@
 //! In: values of the graph under construction. Out: new values. Always holds: what is the identity adds no node; every node carries the
 //! provenance of the ONNX node that is being imported.
 
+use std::cell::RefCell;
+
 use narae_isa::{
     BinaryFunction, CompareFunction, Diagnostic, Element, HostTensor, Overflow, ReduceFunction, UnaryFunction, codes,
 };
@@ -18,6 +20,8 @@ pub struct Builder {
     pub graph: Graph,
     /// Where new nodes come from.
     pub provenance: Provenance,
+    /// The first axis that a row asked for and its operand does not have: the node is refused once its row is done.
+    pub refused: RefCell<Option<Diagnostic>>,
 }
 
 /// A result or the problem with the node.
@@ -26,6 +30,11 @@ pub type Built<T = Value> = Result<T, Diagnostic>;
 /// A problem with operands: their number, types, ranks or dims.
 pub fn mismatch(message: impl Into<String>) -> Diagnostic {
     Diagnostic::new(&codes::E0303, message)
+}
+
+/// An axis beyond the rank of an operand.
+fn no_axis(axis: usize, rank: usize) -> Diagnostic {
+    mismatch(format!("an operand of rank {rank} has no axis {axis}"))
 }
 
 /// A form of an operator that is not supported.
@@ -51,9 +60,24 @@ impl Builder {
         dims
     }
 
-    /// One dim of a value.
+    /// One dim of a value. An axis that the value does not have refuses the node.
     pub fn dim(&self, value: Value, axis: usize) -> Dim {
-        self.graph.symbols.resolve(&self.graph.dims(value)[axis])
+        match self.graph.dims(value).get(axis) {
+            Some(dim) => self.graph.symbols.resolve(dim),
+            None => {
+                let problem = no_axis(axis, self.rank(value));
+                self.refused.borrow_mut().get_or_insert(problem);
+                Dim::invalid()
+            }
+        }
+    }
+
+    /// An error unless the value has this rank.
+    pub fn expect_rank(&self, value: Value, rank: usize, what: &str) -> Built<()> {
+        match self.rank(value) == rank {
+            true => Ok(()),
+            false => Err(mismatch(format!("{what} has rank {}, expected {rank}", self.rank(value)))),
+        }
     }
 
     /// The rank of a value.
@@ -311,6 +335,9 @@ impl Builder {
     /// The last two axes exchanged.
     pub fn transpose_last(&mut self, x: Value) -> Built {
         let rank = self.rank(x);
+        if rank < 2 {
+            return Err(mismatch(format!("a matrix is expected, the operand has rank {rank}")));
+        }
         let mut permutation: Vec<usize> = (0..rank).collect();
         permutation.swap(rank - 1, rank - 2);
         self.transpose(x, &permutation)
@@ -319,6 +346,9 @@ impl Builder {
     /// Elements `start .. start + extent` along one axis.
     pub fn narrow(&mut self, x: Value, axis: usize, start: Dim, extent: Dim) -> Built {
         let mut dims = self.dims(x);
+        if axis >= dims.len() {
+            return Err(no_axis(axis, dims.len()));
+        }
         if start.is(0) && dims[axis] == extent {
             return Ok(x);
         }

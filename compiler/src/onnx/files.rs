@@ -6,11 +6,11 @@
 //! what is read.
 
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
+use narae_isa::files::open_regular;
 use narae_isa::{Diagnostic, codes};
 use sha1::{Digest, Sha1};
 
@@ -33,18 +33,6 @@ impl ReadAt for Registered<'_> {
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         self.sources.read_at(self.file, offset, buffer).map_err(|error| io::Error::other(error.message))
     }
-}
-
-/// `O_NONBLOCK`: opening a pipe returns at once, so that it can be refused.
-const NONBLOCK: i32 = 0o4000;
-
-/// Opens a regular file; anything else would block, or never end.
-pub fn open_regular(path: &Path) -> io::Result<File> {
-    let file = OpenOptions::new().read(true).custom_flags(NONBLOCK).open(path)?;
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::other("it is not a regular file"));
-    }
-    Ok(file)
 }
 
 /// The external files of one model, each opened at its first use.

@@ -5,6 +5,7 @@
 //! of the model come in one report, each at its node; a node whose operands already failed is not reported again;
 //! nothing depends on the data of an input.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -139,7 +140,11 @@ impl<'m> Importer<'m> {
             doubts: Doubts::new(),
             places: Vec::new(),
             external: ExternalFiles::new(&sources, model.path.as_deref(), model.limits.hard_links),
-            builder: Builder { graph: Graph::new(name, sources), provenance: Provenance::none() },
+            builder: Builder {
+                graph: Graph::new(name, sources),
+                provenance: Provenance::none(),
+                refused: RefCell::default(),
+            },
             scopes: vec![Scope::default()],
             problems: Vec::new(),
             sequences: HashMap::new(),
@@ -414,7 +419,12 @@ impl<'m> Importer<'m> {
         let Some(row) = row else { return Ok(None) };
         ops::ranks::check(&self.builder, key.0, key.1, &inputs)?;
         let mut call = Call { importer: self, attributes, inputs, outputs, opset: opset.unwrap_or(1) };
-        let results = (row.build)(&mut call)?;
+        let built = (row.build)(&mut call);
+        // What a row did with an axis that is not there means nothing, whether it failed for that or went on.
+        if let Some(problem) = call.refused.take() {
+            return Err(problem);
+        }
+        let results = built?;
         match call.attributes.unread().as_slice() {
             [] => Ok(Some(results)),
             unread => {

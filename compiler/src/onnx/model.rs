@@ -5,10 +5,11 @@
 
 use std::path::{Path, PathBuf};
 
+use narae_isa::files::open_regular;
 use narae_isa::{Diagnostic, Diagnostics, codes, magic};
 use onnx_protobuf::{Message as _, ModelProto};
 
-use super::files::{Registered, open_regular};
+use super::files::Registered;
 use super::limits::Limits;
 use super::wire::{Fault, FaultKind, Payload, scan};
 use crate::compress::{FileId, Sources};

@@ -85,7 +85,7 @@ pub fn run_image(image: Image, random: &mut Random) -> Outcome {
         return Ok(());
     }
     let image = Arc::new(image);
-    let limits = Limits { instructions: INSTRUCTIONS, ..Limits::default() };
+    let limits = Limits { instructions: Some(INSTRUCTIONS), ..Limits::default() };
     let mut machine = Machine::new(image.clone(), limits)?;
     let mut outcome = Ok(());
     for entry in &image.metadata().entries {

@@ -4,9 +4,11 @@
 //! every key is given, none is unknown, every value is in range, and the values agree with each other.
 
 use std::fmt::Write as _;
+use std::path::Path;
 
 use crate::codes;
 use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::files;
 use crate::sheet::{Reader, SheetKind};
 
 /// What the sheets of chips are called, and their error codes.
@@ -326,7 +328,7 @@ impl Chip {
         if let Some(chip) = Chip::built_in(name_or_path) {
             return Ok(chip);
         }
-        let text = std::fs::read_to_string(name_or_path).map_err(|error| {
+        let text = files::read_text(Path::new(name_or_path), files::MOST_SHEET_BYTES).map_err(|error| {
             let names: Vec<&str> = BUILT_IN.iter().map(|(name, _)| *name).collect();
             Diagnostic::new(&codes::E0701, format!("no built-in chip of this name, and as a file: {error}"))
                 .at_file(name_or_path)

@@ -33,7 +33,8 @@ pub enum ResolveError {
 ///
 /// Element (b, h, t, d) of a paged view lies `page · strides[0] + h · strides[1] + (t mod tokens) · strides[2] + d · strides[3]`
 /// elements behind the base, where `page` is the u32 at DRAM address `table + 4 · (b · pages_per_sequence + t / tokens)`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Paging {
     /// DRAM address of the page table.
     pub table: u64,
@@ -149,6 +150,11 @@ impl View {
             Some(range) => range,
             None => unreachable!("the extent was checked when the row was resolved"),
         }
+    }
+
+    /// The same; none if the view leaves the address space, as one that came from no row may.
+    pub fn checked_range(&self) -> Option<Range<u64>> {
+        self.extent()
     }
 
     pub(super) fn check_extent(&self) -> Result<(), ResolveError> {

@@ -15,6 +15,8 @@
 
 mod meaning;
 mod pack;
+#[cfg(test)]
+mod pack_tests;
 
 pub use meaning::{product, strided_dot};
 pub use pack::{SliceLayout, UniformRows, Unpacked, element_of, pack_float_slice, pack_uniform_slice, unpack, values};

@@ -18,6 +18,9 @@ use crate::instructions::Inst;
 use crate::operand::ScalarRegister;
 use crate::table::WORD_BYTES;
 
+/// Instructions that a report names of those that are not as planned.
+const MOST_PLAN_PROBLEMS: usize = 5;
+
 /// All problems of the content.
 pub(super) fn content(content: &ImageContent) -> Vec<Diagnostic> {
     let chip = match Chip::parse("chip sheet of the image", &content.metadata.chip) {
@@ -259,6 +262,24 @@ impl<'a> Checker<'a> {
             }
         }
         self.buffers_in_use_are_apart();
+        self.plans();
+    }
+
+    /// Instructions are what their operations are made of.
+    fn plans(&mut self) {
+        let content: &'a ImageContent = self.content;
+        let (plans, entries) = (&content.debug.plans, &content.metadata.entries);
+        if !plans.is_empty() && plans.len() != entries.len() {
+            self.metadata("the debug info has plans for some entries only".to_string());
+        }
+        for (plan, entry) in plans.iter().zip(entries) {
+            let begins = (plan.code.0 != entry.pc)
+                .then(|| (entry.pc, format!("the plan of entry `{}` begins at {}", entry.name, plan.code.0)));
+            let problems = plan.problems(entry.slots.len(), &content.words, &content.debug.buffers);
+            for (pc, reason) in begins.into_iter().chain(problems).take(MOST_PLAN_PROBLEMS) {
+                self.problems.push(Diagnostic::new(&codes::E0506, reason).at_instruction(&entry.name, pc));
+            }
+        }
     }
 
     /// Scratch may share bytes only with scratch that is not in use between the same instructions.

@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::plan::Plan;
 use crate::descriptor::Memory;
 
 /// Where instructions come from.
@@ -18,6 +19,9 @@ pub struct DebugInfo {
     /// The buffers of all entries: the memory map by name, for people. Buffers whose lives do not meet may share bytes.
     #[serde(default)]
     pub buffers: Vec<BufferInfo>,
+    /// What the instructions of each entry were made from; none where a program was not compiled.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub plans: Vec<Plan>,
 }
 
 /// What a buffer holds.

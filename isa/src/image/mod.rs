@@ -23,11 +23,13 @@ mod check;
 mod debug;
 mod metadata;
 mod open;
+pub mod plan;
 mod write;
 
 pub use debug::{BufferInfo, BufferKind, DebugInfo, Origin};
 pub use metadata::{Entry, Metadata, Region, RegionKind, Slot, StateBuffer, TensorInfo};
 pub use open::Image;
+pub use plan::Plan;
 pub use write::{ImageContent, ImageWriter, write_file_atomically};
 
 /// The format version that this crate reads and writes.
@@ -51,5 +53,11 @@ const SECTION_DESC: &str = ".narae.desc";
 const SECTION_DEBUG: &str = ".narae.debug";
 const SECTION_WEIGHTS: &str = ".narae.weights";
 
+#[cfg(test)]
+mod bounds_tests;
+#[cfg(test)]
+mod open_tests;
+#[cfg(test)]
+mod plan_tests;
 #[cfg(test)]
 mod tests;

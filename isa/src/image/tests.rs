@@ -57,7 +57,7 @@ pub(super) fn content(weights: u64) -> ImageContent {
     ImageContent { metadata, words, rows, debug }
 }
 
-fn write(content: &ImageContent) -> Result<Vec<u8>, Diagnostics> {
+pub(super) fn write(content: &ImageContent) -> Result<Vec<u8>, Diagnostics> {
     let mut writer = ImageWriter::new(content, Cursor::new(Vec::new()))?;
     let weights = content.metadata.region(RegionKind::Weights).unwrap().bytes;
     for start in (0..weights).step_by(1000) {

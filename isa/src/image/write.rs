@@ -18,6 +18,7 @@ use super::{
 use crate::codes;
 use crate::descriptor::Row;
 use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::output::Output;
 use crate::table::Word;
 
 /// Everything in an image but the weights.
@@ -57,10 +58,16 @@ impl<W: Write + Seek> ImageWriter<W> {
         Diagnostics::check(check::content(content), ())?;
         let expected = content.metadata.region(RegionKind::Weights).map_or(0, |region| region.bytes);
         let head = build_head(content, expected);
-        let start = out.stream_position().map_err(cannot_write)?;
         let whole = head.bytes.len() as u64 + expected;
-        out.write_all(&head.bytes).map_err(|error| needs(cannot_write(error), whole))?;
+        let fail = |error| needs(cannot_write(&error), whole);
+        let start = out.stream_position().map_err(fail)?;
+        out.write_all(&head.bytes).map_err(fail)?;
         Ok(ImageWriter { out, start, head, hasher: blake3::Hasher::new(), hashes: Vec::new(), expected, written: 0 })
+    }
+
+    /// Bytes of the whole image.
+    pub fn bytes(&self) -> u64 {
+        self.head.bytes.len() as u64 + self.expected
     }
 
     /// Bytes of weights written so far.
@@ -71,8 +78,8 @@ impl<W: Write + Seek> ImageWriter<W> {
     /// Writes the next bytes of the weights.
     pub fn write_weights(&mut self, mut bytes: &[u8]) -> Result<(), Diagnostic> {
         assert!(self.written + bytes.len() as u64 <= self.expected, "more weights than the memory map says");
-        let whole = self.head.bytes.len() as u64 + self.expected;
-        self.out.write_all(bytes).map_err(|error| needs(cannot_write(error), whole))?;
+        let whole = self.bytes();
+        self.out.write_all(bytes).map_err(|error| needs(cannot_write(&error), whole))?;
         while !bytes.is_empty() {
             let room = (CHUNK_BYTES - self.written % CHUNK_BYTES).min(bytes.len() as u64) as usize;
             let (now, later) = bytes.split_at(room);
@@ -108,6 +115,8 @@ impl<W: Write + Seek> ImageWriter<W> {
         if !self.written.is_multiple_of(CHUNK_BYTES) {
             self.finish_chunk();
         }
+        let whole = self.bytes();
+        let fail = |error| needs(cannot_write(&error), whole);
         let Head { bytes, hash } = &mut self.head;
         for (index, chunk) in self.hashes.iter().enumerate() {
             let at = *hash + HASH_HEAD + index * HASH_BYTES;
@@ -116,15 +125,15 @@ impl<W: Write + Seek> ImageWriter<W> {
         let root = blake3::hash(bytes);
         let at = *hash + ROOT_OFFSET;
         bytes[at..at + HASH_BYTES].copy_from_slice(root.as_bytes());
-        let end = self.out.stream_position().map_err(cannot_write)?;
-        self.out.seek(SeekFrom::Start(self.start)).map_err(cannot_write)?;
-        self.out.write_all(bytes).map_err(cannot_write)?;
-        self.out.seek(SeekFrom::Start(end)).map_err(cannot_write)?;
+        let end = self.out.stream_position().map_err(fail)?;
+        self.out.seek(SeekFrom::Start(self.start)).map_err(fail)?;
+        self.out.write_all(bytes).map_err(fail)?;
+        self.out.seek(SeekFrom::Start(end)).map_err(fail)?;
         Ok(self.out)
     }
 }
 
-fn cannot_write(error: io::Error) -> Diagnostic {
+fn cannot_write(error: &io::Error) -> Diagnostic {
     Diagnostic::new(&codes::E0510, format!("the image cannot be written: {error}"))
 }
 
@@ -239,45 +248,17 @@ fn reserved<T>(result: object::write::Result<T>) -> T {
     }
 }
 
-/// Writes a file under a temporary name in the same folder, makes it durable, then renames it: there is never a partial
-/// file under the name. A device or pipe is written into when everything is complete.
+/// Writes a file so that there is never a partial one under the name (see [`crate::output`]).
 pub fn write_file_atomically(
     path: &Path,
     write: impl FnOnce(&mut File) -> Result<(), Diagnostics>,
 ) -> Result<(), Diagnostics> {
-    let fail = |error: io::Error| cannot_write(error).at_file(path.display().to_string());
-    if std::fs::metadata(path).is_ok_and(|target| !target.is_file() && !target.is_dir()) {
-        return write_through(path, write, fail);
-    }
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
+    let fail = |error: io::Error| cannot_write(&error).at_file(path.display().to_string());
+    let mut output = Output::reserve(path).map_err(fail)?;
+    let placed = |problem: Diagnostic| match problem.place {
+        None => problem.at_file(path.display().to_string()),
+        Some(_) => problem,
     };
-    let mut builder = tempfile::Builder::new();
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt as _;
-        // What a plain new file would get; temporary files are private otherwise.
-        builder.permissions(std::fs::Permissions::from_mode(0o666));
-    }
-    let mut file = builder.prefix(".narae-").tempfile_in(folder).map_err(fail)?;
-    write(file.as_file_mut())?;
-    file.as_file().sync_all().map_err(fail)?;
-    file.persist(path).map_err(|error| fail(error.error))?;
-    Ok(())
-}
-
-/// Devices and pipes are written into, never replaced: the file is completed elsewhere first.
-fn write_through(
-    path: &Path,
-    write: impl FnOnce(&mut File) -> Result<(), Diagnostics>,
-    fail: impl Fn(io::Error) -> Diagnostic,
-) -> Result<(), Diagnostics> {
-    let mut file = tempfile::tempfile().map_err(&fail)?;
-    write(&mut file)?;
-    file.seek(SeekFrom::Start(0)).map_err(&fail)?;
-    let mut target = File::options().write(true).open(path).map_err(&fail)?;
-    let whole = file.metadata().map_or(0, |data| data.len());
-    io::copy(&mut file, &mut target).map_err(|error| needs(fail(error), whole))?;
-    Ok(())
+    write(output.file()).map_err(|problems| Diagnostics(problems.0.into_iter().map(placed).collect()))?;
+    Ok(output.commit().map_err(fail)?)
 }

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use super::Program;
+use super::map::unquote;
 use crate::codes;
 use crate::descriptor::Row;
 use crate::diagnostic::{Diagnostic, Diagnostics};
@@ -154,14 +155,15 @@ impl Assembler<'_> {
         Ok(())
     }
 
-    fn entry(&mut self, name: &str) -> Result<(), String> {
-        if !is_name(name) {
+    fn entry(&mut self, word: &str) -> Result<(), String> {
+        let name = &unquote(word)?;
+        if !word.starts_with('"') && !is_name(name) {
             return Err(format!("`{name}` cannot name an entry"));
         }
         if self.program.entries.iter().any(|(other, _)| other == name) {
             return Err(format!("the entry `{name}` is defined twice"));
         }
-        self.program.entries.push((name.to_string(), self.program.words.len() as u32));
+        self.program.entries.push((name.clone(), self.program.words.len() as u32));
         Ok(())
     }
 

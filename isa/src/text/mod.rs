@@ -20,6 +20,7 @@
 mod assemble;
 mod contents;
 mod image;
+mod map;
 mod print;
 
 pub use assemble::{Line, assemble_program, split_lines};

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use super::Program;
+use super::{Program, map};
 use crate::image::{Image, Metadata, Origin};
 use crate::instructions::Inst;
 use crate::operand::Target;
@@ -66,9 +66,12 @@ impl Program {
     }
 }
 
-/// The code and the rows of an image as assembly; comments name where instructions come from.
+/// The code, the rows and the memory map of an image as assembly, which assembles to the same image with zeros for weights; comments name
+/// where instructions come from.
 pub fn disassemble_image(image: &Image) -> String {
-    let mut out = format!("// {}: {} instructions, {} rows\n", image.name(), image.words().len(), image.rows().len());
+    let name = image.name().replace('\n', " ");
+    let mut out = format!("// {name}: {} instructions, {} rows\n", image.words().len(), image.rows().len());
+    map::print(image, &mut out);
     let row_name = |index: u32| ((index as usize) < image.rows().len()).then(|| format!("row{index}"));
     for (index, row) in image.rows().iter().enumerate() {
         writeln!(out, ".row row{index} {row}").ok();
@@ -78,7 +81,8 @@ pub fn disassemble_image(image: &Image) -> String {
     for (pc, word) in image.words().iter().enumerate() {
         let pc = pc as u32;
         for entry in image.metadata().entries.iter().filter(|entry| entry.pc == pc) {
-            writeln!(out, "\n.entry {}", entry.name).ok();
+            writeln!(out, "\n.entry {}", map::quote(&entry.name)).ok();
+            map::print_entry(entry, &mut out);
         }
         let origin = image.debug_info().origin(pc);
         if origin != previous

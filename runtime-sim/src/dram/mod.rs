@@ -51,6 +51,7 @@ mod device;
 mod energy;
 mod exact;
 mod fast;
+mod idle;
 mod interface;
 mod issue;
 pub mod mapping;

@@ -27,13 +27,23 @@ pub(crate) enum Maintenance {
 }
 
 /// What one rank owes.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Debt {
     owed: u64,
     /// Units not yet refreshed in this round, one bit each.
     round: u64,
     /// The unit being prepared, and whether it is forced.
     target: Option<(usize, bool)>,
+}
+
+/// Where in its rounds a refresher is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Phase {
+    due_in: u64,
+    next_bank: usize,
+    list: VecDeque<Maintenance>,
+    debts: Vec<Debt>,
+    blocked: u64,
 }
 
 /// See the module documentation.
@@ -120,6 +130,33 @@ impl Refresher {
     #[inline]
     pub(crate) fn next_due(&self) -> u64 {
         self.next
+    }
+
+    /// The clocks after which an idle channel has refreshed everything once more; none without refresh.
+    pub(crate) fn round(&self) -> Option<u64> {
+        let refreshes = match (self.mode, self.jedec) {
+            (RefreshMode::None, _) => return None,
+            (_, true) => self.units.len(),
+            (RefreshMode::AllBank, false) => 1,
+            (RefreshMode::PerBank | RefreshMode::BankPairs, false) => self.banks,
+        };
+        self.interval.checked_mul(refreshes as u64)
+    }
+
+    /// Where in its round it is at a clock.
+    pub(crate) fn phase(&self, clock: u64) -> Phase {
+        Phase {
+            due_in: self.next.saturating_sub(clock),
+            next_bank: self.next_bank,
+            list: self.list.clone(),
+            debts: self.debts.clone(),
+            blocked: self.blocked,
+        }
+    }
+
+    /// Leaves out clocks in which whole rounds fit.
+    pub(crate) fn skip(&mut self, clocks: u64) {
+        self.next += clocks;
     }
 
     /// Adds the refreshes that come due after the last clock that was visited, up to `clock`.

@@ -102,7 +102,9 @@ pub(crate) fn replay(channel: &mut Channel, fifo: &mut Fifo<'_>, done: &mut [u64
             *request = (*request).max(d.at);
         }
         match fifo.head() {
-            Some(head) if channel.has_room(head.write) => next = next.min(head.clock.max(clock) + 1),
+            Some(head) if channel.has_room(head.write) => {
+                next = channel.skip_idle(next.min(head.clock.max(clock) + 1), head.clock);
+            }
             Some(_) => {}
             None if channel.is_empty() => return,
             None => {}

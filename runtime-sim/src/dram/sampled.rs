@@ -197,7 +197,8 @@ pub(crate) fn replay_sampled(
         run.collect(channel, done);
         match fifo.head() {
             Some(head) if channel.has_room(head.write) => {
-                next = next.min(head.clock.saturating_sub(run.offset).max(clock) + 1);
+                let enters = head.clock.saturating_sub(run.offset);
+                next = channel.skip_idle(next.min(enters.max(clock) + 1), enters);
             }
             None if channel.is_empty() => return run.last,
             Some(_) | None => {}

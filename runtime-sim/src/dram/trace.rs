@@ -6,8 +6,9 @@
 //! Always holds after [`Trace::check`]: every address is a multiple of the burst and inside the memory.
 
 use std::fmt::Write as _;
+use std::path::Path;
 
-use narae_isa::{Code, Diagnostic, Diagnostics, codes};
+use narae_isa::{Code, Diagnostic, Diagnostics, codes, files};
 
 use super::sheet::Sheet;
 
@@ -70,7 +71,7 @@ impl Trace {
     /// # Errors
     /// The file cannot be read, or its wrong lines.
     pub fn load(path: &str) -> Result<Trace, Diagnostics> {
-        let text = std::fs::read_to_string(path)
+        let text = files::read_text(Path::new(path), files::MOST_TEXT_BYTES)
             .map_err(|error| Diagnostic::new(&codes::E0711, format!("cannot read the trace: {error}")).at_file(path))?;
         Trace::parse(path, &text)
     }

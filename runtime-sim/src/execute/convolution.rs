@@ -32,6 +32,11 @@ pub(super) fn conv(c: &mut Context<'_>, row: &Convolution) -> Result<Flow, Fault
     require(window.stride.iter().chain(&window.input_dilation).all(|v| *v > 0), || {
         "strides and input dilations are at least 1".to_string()
     })?;
+    for (operand, zero) in [(("x", &x), &x_zero), (("w", &w), &w_zero)] {
+        if let Some(zero) = zero {
+            super::same_dims(&[operand, ("its zero points", zero)])?;
+        }
+    }
     with_arithmetic!(Arithmetic::of(&[x.element, w.element]), N => {
         let centred = |view: &View, zero: Option<View>| -> Result<Vec<N>, Fault> {
             let mut values = N::load(c.memory, view)?;

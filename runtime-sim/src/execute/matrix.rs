@@ -112,18 +112,20 @@ fn batched<N: Number>(c: &Context<'_>, count: usize, (m, n, k): (usize, usize, u
 pub(super) fn matmulint(c: &mut Context<'_>, row: &MatmulInteger) -> Result<Flow, Fault> {
     let (out, a, b) = (c.view(row.out)?, c.view(row.a)?, c.view(row.b)?);
     let dims = check_product(&out, &a, &b)?;
+    let (a_zero, b_zero) = (c.optional_view(row.a_zero)?, c.optional_view(row.b_zero)?);
+    for (operand, zero) in [(("a", &a), &a_zero), (("b", &b), &b_zero)] {
+        if let Some(zero) = zero {
+            super::same_dims(&[operand, ("its zero points", zero)])?;
+        }
+    }
     let centred = |c: &Context<'_>, view: &View, zero: Option<View>| -> Result<Vec<i128>, Fault> {
         let mut values = i128::load(c.memory, view)?;
         if let Some(zero) = zero {
             let zeros = i128::load(c.memory, &zero)?;
-            require(zeros.len() == values.len(), || {
-                "the zero points do not have the dims of their operand".to_string()
-            })?;
             values.iter_mut().zip(zeros).for_each(|(v, z)| *v -= z);
         }
         Ok(values)
     };
-    let (a_zero, b_zero) = (c.optional_view(row.a_zero)?, c.optional_view(row.b_zero)?);
     let a = centred(c, &a, a_zero)?;
     let b = centred(c, &transposed(&b), b_zero.as_ref().map(transposed))?;
     let result = batched::<i128>(c, out.len(), dims, &a, &b);

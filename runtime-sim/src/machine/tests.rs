@@ -15,7 +15,7 @@ pub(super) fn assemble(text: &str) -> Program {
 }
 
 fn run(program: &Program, memory: &mut Memory) -> Result<Statistics, Failure> {
-    Core::new(program, memory, Limits { instructions: 100_000, ..Limits::default() }, &mut NoRecorder).run(0)
+    Core::new(program, memory, Limits { instructions: Some(100_000), ..Limits::default() }, &mut NoRecorder).run(0)
 }
 
 fn put(memory: &mut Memory, address: u64, values: &[f32]) {

@@ -4,16 +4,19 @@
 //! cost host memory only where they are touched.
 
 use super::{Fault, Space};
+use memmap2::{MmapMut, MmapOptions};
+use narae_isa::codes;
 use narae_isa::image::Image;
 use std::fmt;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// Bytes that somebody else keeps alive, such as a mapped file.
 pub type SharedBytes = Arc<dyn AsRef<[u8]> + Send + Sync>;
 
 enum Data {
-    Owned(Vec<u64>),
+    /// Zeros that the system maps when the first of them is touched, and that cost memory where they are.
+    Owned(OnceLock<MmapMut>),
     /// The bytes `.1 .. .1 + len` of the shared bytes.
     Shared(SharedBytes, usize),
     /// The weights of an image; their hashes are verified at the first touch.
@@ -37,7 +40,7 @@ impl fmt::Debug for Region {
 impl Region {
     /// A region of zeros that the program may write.
     pub fn zeros(name: impl Into<String>, start: u64, len: u64) -> Region {
-        Region { name: name.into(), start, len, data: Data::Owned(vec![0; len.div_ceil(8) as usize]) }
+        Region { name: name.into(), start, len, data: Data::Owned(OnceLock::new()) }
     }
 
     /// A read-only region: `len` bytes from `offset` of the shared bytes. `None` if they are not there.
@@ -72,7 +75,10 @@ impl Region {
     #[inline]
     fn bytes(&self, range: Range<usize>) -> Result<&[u8], Fault> {
         match &self.data {
-            Data::Owned(words) => Ok(&pulp::bytemuck::cast_slice(words)[range]),
+            Data::Owned(zeros) => match zeros.get() {
+                Some(bytes) => Ok(&bytes[range]),
+                None => Ok(&zeros_of(zeros, self.len)?[range]),
+            },
             Data::Shared(bytes, offset) => Ok(&(**bytes).as_ref()[offset + range.start..offset + range.end]),
             Data::Weights(image) => image
                 .weights_at(self.start + range.start as u64, range.len())
@@ -80,12 +86,29 @@ impl Region {
         }
     }
 
-    fn bytes_mut(&mut self) -> Option<&mut [u8]> {
+    fn bytes_mut(&mut self) -> Result<Option<&mut [u8]>, Fault> {
         match &mut self.data {
-            Data::Owned(words) => Some(&mut pulp::bytemuck::cast_slice_mut(words)[..self.len as usize]),
-            Data::Shared(..) | Data::Weights(_) => None,
+            Data::Owned(zeros) => {
+                if zeros.get().is_none() {
+                    zeros_of(zeros, self.len)?;
+                }
+                Ok(zeros.get_mut().map(|bytes| &mut bytes[..]))
+            }
+            Data::Shared(..) | Data::Weights(_) => Ok(None),
         }
     }
+}
+
+/// The bytes of a region that starts as zeros, mapped now if nobody has touched them.
+#[cold]
+fn zeros_of(zeros: &OnceLock<MmapMut>, len: u64) -> Result<&MmapMut, Fault> {
+    let refused = |error: &dyn fmt::Display| Fault {
+        code: &codes::E0611,
+        message: format!("this computer does not give the {len} bytes that the program works on: {error}"),
+    };
+    let size = usize::try_from(len).map_err(|error| refused(&error))?;
+    let bytes = MmapOptions::new().len(size).no_reserve_swap().map_anon().map_err(|error| refused(&error))?;
+    Ok(zeros.get_or_init(|| bytes))
 }
 
 /// Both memories.
@@ -160,7 +183,7 @@ impl Memory {
                 region.name
             )));
         }
-        region.bytes_mut().map(|bytes| &mut bytes[range]).ok_or_else(|| outside(space, start, len))
+        region.bytes_mut()?.map(|bytes| &mut bytes[range]).ok_or_else(|| outside(space, start, len))
     }
 
     /// Whether the address lies in a part of LPDDR that no program can write, so that reads of it need no order.
@@ -193,6 +216,17 @@ fn outside(space: Space, start: u64, len: u64) -> Fault {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_nobody_touches_costs_nothing_and_what_the_system_refuses_is_an_error() {
+        let mut memory = Memory::new(128);
+        memory.map(Region::zeros("state", 0, 1 << 46)).unwrap();
+        memory.map(Region::zeros("more than there are addresses", 1 << 46, 1 << 62)).unwrap();
+        assert_eq!(memory.bytes(Space::Dram, (1 << 46) - 8, 8).unwrap(), [0; 8]);
+        let refused = memory.bytes_mut(Space::Dram, 1 << 46, 8).unwrap_err();
+        assert_eq!(refused.code.id, "E0611");
+        assert!(memory.check(Space::Dram, 1 << 46, 8).is_ok(), "where bytes would be is known without them");
+    }
 
     #[test]
     fn regions_are_checked() {

@@ -186,3 +186,64 @@ fn loads_and_moves_wait_for_the_memory() {
     assert!(timing.accounts[2].stalls[&Cause::DramLatency] > 0);
     assert!(timing.accounts[0].stalls[&Cause::Load] > 0);
 }
+
+/// The end of a run on a chip of which one number was changed.
+fn end_with(steps: &[Step], change: impl FnOnce(&mut Chip)) -> u64 {
+    let mut chip = chip();
+    change(&mut chip);
+    let mut memory = dram(&chip);
+    run_on(&chip, &mut memory, steps).end
+}
+
+#[test]
+fn a_dispatch_takes_its_clocks() {
+    let steps = [dispatch(0, 3, compute(100)), end(1)];
+    let at = |clocks| end_with(&steps, |chip| chip.scu.dispatch_clocks = clocks);
+    assert_eq!(
+        at(500) - at(0),
+        500_000,
+        "an idle engine begins so many clocks after the control unit has sent an instruction to it"
+    );
+    let timing = run(&steps);
+    assert_eq!(timing.spans[0].start - timing.spans[0].dispatched, 4000);
+    let busy = [dispatch(0, 3, compute(5000)), dispatch(1, 3, compute(100)), end(2)];
+    let behind = |clocks| end_with(&busy, |chip| chip.scu.dispatch_clocks = clocks);
+    assert_eq!(behind(500) - behind(0), 500_000, "the way of the second one is hidden behind the first");
+}
+
+#[test]
+fn every_access_passes_the_controller() {
+    let move_in =
+        |pc| dispatch(pc, 2, Work { clocks: 20, reads: vec![(0x1000 * u64::from(pc + 1), 64)], ..Work::default() });
+    let signal = Semaphore::new(1);
+    let mut first = move_in(0);
+    first.sync.signal = signal.map(|s| (s, 1));
+    let mut second = move_in(1);
+    second.sync.wait = signal.map(|s| (s, 1));
+    // The same code is fetched before either.
+    let at = |steps: &[Step], nanoseconds| end_with(steps, |chip| chip.dram.controller_ns = nanoseconds);
+    let (one, two) = ([first.clone(), end(1)], [first, second, end(2)]);
+    let added = |steps: &[Step]| at(steps, 300.0) - at(steps, 0.0);
+    let fetch = added(&[end(0)]);
+    assert!(fetch >= 300_000, "code is an access, too: {fetch}");
+    assert_eq!((added(&one) - fetch, added(&two) - fetch), (300_000, 600_000));
+}
+
+#[test]
+fn the_fifo_holds_no_more_than_its_bytes() {
+    let mut chip = chip();
+    chip.dmaw.fifo_bytes_per_tile = 4096;
+    let capacity = 4096 * chip.tiles.count;
+    let bytes = 4 * capacity;
+    let stream = Work { clocks: 16, weight_bytes: bytes, reads: vec![(0x100_0000, bytes)], ..Work::default() };
+    let signal = Semaphore::new(1).unwrap();
+    let mut late = dispatch(1, 5, compute(1_000_000));
+    late.sync.signal = Some((signal, 1));
+    let mut product = dispatch(2, 3, Work { clocks: 1000, weight_bytes: bytes, ..Work::default() });
+    product.sync.wait = Some((signal, 1));
+    let mut memory = dram(&chip);
+    let timing = run_on(&chip, &mut memory, &[dispatch(0, 1, stream), late, product, end(3)]);
+    let span = |agent| timing.spans.iter().find(|span| span.agent == agent).unwrap();
+    assert!(span(1).end > span(3).start, "the stream ends when the product has made room: {:?}", timing.spans);
+    assert!(timing.accounts[1].stalls[&Cause::FifoFull] > 900_000_000);
+}

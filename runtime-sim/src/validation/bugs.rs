@@ -154,7 +154,7 @@ impl Search {
 fn run(program: &Program) -> Result<(), Failure> {
     let mut memory = Memory::new(0x4000);
     memory.map(Region::zeros("io", 0x1000, 0x1000)).expect("it is the only region");
-    let limits = Limits { instructions: 100_000, ..Limits::default() };
+    let limits = Limits { instructions: Some(100_000), ..Limits::default() };
     Core::new(program, &mut memory, limits, &mut NoRecorder).run(0).map(|_| ())
 }
 

@@ -7,6 +7,7 @@ use narae_isa::Diagnostic;
 
 use crate::compress::Sources;
 use crate::graph::attribute::{Attribute, Names};
+use crate::graph::verify::could_be;
 use crate::graph::{Graph, Op, Origin, Provenance, State, TensorType};
 use crate::ir::text::symbols;
 use crate::ir::text::syntax::{Body, Operation, Type, parse_module, refuse};
@@ -45,12 +46,13 @@ impl Reader {
             values.insert((argument, 0), graph.add_input(name.clone(), ty));
         }
         let mut returned = false;
+        let mut scratch = graph.symbols.clone();
         for operation in body.operations {
             if returned {
                 return Err(refuse(operation.line, "nothing may stand behind `graph.return`".into()));
             }
             returned = operation.name == "graph.return";
-            self.add(&mut graph, &mut values, operation)?;
+            self.add(&mut graph, &mut values, &mut scratch, operation)?;
         }
         let values = Some(graph.value_count());
         symbols::define(&mut graph.symbols, &rows, values, signature).map_err(|message| refuse(line, message))?;
@@ -62,6 +64,7 @@ impl Reader {
         &self,
         graph: &mut Graph,
         values: &mut BTreeMap<(String, u32), Value>,
+        scratch: &mut Symbols,
         operation: Operation<Arc<Graph>>,
     ) -> Result<(), Diagnostic> {
         let line = operation.line;
@@ -96,6 +99,9 @@ impl Reader {
         let types: Result<Vec<TensorType>, String> =
             operation.types.iter().map(|ty| resolve_type(ty, &graph.symbols)).collect();
         let types = types.map_err(|message| refuse(line, message))?;
+        // Before anything is learnt from a node, its types are those of what it computes.
+        let given = operands.iter().map(|&value| graph.ty(value).clone()).collect();
+        could_be(&op, given, &types, scratch).map_err(|message| refuse(line, message))?;
         let origin = |(name, op)| Origin { name, op };
         let provenance = Provenance::from_origins(operation.location.places.into_iter().map(origin).collect());
         let mut results = graph.push(op, operands, types, provenance).into_iter();

@@ -98,11 +98,14 @@ impl Parser {
         self.tokens[self.at].1
     }
 
+    /// The next token is behind this one; behind the end there is nothing, so the end stays.
+    fn advance(&mut self) {
+        self.at = (self.at + 1).min(self.tokens.len() - 1);
+    }
+
     fn take(&mut self) -> Token {
-        let token = self.tokens[self.at].0.clone();
-        if self.at + 1 < self.tokens.len() {
-            self.at += 1;
-        }
+        let token = self.peek().clone();
+        self.advance();
         token
     }
 
@@ -113,7 +116,7 @@ impl Parser {
     fn eat(&mut self, mark: char) -> bool {
         let found = *self.peek() == Token::Mark(mark);
         if found {
-            self.at += 1;
+            self.advance();
         }
         found
     }
@@ -130,7 +133,7 @@ impl Parser {
     fn text(&mut self) -> Result<String, Diagnostic> {
         match self.peek().clone() {
             Token::Text(text) => {
-                self.at += 1;
+                self.advance();
                 Ok(text)
             }
             _ => Err(self.refuse("a string")),
@@ -161,7 +164,7 @@ impl Parser {
         self.enter()?;
         let mut arguments = Vec::new();
         if let Token::Block(_) = self.peek() {
-            self.at += 1;
+            self.advance();
             if self.eat('(') && !self.eat(')') {
                 loop {
                     let Token::Value(name, None) = self.take() else { return Err(self.refuse("an argument")) };
@@ -188,7 +191,7 @@ impl Parser {
         let line = self.line();
         let mut results = Vec::new();
         while let Token::Value(name, None) = self.peek().clone() {
-            self.at += 1;
+            self.advance();
             let mut count = 1;
             if self.eat(':') {
                 let Token::Integer(number) = self.take() else { return Err(self.refuse("a number of results")) };
@@ -204,7 +207,7 @@ impl Parser {
         self.marks("(")?;
         let mut operands = Vec::new();
         while let Token::Value(name, number) = self.peek().clone() {
-            self.at += 1;
+            self.advance();
             operands.push((name, number));
             if !self.eat(',') {
                 break;
@@ -254,7 +257,7 @@ impl Parser {
         self.marks("<")?;
         let extents = match self.peek().clone() {
             Token::Shape(extents) => {
-                self.at += 1;
+                self.advance();
                 extents
             }
             _ => Vec::new(),
@@ -292,7 +295,7 @@ impl Parser {
             Token::Mark('{') => Ok(Attribute::Dictionary(self.dictionary()?)),
             Token::Mark('[') => {
                 self.enter()?;
-                self.at += 1;
+                self.advance();
                 let mut items = Vec::new();
                 while *self.peek() != Token::Mark(']') {
                     items.push(self.attribute()?);
@@ -305,7 +308,7 @@ impl Parser {
                 Ok(Attribute::List(items))
             }
             token => {
-                self.at += 1;
+                self.advance();
                 let value = match token {
                     Token::Integer(value) => Attribute::Integer(value),
                     Token::Float(value) => Attribute::Float(value),
@@ -326,10 +329,10 @@ impl Parser {
         if *self.peek() != Token::Word("loc".into()) {
             return Ok(location);
         }
-        self.at += 1;
+        self.advance();
         self.marks("(")?;
         if *self.peek() == Token::Word("fused".into()) {
-            self.at += 1;
+            self.advance();
             if self.eat('<') {
                 location.label = Some(self.text()?);
                 self.marks(">")?;
@@ -352,7 +355,7 @@ impl Parser {
     /// `unknown`, or a name with an optional text behind it.
     fn place(&mut self) -> Result<Option<(String, String)>, Diagnostic> {
         if *self.peek() == Token::Word("unknown".into()) {
-            self.at += 1;
+            self.advance();
             return Ok(None);
         }
         let name = self.text()?;

@@ -6,7 +6,7 @@ use narae_isa::operand::{Condition, MarkKind, ScalarFunction, ScalarRegister, Ta
 use narae_isa::Diagnostic;
 
 use super::scalars::scalar_register;
-use super::{Emitted, Emitter, Line, State, limit};
+use super::{Draft, Emitted, Emitter, Line, State, limit};
 use crate::ir::{Dim, Symbol};
 use crate::tile::{Op, View};
 
@@ -46,13 +46,14 @@ impl Emitter<'_> {
         // that its waits and signals come in pairs.
         let enter = condition.map(|condition| self.flag_behind_barrier(condition)).transpose()?;
         self.push(Line::LoopBegin);
-        let counter = self.counter(index)?;
+        let counter = self.counter(index, trip)?;
         let exit = self.label();
         if let Some(flag) = enter {
             self.leave_unless(flag, exit);
             self.state.scalars.unlock(flag.index());
         }
         if let Some(rb) = bound {
+            self.push(Line::Step(Draft::Skip(index)));
             self.inst(isa::Branch { condition: Condition::Ge, ra: counter, rb, target: Target(exit) }, vec![]);
         }
         let known_to_run = bound.is_none() && condition.is_none();
@@ -77,13 +78,14 @@ impl Emitter<'_> {
     }
 
     /// A pinned register for the loop's index, set to 0.
-    fn counter(&mut self, index: Symbol) -> Result<ScalarRegister, Diagnostic> {
+    fn counter(&mut self, index: Symbol, trip: &Dim) -> Result<ScalarRegister, Diagnostic> {
         self.forget(index);
         let register = self.state.scalars.claim(Dim::from(index));
         let Some(register) = register.map(scalar_register) else {
             return Err(limit("loops are nested deeper than there are registers".to_string()));
         };
         self.state.scalars.pin(register.index());
+        self.push(Line::Step(Draft::Enter(index, trip.clone())));
         self.inst(isa::LoadImmediate { rd: register, value: 0 }, vec![]);
         Ok(register)
     }
@@ -106,20 +108,24 @@ impl Emitter<'_> {
             // What depends on the index is wrong in the next iteration.
             self.forget_but(index, counter);
             let next = isa::AluImmediate { function: ScalarFunction::Add, rd: counter, ra: counter, value: 1 };
+            self.push(Line::Step(Draft::Next(index)));
             self.inst(next, vec![]);
             if let Some(condition) = frame.condition {
                 let flag = self.flag_behind_barrier(condition)?;
                 self.leave_unless(flag, frame.exit);
                 self.state.scalars.unlock(flag.index());
             }
+            let again = Line::Step(Draft::Again(index));
             match frame.bound {
                 Some(rb) => {
+                    self.push(again);
                     self.inst(isa::Branch { condition: Condition::Lt, ra: counter, rb, target: Target(top) }, vec![]);
                 }
                 None => {
                     let value = i32::try_from(trip.as_const().unwrap_or(0));
                     let value = value.map_err(|_| limit("a loop runs more often than 2^31 times".to_string()))?;
                     let condition = Condition::Lt;
+                    self.push(again);
                     self.inst(isa::BranchImmediate { condition, ra: counter, value, target: Target(top) }, vec![]);
                 }
             }
@@ -148,6 +154,7 @@ impl Emitter<'_> {
     /// Leaves the loop when its condition does not hold.
     fn leave_unless(&mut self, flag: ScalarRegister, exit: u32) {
         let target = Target(exit);
+        self.push(Line::Step(Draft::Unless));
         self.inst(isa::BranchImmediate { condition: Condition::Eq, ra: flag, value: 0, target }, vec![]);
     }
 
@@ -160,6 +167,7 @@ impl Emitter<'_> {
             return Err(limit("no scalar register is free for a condition".to_string()));
         };
         self.uses([view.buffer].into_iter());
+        self.push(Line::Step(Draft::Load(self.planned(view))));
         self.inst(isa::LoadScalar { rd: flag, source, ri: None, index: 0 }, touches);
         Ok(flag)
     }
@@ -174,6 +182,7 @@ impl Emitter<'_> {
         let (otherwise, end) = (self.label(), self.label());
         self.push(Line::Barrier);
         let value = 0;
+        self.push(Line::Step(Draft::Unless));
         self.inst(
             isa::BranchImmediate { condition: Condition::Eq, ra: flag, value, target: Target(otherwise) },
             vec![],
@@ -181,6 +190,7 @@ impl Emitter<'_> {
         let start = self.state.clone();
         self.block(then_body)?;
         self.push(Line::Barrier);
+        self.push(Line::Step(Draft::Go));
         self.inst(isa::Jump { target: Target(end) }, vec![]);
         let after_then = std::mem::replace(&mut self.state, start);
         self.push(Line::Label(otherwise));

@@ -62,7 +62,7 @@ impl Emitter<'_> {
     }
 
     /// The paging of a view on a KV cache.
-    fn paging(&self, view: &View) -> Option<Paging> {
+    pub(super) fn paging(&self, view: &View) -> Option<Paging> {
         let first = *self.program.members(view.buffer).first()?;
         let data = &self.program.buffers[first];
         if !matches!(data.home, Home::State(_)) {

@@ -4,7 +4,7 @@ use narae_isa::instructions::{self as isa, Inst};
 use narae_isa::operand::{Engine, Semaphore, Target};
 use narae_isa::table::{Synchronization, Word};
 
-use super::{Code, Line, Origin};
+use super::{Code, Draft, Line, Origin};
 use crate::passes::synchronize::{self, Extra, Sync};
 use crate::tile::Buffer;
 
@@ -14,6 +14,7 @@ pub(super) fn finish(lines: &[Line], origin_table: Vec<Origin>) -> Code {
     let mut labels: Vec<(u32, u32)> = Vec::new();
     let mut origin = 0;
     let mut used: &[Buffer] = &[];
+    let mut step = None;
     for (line, sync) in lines.iter().zip(&syncs) {
         if let Line::Inst { origin: own, .. } = line {
             origin = *own;
@@ -24,9 +25,11 @@ pub(super) fn finish(lines: &[Line], origin_table: Vec<Origin>) -> Code {
                 let mut word = Word::new(*inst);
                 word.sync = header(sync);
                 std::mem::take(&mut used).iter().for_each(|&buffer| used_here(&mut code, buffer));
+                code.drafts.extend(step.take().map(|draft: &Draft| (position(&code), draft.clone())));
                 code.words.push(word);
                 code.origins.push(*origin);
             }
+            Line::Step(draft) => step = Some(draft),
             Line::Label(label) => labels.push((*label, position(&code))),
             Line::Uses(buffers) => used = buffers,
             Line::Barrier | Line::LoopBegin | Line::LoopEnd => {}
@@ -62,7 +65,7 @@ fn line_of(line: &Line) -> synchronize::Line {
         Line::Inst { inst, touches, .. } => {
             synchronize::Line::Instruction { engine: inst.engine().code().into(), touches: touches.clone() }
         }
-        Line::Label(_) | Line::Uses(_) => synchronize::Line::Scalar,
+        Line::Label(_) | Line::Uses(_) | Line::Step(_) => synchronize::Line::Scalar,
         Line::Barrier => synchronize::Line::Barrier,
         Line::LoopBegin => synchronize::Line::LoopBegin,
         Line::LoopEnd => synchronize::Line::LoopEnd,

@@ -9,6 +9,7 @@ mod control;
 mod descriptors;
 mod file;
 mod finish;
+mod plan;
 mod rows;
 mod scalars;
 
@@ -21,6 +22,8 @@ use narae_isa::table::{Access, MemoryRule, Word};
 use narae_isa::{Diagnostic, codes};
 
 use self::file::File;
+use self::plan::Draft;
+pub use self::plan::plan;
 pub use self::rows::Rows;
 use crate::ir::{Dim, Symbol};
 use crate::passes::hazards::Touch;
@@ -59,7 +62,20 @@ pub struct Code {
     pub origin_table: Vec<Origin>,
     /// The first and the last instruction that touches each buffer.
     pub uses: BTreeMap<Buffer, (u32, u32)>,
+    /// What instructions were made from, for [`plan()`].
+    drafts: Vec<(u32, Draft)>,
 }
+
+impl Code {
+    /// What instructions were made from; taken once.
+    pub fn take_drafts(&mut self) -> Drafts {
+        Drafts(std::mem::take(&mut self.drafts))
+    }
+}
+
+/// What the instructions of an entry were made from.
+#[derive(Clone, Debug, Default)]
+pub struct Drafts(Vec<(u32, Draft)>);
 
 /// The instruction that copies: the vector engine inside of SRAM, the engine that moves data everywhere else.
 pub fn copy_instruction(program: &Program, to: &View, from: &View, cause: &Cause) -> Compute {
@@ -93,6 +109,7 @@ pub fn emit(program: &Program, addresses: &Addresses, rows: &mut Rows) -> Result
     let done = emitter.block(&program.body);
     emitter.push(Line::Label(STOP));
     emitter.push(Line::Barrier);
+    emitter.push(Line::Step(Draft::Halt));
     emitter.inst(isa::Halt {}, vec![]);
     *rows = emitter.rows;
     done?;
@@ -126,6 +143,8 @@ enum Line {
     Inst { inst: Inst, touches: Vec<Touch>, origin: u32 },
     /// The next instruction touches these buffers; for the image's debug info.
     Uses(Vec<Buffer>),
+    /// What the next instruction does; for the image's debug info.
+    Step(Draft),
     /// Where branches to this label arrive.
     Label(u32),
     /// All engines are idle here.
@@ -238,6 +257,7 @@ impl Emitter<'_> {
         inst.map_descriptors(|register| descriptors[register.index()]);
         inst.map_registers(|register| scalars[register.index()]);
         self.uses(compute.views.iter().map(|view| view.buffer));
+        self.push(Line::Step(self.draft(compute, &weights)));
         self.inst(inst, touches);
         descriptors.iter().for_each(|register| self.state.descriptors.unlock(register.index()));
         scalars.iter().for_each(|register| self.state.scalars.unlock(register.index()));

@@ -7,7 +7,7 @@ use narae_isa::instructions as isa;
 use narae_isa::operand::{Condition, ScalarFunction, ScalarRegister, Target};
 use narae_isa::{Diagnostic, DimExpr};
 
-use super::{Emitted, Emitter, STOP, limit};
+use super::{Draft, Emitted, Emitter, Line, STOP, limit};
 use crate::ir::interval::Interval;
 use crate::ir::{Dim, Symbol};
 use crate::passes::hazards::Touch;
@@ -132,21 +132,24 @@ impl Emitter<'_> {
         let rd = self.claim()?;
         self.state.scalars.set(rd.index(), Some(symbol.into()));
         self.uses([from.buffer].into_iter());
+        self.push(Line::Step(Draft::Load(self.planned(from))));
         self.inst(isa::LoadScalar { rd, source, ri: None, index: 0 }, touches);
         self.state.descriptors.unlock(source.index());
         self.state.scalars.lock(rd.index());
         let slot = self.slot(symbol);
         let to = self.slots()?;
+        self.push(Line::Step(Draft::Set(symbol, None)));
         self.inst(isa::StoreScalar { to, ri: None, index: slot, rs: rd }, vec![self.slot_touch(slot, true)]);
-        self.stop_beyond(rd, self.program.symbols.interval(symbol));
+        self.stop_beyond(symbol, rd, self.program.symbols.interval(symbol));
         self.state.scalars.unlock(rd.index());
         Ok(())
     }
 
-    fn stop_beyond(&mut self, ra: ScalarRegister, (low, high): Interval) {
+    fn stop_beyond(&mut self, symbol: Symbol, ra: ScalarRegister, (low, high): Interval) {
         for (condition, limit) in [(Condition::Lt, low), (Condition::Gt, high)] {
             // What the instruction cannot hold is beyond any memory.
             if let Some(value) = limit.and_then(|limit| i32::try_from(limit).ok()) {
+                self.push(Line::Step(Draft::Beyond(symbol)));
                 self.inst(isa::BranchImmediate { condition, ra, value, target: Target(STOP) }, vec![]);
             }
         }
@@ -157,13 +160,14 @@ impl Emitter<'_> {
         let rs = self.locked_scalar(value)?;
         let slot = self.slot(symbol);
         let to = self.slots()?;
+        self.push(Line::Step(Draft::Set(symbol, Some(value.clone()))));
         self.inst(isa::StoreScalar { to, ri: None, index: slot, rs }, vec![self.slot_touch(slot, true)]);
         let (low, high) = self.program.symbols.interval(symbol);
         let (least, most) = value.bounds(&self.program.symbols);
         // What the old bounds promise of the new value needs no check.
         let low = low.filter(|&low| least.is_none_or(|least| least < low));
         let high = high.filter(|&high| most.is_none_or(|most| most > high));
-        self.stop_beyond(rs, (low, high));
+        self.stop_beyond(symbol, rs, (low, high));
         self.forget(symbol);
         self.state.scalars.unlock(rs.index());
         Ok(())
@@ -177,6 +181,7 @@ impl Emitter<'_> {
             let rs = self.locked_scalar(value)?;
             let to = self.view(view)?;
             self.uses([view.buffer].into_iter());
+            self.push(Line::Step(Draft::Store(self.planned(view), value.clone())));
             self.inst(isa::StoreScalar { to, ri: None, index, rs }, touches.clone());
             self.state.scalars.unlock(rs.index());
         }

@@ -138,6 +138,7 @@ pub(super) fn simplified(c: &mut Call) -> Built<Vec<Value>> {
 
 /// `[channels]` as `[1, channels, 1, …]`.
 fn per_channel(c: &mut Call, x: Value, rank: usize) -> Built {
+    c.expect_rank(x, 1, "a value per channel")?;
     let channels = c.dim(x, 0);
     let mut dims = vec![Dim::ONE; rank];
     dims[1] = channels;

@@ -195,6 +195,7 @@ fn dropout(c: &mut Call) -> Built<Vec<Value>> {
 fn one_hot(c: &mut Call) -> Built<Vec<Value>> {
     c.at_most(3)?;
     let (indices, depth, values) = (c.input(0)?, c.input(1)?, c.input(2)?);
+    c.expect_rank(values, 1, "`values`, off and on,")?;
     let axis = c.attributes.int_or("axis", -1)?;
     let depth = if c.element(depth) == Element::I64 { depth } else { c.convert(depth, Element::I64)? };
     let depth = c.scalar_operand(depth, "depth", Some(0))?;

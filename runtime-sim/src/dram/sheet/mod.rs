@@ -9,8 +9,10 @@
 
 mod read;
 
+use std::path::Path;
+
 use narae_isa::sheet::{Reader, SheetKind};
-use narae_isa::{Diagnostic, Diagnostics, codes};
+use narae_isa::{Diagnostic, Diagnostics, codes, files};
 
 use super::mapping::{Field, Mapping};
 use read::{check, read_sheet};
@@ -288,7 +290,7 @@ impl Sheet {
         if let Some(sheet) = Sheet::built_in(path) {
             return Ok(sheet);
         }
-        let text = std::fs::read_to_string(path).map_err(|error| {
+        let text = files::read_text(Path::new(path), files::MOST_SHEET_BYTES).map_err(|error| {
             Diagnostic::new(&codes::E0711, format!("cannot read the DRAM sheet: {error}"))
                 .at_file(path)
                 .help(format!("give a file or one of {}", names()))
