@@ -35,6 +35,8 @@ pub struct LanguageModel {
     past: usize,
     /// Ids of one call at most.
     chunk: usize,
+    /// Whether a call takes exactly as many, and single ones go to `decode`.
+    exact: bool,
     /// The caches as the last call returned them, by input name; empty if they are on the chip.
     caches: Arrays,
     /// The ids so far, of a model that is given them again with every call.
@@ -71,6 +73,8 @@ impl LanguageModel {
         let ids = entry.inputs.iter().find(|info| role(info) == Some(Role::Ids));
         let ids = ids.ok_or_else(|| not_a_decoder("no input takes token ids".to_string()))?;
         let chunk = greatest(&entry, ids.dims.get(1)).unwrap_or(1).max(1);
+        let exact = matches!(ids.dims.get(1), Some(DimExpr::Const(length)) if *length > 1);
+        let exact = exact && session.image().metadata().entries.iter().any(|entry| entry.name == "decode");
         let memory = memory(&entry);
         let room = match memory {
             Memory::State => slot(&entry, "capacity"),
@@ -79,7 +83,7 @@ impl LanguageModel {
         };
         let again = (memory == Memory::Nothing).then(Vec::new);
         let vocabulary = vocabulary(&entry);
-        Ok(LanguageModel { session, past: 0, chunk, caches: Arrays::new(), again, vocabulary, room })
+        Ok(LanguageModel { session, past: 0, chunk, exact, caches: Arrays::new(), again, vocabulary, room })
     }
 
     /// Forgets everything that was fed.
@@ -141,10 +145,18 @@ impl LanguageModel {
     /// Feeds ids; the logits that follow the last of them.
     pub fn feed(&mut self, ids: &[i64]) -> Result<Vec<f32>, Diagnostics> {
         let mut last = Vec::new();
-        for chunk in ids.chunks(self.chunk) {
+        for chunk in self.calls(ids) {
             last = last_row(&self.call(chunk)?);
         }
         Ok(last)
+    }
+
+    /// Ids as calls take them.
+    fn calls<'a>(&self, ids: &'a [i64]) -> Vec<&'a [i64]> {
+        let short = |chunk: &&[i64]| self.exact && chunk.len() < self.chunk;
+        ids.chunks(self.chunk)
+            .flat_map(|chunk| if short(&chunk) { chunk.chunks(1) } else { chunk.chunks(self.chunk) })
+            .collect()
     }
 
     /// Ids of one call at most.
@@ -155,7 +167,7 @@ impl LanguageModel {
     /// Feeds ids; the logits that follow each of them, row after row. An image that keeps its caches must be compiled with `--logits all`.
     pub fn logits(&mut self, ids: &[i64]) -> Result<Vec<f32>, Diagnostics> {
         let mut all = Vec::new();
-        for chunk in ids.chunks(self.chunk) {
+        for chunk in self.calls(ids) {
             let rows = self.call(chunk)?;
             if rows.dims.get(1) != Some(&chunk.len()) {
                 let what = "the image gives the logits of the last token only";
@@ -174,7 +186,7 @@ impl LanguageModel {
         see: &mut dyn FnMut(&Session, usize, Timed) -> Result<(), Diagnostics>,
     ) -> Result<Vec<f32>, Diagnostics> {
         let mut last = Vec::new();
-        for chunk in ids.chunks(self.chunk) {
+        for chunk in self.calls(ids) {
             let (entry, inputs, tokens) = self.prepare(chunk)?;
             let timed = self.session.run_timed(Some(&entry.name), &inputs, Some(tokens as u64));
             let mut timed = timed.map_err(|problems| self.beyond(problems))?;

@@ -30,7 +30,7 @@ pub fn import(path: &Path, limits: &ModelLimits) -> Result<Graph, Diagnostics> {
 
 /// The graph of an ONNX file, where something is known of its lengths.
 pub fn import_for(path: &Path, options: &Options) -> Result<Graph, Diagnostics> {
-    narae_compiler::onnx::import_for(&Model::open(path, &options.limits)?, &options.maxima)
+    narae_compiler::onnx::import_for(&Model::open(path, &options.limits)?, &options.at_import())
 }
 
 /// The graph of an ONNX file under the reference evaluator: plain, slow, obviously right.

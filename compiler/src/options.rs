@@ -87,7 +87,10 @@ pub struct Options {
     pub kv_cache: KvCache,
     /// `--logits`.
     pub logits: Logits,
-    /// `-O`: 0 runs no laws, 1 recovers without merging, 2 and 3 everything.
+    /// The tokens that a kept cache has room for, if not the longest past and the longest call.
+    pub capacity: Option<i64>,
+    /// `-O`: 0 runs no laws (a cache cannot be kept without them, see [`Options::runs_laws`]), 1 recovers without merging, 2 and 3
+    /// everything.
     pub optimisation: u8,
     /// The laws of recovery; a caller may bring others.
     pub laws: fn() -> Vec<Law>,
@@ -115,6 +118,7 @@ impl Options {
             error_budget: 0.02,
             kv_cache: KvCache::Io,
             logits: Logits::Last,
+            capacity: None,
             optimisation: 2,
             laws: rules::laws,
             without_laws: BTreeSet::new(),
@@ -124,6 +128,21 @@ impl Options {
             name: String::from("model"),
             verify_each: false,
         }
+    }
+
+    /// What the importer is told of lengths. A decoder whose cache is kept is compiled for calls of one token too, so that
+    /// its dims are fixed later, by the pass.
+    pub fn at_import(&self) -> Maxima {
+        let mut maxima = self.maxima.clone();
+        if self.kv_cache == KvCache::State {
+            maxima.fixed.clear();
+        }
+        maxima
+    }
+
+    /// Whether laws run: a cache is kept where attention is, and laws are what finds attention.
+    pub fn runs_laws(&self) -> bool {
+        self.optimisation > 0 || self.kv_cache == KvCache::State
     }
 }
 

@@ -193,7 +193,7 @@ pub static PASSES: &[Pass] = &[
 
 fn recover(graph: &mut Graph, context: &mut Context<'_>) -> Result<(), Diagnostics> {
     let laws = rewrite::Options {
-        laws: context.options.optimisation > 0,
+        laws: context.options.runs_laws(),
         rules: context.options.laws,
         without: context.options.without_laws.clone(),
         merge: context.options.optimisation > 1,
@@ -217,11 +217,9 @@ fn keep_state(graph: &mut Graph, context: &mut Context<'_>) -> Result<(), Diagno
     let (options, maxima) = (context.options, &context.options.maxima);
     let state = state::Options {
         all_logits: options.logits == Logits::All,
-        // What is there before a call, and what the call adds.
-        capacity: maxima
-            .past
-            .unwrap_or(maxima.unsaid.past())
-            .saturating_add(maxima.sequence.unwrap_or(maxima.unsaid.sequence())),
+        capacity: options.capacity,
+        most: &|graph, symbol| bounds::greatest_length(graph, symbol, maxima),
+        usual: (maxima.unsaid.past(), maxima.unsaid.sequence()),
         element: options.precision.element(),
     };
     Ok(state::keep_state(graph, &state)?)

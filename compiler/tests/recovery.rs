@@ -229,7 +229,8 @@ fn kept_state_is_what_each_sequence_alone_would_be() {
         }
         let graph = imported(&path);
         let (mut kept, _) = recovered(&graph);
-        let options = state::Options { all_logits: false, capacity: 16, element: None };
+        let options =
+            state::Options { all_logits: false, capacity: Some(16), most: &|_, _| None, usual: (0, 0), element: None };
         if let Err(problem) = state::keep_state(&mut kept, &options) {
             wrong.push(format!("{name}: {problem:?}"));
             continue;

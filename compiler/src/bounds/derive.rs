@@ -20,6 +20,11 @@ pub(super) fn derive(graph: &mut Graph) {
     }
 }
 
+/// Bounds what the program computes once more, by lengths that are known better since.
+pub(super) fn tighten(graph: &mut Graph) {
+    body(graph, &[]);
+}
+
 /// Whether some length of the graph or of a body in it has no bound.
 pub(super) fn has_open(graph: &Graph) -> bool {
     open(&graph.symbols).next().is_some()

@@ -6,6 +6,8 @@
 //! integers the sequence, the position axis of a cache the past, axis 1 of a mask beside a cache both together. Lengths that nobody spoke of are an error,
 //! or get usual bounds (`usual`), as [`Maxima::unsaid`] says.
 
+#[cfg(test)]
+mod cases;
 mod derive;
 mod fit;
 mod narrow;
@@ -135,6 +137,11 @@ pub fn bind(graph: &mut Graph, maxima: &Maxima) -> Result<(), Diagnostics> {
     Diagnostics::check(problems, ())
 }
 
+/// Bounds what the program computes by lengths that became smaller since [`bind`]: memory is planned for these, and so are views.
+pub fn tighten(graph: &mut Graph) {
+    derive::tighten(graph);
+}
+
 /// Bounds what decides the extents of outputs of which a maximum was said.
 fn bind_outputs(graph: &mut Graph, maxima: &Maxima) {
     for port in graph.outputs().to_vec() {
@@ -224,6 +231,17 @@ fn said(graph: &Graph, symbol: Symbol, role: Role, maxima: &Maxima) -> Option<i6
         Role::Other => None,
     };
     asked.or_else(|| seen(graph, symbol, maxima))
+}
+
+/// The greatest value of a length of an input, if anything was said of it or it has a usual bound: what [`bind`] will make its bound.
+pub(crate) fn greatest_length(graph: &Graph, symbol: Symbol, maxima: &Maxima) -> Option<i64> {
+    let named = |(name, most): &(String, i64)| (graph.symbols.find(name) == Some(symbol)).then_some(*most);
+    let named = maxima.lengths.iter().filter_map(named).min();
+    let role = role(graph, symbol);
+    let said = said(graph, symbol, role, maxima);
+    // A usual bound is none where a better one is known.
+    let usual = usual::usual(role, maxima).filter(|_| named.is_none());
+    named.into_iter().chain(said.or(usual)).min()
 }
 
 /// The greatest extent that the given inputs have where the symbol stands alone.

@@ -201,6 +201,130 @@ mod tests {
         assert_eq!(hazards.issue(2, &[write(0, 8)]), vec![]);
     }
 
+    /// Instructions with the orders that hold between them: by one engine, by dispatch after the control unit, by edges.
+    #[derive(Default)]
+    struct Closure {
+        hazards: Hazards,
+        program: Vec<(usize, Vec<Touch>)>,
+        before: Vec<Vec<bool>>,
+    }
+
+    impl Closure {
+        /// The next instruction: every conflict is ordered, and no edge says what the others say.
+        fn issue(&mut self, engine: usize, touches: &[Touch]) {
+            let index = self.program.len();
+            let edges = self.hazards.issue(engine, touches);
+            self.program.push((engine, touches.to_vec()));
+            for left_out in 0..=edges.len() {
+                let kept = edges.iter().enumerate().filter(|(at, _)| *at != left_out).map(|(_, edge)| edge.producer);
+                let row = self.row(index, kept);
+                match edges.get(left_out) {
+                    Some(edge) => assert!(!row[edge.producer], "the edge {edge:?} follows from others"),
+                    None => self.before.push(row),
+                }
+            }
+            assert!(edges.iter().all(|edge| edge.consumer == index && edge.producer < index));
+            for earlier in 0..index {
+                let ordered = self.before[index][earlier];
+                assert!(ordered || !self.conflict(earlier, index), "{index} does not follow {earlier}");
+            }
+        }
+
+        fn row(&self, index: usize, edges: impl Iterator<Item = usize>) -> Vec<bool> {
+            let engine = self.program[index].0;
+            let by_order =
+                (0..index).filter(|&other| self.program[other].0 == engine || self.program[other].0 == CONTROL);
+            let mut row = vec![false; index];
+            for direct in by_order.chain(edges) {
+                row[direct] = true;
+                (0..direct).filter(|&other| self.before[direct][other]).for_each(|other| row[other] = true);
+            }
+            row
+        }
+
+        fn conflict(&self, a: usize, b: usize) -> bool {
+            let meets = |x: &Touch, y: &Touch| (x.write || y.write) && x.start.max(y.start) < x.end.min(y.end);
+            self.program[a].1.iter().any(|x| self.program[b].1.iter().any(|y| meets(x, y)))
+        }
+    }
+
+    /// All programs of so many instructions over two engines and the control unit, each touching one of these ranges.
+    fn all_programs(length: usize, ranges: &[(u64, u64)], mut see: impl FnMut(&[(usize, Touch)])) {
+        let mut choices = vec![];
+        for engine in 0..3 {
+            for &(start, end) in ranges {
+                [false, true].into_iter().for_each(|write| choices.push((engine, Touch { start, end, write })));
+            }
+        }
+        let count = choices.len().pow(length as u32);
+        for number in 0..count {
+            let digit = |at: usize| choices[number / choices.len().pow(at as u32) % choices.len()];
+            see(&(0..length).map(digit).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn all_small_programs() {
+        for ranges in [[(0, 4), (4, 8)], [(0, 8), (2, 4)], [(0, 4), (3, 8)]] {
+            all_programs(3, &ranges, |program| {
+                let mut closure = Closure::default();
+                program.iter().for_each(|(engine, touch)| closure.issue(*engine, &[*touch]));
+            });
+        }
+    }
+
+    #[test]
+    fn programs_of_all_engines() {
+        let mut random = crate::graph::testing::Random::new(3);
+        for _ in 0..400 {
+            let mut closure = Closure::default();
+            for _ in 0..12 {
+                let touch = |random: &mut crate::graph::testing::Random| {
+                    let start = random.below(24) as u64;
+                    Touch { start, end: start + random.below(9) as u64, write: random.below(2) == 0 }
+                };
+                let touches: Vec<Touch> = (0..1 + random.below(3)).map(|_| touch(&mut random)).collect();
+                closure.issue(random.below(ENGINES), &touches);
+            }
+        }
+    }
+
+    #[test]
+    fn dispatch_orders_what_the_control_unit_waited_for() {
+        let mut hazards = Hazards::default();
+        hazards.issue(1, &[write(0, 8)]);
+        assert_eq!(hazards.issue(CONTROL, &[read(0, 8)]), vec![Edge { producer: 0, consumer: 1 }]);
+        // Whatever is dispatched now is behind both.
+        assert_eq!(hazards.issue(2, &[write(0, 8)]), vec![]);
+    }
+
+    #[test]
+    fn touches_of_nothing_are_no_hazard() {
+        let mut hazards = Hazards::default();
+        hazards.issue(1, &[write(4, 4)]);
+        assert_eq!(hazards.issue(2, &[read(0, 8)]), vec![]);
+        assert_eq!(hazards.issue(1, &[write(8, 16)]), vec![]);
+        assert_eq!(hazards.issue(3, &[read(16, 24), write(24, 32)]), vec![]);
+    }
+
+    #[test]
+    fn neighbours_do_not_touch() {
+        let mut hazards = Hazards::default();
+        hazards.issue(1, &[write(8, 16)]);
+        assert_eq!(hazards.issue(2, &[write(0, 8), write(16, 24)]), vec![]);
+        assert_eq!(hazards.issue(3, &[read(15, 17)]).len(), 2);
+    }
+
+    #[test]
+    fn a_fence_is_known_to_everyone_and_history_goes_on() {
+        let mut hazards = Hazards::default();
+        hazards.issue(1, &[write(0, 8)]);
+        hazards.fence();
+        assert_eq!(hazards.issue(1, &[write(0, 8)]), vec![]);
+        assert_eq!(hazards.issue(2, &[read(0, 8)]), vec![Edge { producer: 1, consumer: 2 }]);
+        assert_eq!(hazards.issue(3, &[read(0, 8)]), vec![Edge { producer: 1, consumer: 3 }]);
+    }
+
     proptest! {
         /// Brute force: the transitive closure of (same engine, dispatch after control, edges) orders every conflict.
         #[test]

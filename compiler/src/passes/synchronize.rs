@@ -261,4 +261,6 @@ fn matching_end(lines: &[Line], begin: usize) -> usize {
 }
 
 #[cfg(test)]
+mod exhaustive;
+#[cfg(test)]
 mod tests;

@@ -269,11 +269,9 @@ impl Lowering {
     fn read_symbols(&mut self, scope: &Scope<'_>, value: Value) {
         for (symbol, index) in scope.readers(value) {
             let view = scope.view(value);
-            let flat = view.reshape(&[view.len()]);
-            let index = Dim::from(i64::try_from(index).unwrap_or(i64::MAX));
-            let from = match flat {
-                Some(flat) => flat.select(0, &index),
-                None => unreachable!("an integer tensor that symbols are read from is dense or one-dimensional"),
+            let from = match view.reshape(&[view.len()]) {
+                Some(flat) => flat.select(0, &Dim::from(i64::try_from(index).unwrap_or(i64::MAX))),
+                None => element(&view, index),
             };
             self.block.push(Op::Read { symbol, from });
         }
@@ -419,4 +417,16 @@ impl Lowering {
         let row = body.symbols.data(symbol);
         self.program.symbols.add_bounded(&row.name, crate::ir::SymbolDefinition::Undefined, row.lower, row.upper)
     }
+}
+
+/// The element of a view with this row-major position; its inner extents are known.
+fn element(view: &View, index: u64) -> View {
+    let sizes: Vec<usize> = view.dims.iter().map(|dim| dim.as_size().unwrap_or(1)).collect();
+    let mut rest = usize::try_from(index).unwrap_or(usize::MAX);
+    let mut at = vec![0; sizes.len()];
+    for (place, &size) in at.iter_mut().zip(&sizes).rev() {
+        *place = rest % size.max(1);
+        rest /= size.max(1);
+    }
+    at.into_iter().fold(view.clone(), |view, at| view.select(0, &at.into()))
 }

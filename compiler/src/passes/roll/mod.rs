@@ -15,6 +15,8 @@ mod period;
 mod relate;
 
 #[cfg(test)]
+mod cases;
+#[cfg(test)]
 mod tests;
 
 use narae_isa::Diagnostic;

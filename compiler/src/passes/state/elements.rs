@@ -7,6 +7,8 @@
 
 use narae_isa::{BinaryFunction, CompareFunction, ReduceFunction, UnaryFunction};
 
+use super::grid::Grid;
+use super::roles::Roles;
 use crate::graph::{Definition, Graph, Op};
 use crate::ir::{Dim, Symbol, SymbolDefinition, Symbols, Value};
 
@@ -42,11 +44,17 @@ pub struct Elements<'a> {
 
 /// Elements followed for one question.
 const MAXIMUM_STEPS: usize = 20_000;
+/// Constants with more elements are not looked at.
+const MAXIMUM_CONSTANT: usize = 1 << 14;
 
 impl<'a> Elements<'a> {
-    /// Elements under what is assumed of the inputs.
-    pub fn new(graph: &'a Graph, inputs: &'a dyn Fn(Value, &[Dim]) -> Element) -> Elements<'a> {
-        Elements { graph, symbols: graph.symbols.clone(), extents: vec![], inputs, steps: 0 }
+    /// Elements under what is assumed of the inputs. A call has a sequence and a new token at least: nothing is asked of others.
+    pub(super) fn new(graph: &'a Graph, roles: &Roles, inputs: &'a dyn Fn(Value, &[Dim]) -> Element) -> Elements<'a> {
+        let mut symbols = graph.symbols.clone();
+        for symbol in [&roles.batch, &roles.sequence].into_iter().filter_map(Dim::as_symbol) {
+            symbols.bound(symbol, Some(1), None);
+        }
+        Elements { graph, symbols, extents: vec![], inputs, steps: 0 }
     }
 
     /// A new index into an axis of this extent.
@@ -137,46 +145,22 @@ impl<'a> Elements<'a> {
     }
 
     fn constant(&self, recipe: &crate::compress::Recipe, indices: &[Dim]) -> Element {
-        const SMALL: usize = 4096;
-        if recipe.count() == 0 || recipe.count() > SMALL {
+        if recipe.count() == 0 || recipe.count() > MAXIMUM_CONSTANT {
             return Unknown;
         }
         let Ok(tensor) = recipe.evaluate(&self.graph.sources) else { return Unknown };
         let element = |at: usize| match tensor.element {
-            narae_isa::Element::Bool => {
-                if tensor.get_i64(at) != 0 {
-                    All(vec![])
-                } else {
-                    Never
-                }
-            }
+            narae_isa::Element::Bool => truth(tensor.get_i64(at) != 0),
             float if float.is_float() => Number(tensor.get_f64(at)),
             _ => Integer(tensor.get_i64(at).into()),
         };
-        let mut flat = 0;
-        for (index, stride) in indices.iter().zip(tensor.strides()) {
-            match index.as_size() {
-                Some(index) => flat += index * stride,
-                None => {
-                    let first = element(0);
-                    return if (1..tensor.len()).all(|at| element(at) == first) { first } else { Unknown };
-                }
-            }
-        }
-        if flat < tensor.len() { element(flat) } else { Unknown }
+        let elements: Vec<Element> = (0..tensor.len()).map(element).collect();
+        Grid { extents: &tensor.dims, indices }.element(&elements)
     }
 
     fn listed(&self, dims: &[Dim], shape: &[usize], indices: &[Dim]) -> Element {
-        let strides = narae_isa::tensor::dense_strides(shape);
-        let flat: Option<usize> =
-            indices.iter().zip(strides).map(|(index, stride)| index.as_size().map(|at| at * stride)).sum();
-        match flat.and_then(|at| dims.get(at)) {
-            Some(dim) => Integer(self.symbols.resolve(dim)),
-            None if dims.iter().all(|dim| *dim == dims[0]) && !dims.is_empty() => {
-                Integer(self.symbols.resolve(&dims[0]))
-            }
-            None => Unknown,
-        }
+        let elements: Vec<Element> = dims.iter().map(|dim| Integer(self.symbols.resolve(dim))).collect();
+        Grid { extents: shape, indices }.element(&elements)
     }
 
     /// A reshape that only adds and drops axes of 1 keeps the indices; any other is followed only where the element does
@@ -257,18 +241,30 @@ impl<'a> Elements<'a> {
             own[*axis] = self.index(&dims[*axis]);
             count = &count * &self.symbols.resolve(&dims[*axis]);
         }
-        let fresh: Vec<Symbol> = self.extents[first_new..].iter().map(|(symbol, _)| *symbol).collect();
+        let own_indices = self.extents[first_new..].to_vec();
+        let fresh: Vec<Symbol> = own_indices.iter().map(|(symbol, _)| *symbol).collect();
         let element = self.at(source, &own);
+        let some = self.decide(&(&count - &Dim::ONE)) == Some(true);
+        let element = match (function, element) {
+            (ReduceFunction::Max, Integer(dim)) => Integer(extreme(dim, &own_indices, true)),
+            (ReduceFunction::Min, Integer(dim)) => Integer(extreme(dim, &own_indices, false)),
+            (_, element) => element,
+        };
         match (function, element) {
             (_, element) if mentions(&element, &fresh) => Unknown,
             (ReduceFunction::Sum, Integer(dim)) => Integer(&dim * &count),
-            (ReduceFunction::Max | ReduceFunction::Min | ReduceFunction::All | ReduceFunction::Any, element) => element,
+            // Of nothing they are something else.
+            (ReduceFunction::Max | ReduceFunction::Min | ReduceFunction::All | ReduceFunction::Any, element)
+                if some =>
+            {
+                element
+            }
             _ => Unknown,
         }
     }
 
     /// Whether a dim is at least 0 everywhere, or nowhere.
-    fn decide(&self, dim: &Dim) -> Option<bool> {
+    pub(super) fn decide(&self, dim: &Dim) -> Option<bool> {
         let dim = self.symbols.resolve(dim);
         let (lower, upper) = dim.bounds(&self.symbols);
         if lower.is_some_and(|least| least >= 0) {
@@ -279,10 +275,10 @@ impl<'a> Elements<'a> {
         }
         // An index is below its extent: where it is subtracted, the extent bounds what remains.
         for (symbol, extent) in self.extents.iter().rev() {
-            let at = |value: Dim| dim.substitute(&|other| (other == *symbol).then(|| value.clone()));
-            let slope = &at(Dim::ONE) - &at(Dim::ZERO);
-            let worst = at(extent - &Dim::ONE);
-            if slope.is(-1) && worst.bounds(&self.symbols).0.is_some_and(|least| least >= 0) {
+            let rest = &dim + &Dim::from(*symbol);
+            let subtracted = !rest.any_symbol(&mut |other| other == *symbol);
+            let worst = &rest - &(extent - &Dim::ONE);
+            if subtracted && worst.bounds(&self.symbols).0.is_some_and(|least| least >= 0) {
                 return Some(true);
             }
         }
@@ -307,30 +303,16 @@ impl<'a> Elements<'a> {
     fn convert(&self, element: Element, to_bool: bool, to_float: bool) -> Element {
         match element {
             Integer(dim) if to_bool => match dim.as_const() {
-                Some(value) => {
-                    if value != 0 {
-                        All(vec![])
-                    } else {
-                        Never
-                    }
-                }
+                Some(value) => truth(value != 0),
                 None if self.decide(&(&dim - &Dim::ONE)) == Some(true) => All(vec![]),
                 None => Unknown,
             },
-            Number(value) if to_bool => {
-                if value != 0.0 {
-                    All(vec![])
-                } else {
-                    Never
-                }
-            }
+            Number(value) if to_bool => truth(value != 0.0),
             Integer(dim) if to_float => dim.as_const().map_or(Unknown, |value| Number(value as f64)),
             Number(value) if !to_float => {
-                if value.fract() == 0.0 {
-                    Integer((value as i64).into())
-                } else {
-                    Unknown
-                }
+                const EXACT: f64 = 9e15;
+                let exact = value.fract() == 0.0 && value.abs() < EXACT;
+                if exact { Integer((value as i64).into()) } else { Unknown }
             }
             All(_) | Never if !to_bool => {
                 let one = |value: i64| if to_float { Number(value as f64) } else { Integer(value.into()) };
@@ -402,7 +384,6 @@ impl<'a> Elements<'a> {
     }
 
     fn compare(&self, function: CompareFunction, a: &Element, b: &Element) -> Element {
-        let truth = |holds: bool| if holds { All(vec![]) } else { Never };
         match (a, b) {
             (Integer(left), Integer(right)) => {
                 let difference = right - left;
@@ -448,6 +429,10 @@ impl<'a> Elements<'a> {
                 }
                 (All(_) | Never, _) | (_, All(_) | Never) => Unknown,
                 (Unknown, _) | (_, Unknown) => Unknown,
+                // What is shown comes first.
+                (Number(_), Number(0.0)) if parts.len() == 1 => {
+                    Choice(vec![&Dim::from(-1_i64) - &parts[0]], Box::new(b), Box::new(a))
+                }
                 _ => Choice(parts.clone(), Box::new(a), Box::new(b)),
             },
             Integer(_) | Number(_) | Choice(..) | Unknown => Unknown,
@@ -455,9 +440,38 @@ impl<'a> Elements<'a> {
     }
 }
 
+fn truth(holds: bool) -> Element {
+    if holds { All(vec![]) } else { Never }
+}
+
 /// A logit that no softmax sees: exporters write −∞ or the least number of f32 or f16.
 pub fn is_hidden(element: &Element) -> bool {
     matches!(element, Number(value) if *value <= -1e4)
+}
+
+/// The greatest or least value of an integer over indices that are added or subtracted once.
+fn extreme(dim: Dim, indices: &[(Symbol, Dim)], greatest: bool) -> Dim {
+    indices.iter().fold(dim, |dim, (symbol, extent)| {
+        let free = |rest: &Dim| !rest.any_symbol(&mut |other| other == *symbol);
+        let (without, with) = (&dim - &Dim::from(*symbol), &dim + &Dim::from(*symbol));
+        match (free(&without), free(&with)) {
+            (true, _) => {
+                if greatest {
+                    &without + &(extent - &Dim::ONE)
+                } else {
+                    without
+                }
+            }
+            (_, true) => {
+                if greatest {
+                    with
+                } else {
+                    &with - &(extent - &Dim::ONE)
+                }
+            }
+            _ => dim,
+        }
+    })
 }
 
 /// Whether an element depends on some of these indices.
