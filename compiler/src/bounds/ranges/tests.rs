@@ -283,8 +283,8 @@ impl Flow {
                 saturate: false,
             },
             12 | 13 => {
-                use ReduceFunction::{All, Any, Max, Mean, Min, Prod, Sum};
-                Op::Reduce { function: self.pick(&[All, Any, Max, Mean, Min, Prod, Sum]), axes: vec![axis] }
+                use ReduceFunction::{Max, Mean, Min, Prod, Sum};
+                Op::Reduce { function: self.pick(&[Max, Mean, Min, Prod, Sum]), axes: vec![axis] }
             }
             14 => Op::Cumulate {
                 axis,
