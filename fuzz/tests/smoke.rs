@@ -24,10 +24,10 @@ fn pass(door: &str, seeds: u32, mutated: u32) {
 }
 
 macro_rules! doors {
-    ($($test:ident $door:literal $seeds:literal $mutated:literal;)*) => {
+    ($($(#[$mark:meta])* $test:ident $door:literal $seeds:literal $mutated:literal;)*) => {
         $(
             #[test]
-            #[ignore = "until the panics that the doors' own branch mends are mended on main"]
+            $(#[$mark])*
             fn $test() {
                 pass($door, $seeds, $mutated);
             }
@@ -44,21 +44,33 @@ macro_rules! doors {
 }
 
 doors! {
+    #[ignore = "open: axes that operands do not have (Builder::dim, Builder::narrow)"]
     wire "wire" 300 1200;
+    #[ignore = "open: the stored panics of the importer"]
     compile "compile" 20 20;
+    #[ignore = "open: axes that operands do not have"]
     operators "operators" 1 120;
-    external "external" 1 1500;
+    external "external" 1 800;
+    #[ignore = "open: a header that claims 600 MiB, dims whose product overflows"]
     npz "npz" 20 2000;
-    image "image" 60 800;
+    image "image" 60 600;
+    #[ignore = "open: products over no elements in the matrix engine"]
     execute "execute" 40 150;
-    asm "asm" 20 2000;
+    asm "asm" 20 800;
+    #[ignore = "open: text that ends early, contents before types are checked"]
     graph_text "graph-text" 60 500;
+    #[ignore = "open: text that ends early, contents before types are checked"]
     graph "graph" 20 60;
+    #[ignore = "open: text that ends early"]
     tile_text "tile-text" 60 500;
+    #[ignore = "open: text that ends early"]
     tile "tile" 60 200;
-    chip "chip" 5 1000;
+    chip "chip" 5 800;
     dram "dram" 50 2000;
+    #[ignore = "open: idle time between requests is simulated"]
     trace "trace" 10 200;
+    #[ignore = "open: panics of the tokenizers library"]
     tokenizer "tokenizer" 20 800;
+    #[ignore = "open: idle time between requests is simulated"]
     cli "cli" 40 200;
 }
