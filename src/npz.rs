@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Cursor, Read, Seek, Write};
+use std::panic;
 use std::path::Path;
 
 use narae_isa::tensor::element_count;
@@ -15,6 +16,8 @@ use npyz::{DType, Endianness, NpyHeader, Order, TypeChar};
 /// An array of an archive that unpacks to more than this is refused if it is packed more than [`MOST_RATIO`] times: nobody's tensor is.
 const MOST_UNPACKED: u64 = 1 << 28;
 const MOST_RATIO: u64 = 200;
+/// A header that claims to be longer is none: numpy writes a line of some hundred bytes.
+const MOST_HEADER: u32 = 1 << 16;
 
 /// Arrays by name, in the order of their names.
 pub type Arrays = BTreeMap<String, HostTensor>;
@@ -109,7 +112,7 @@ fn check_size<R: Read + Seek>(archive: &mut npyz::npz::NpzArchive<R>, name: &str
         return Err(invalid(format!("array `{name}`: {packed} bytes would unpack to {unpacked}")));
     }
     let mut counted = Counted { inner: &mut file, bytes: 0 };
-    let header = NpyHeader::from_reader(&mut counted)?;
+    let header = header_of(&mut counted)?;
     let (head, size) = (counted.bytes, body_bytes(&header)?);
     match head.checked_add(size as u64) == Some(unpacked) {
         true => Ok(()),
@@ -119,6 +122,28 @@ fn check_size<R: Read + Seek>(archive: &mut npyz::npz::NpzArchive<R>, name: &str
             header.shape()
         ))),
     }
+}
+
+/// The header of an array. The library takes a header to be as long as it claims, and multiplies dims without looking.
+fn header_of(reader: &mut impl Read) -> io::Result<NpyHeader> {
+    let mut head = Vec::new();
+    reader.take(10).read_to_end(&mut head)?;
+    if head.starts_with(b"\x93NUMPY") && head.len() == 10 {
+        // Version 1 has two bytes for the length, versions 2 and 3 have four.
+        let length = match head[6] {
+            0 | 1 => u32::from(u16::from_le_bytes([head[8], head[9]])),
+            _ => {
+                reader.take(2).read_to_end(&mut head)?;
+                head.get(8..12).map_or(0, |four| u32::from_le_bytes([four[0], four[1], four[2], four[3]]))
+            }
+        };
+        if length > MOST_HEADER {
+            return Err(invalid(format!("the header claims {length} bytes, at most {MOST_HEADER} are read")));
+        }
+        reader.take(length.into()).read_to_end(&mut head)?;
+    }
+    let read = panic::catch_unwind(|| NpyHeader::from_reader(head.as_slice()));
+    read.unwrap_or_else(|_| Err(invalid("the dims overflow")))
 }
 
 /// Counts what is read.
@@ -148,7 +173,7 @@ fn body_bytes(header: &NpyHeader) -> io::Result<usize> {
 pub fn read_array(path: &Path) -> Result<HostTensor, Diagnostics> {
     let file = files::open_regular(path).map_err(|error| unreadable(path, Form::Array, &error))?;
     let mut reader = io::BufReader::new(file);
-    let header = NpyHeader::from_reader(&mut reader).map_err(|error| unreadable(path, Form::Array, &error))?;
+    let header = header_of(&mut reader).map_err(|error| unreadable(path, Form::Array, &error))?;
     read_body(&header, reader).map_err(|error| unreadable(path, Form::Array, &error))
 }
 
@@ -371,6 +396,20 @@ mod tests {
         let header = NpyHeader::from_reader(&mut reader).unwrap();
         let tensor = read_body(&header, reader).unwrap();
         assert_eq!((tensor.element, tensor.to_i64_vec()), (Element::I16, vec![1, 2, 3, 4, 5, 6]));
+    }
+
+    #[test]
+    fn headers_are_not_believed() {
+        let array = |version: u8, length: &[u8], text: &str| {
+            [b"\x93NUMPY", &[version, 0][..], length, text.as_bytes()].concat()
+        };
+        let error = |bytes: Vec<u8>| header_of(&mut bytes.as_slice()).unwrap_err().to_string();
+        assert!(error(array(2, &[0xff; 4], "{")).contains("claims 4294967295 bytes"));
+        assert!(!error(array(1, &[9, 0], "{")).is_empty(), "cut off");
+        assert!(!error(b"PK".to_vec()).is_empty() && !error(Vec::new()).is_empty());
+        let text = "{'descr': '|u1', 'fortran_order': False, 'shape': (4294967296, 4294967296, 2), }\n";
+        let header = header_of(&mut array(1, &(text.len() as u16).to_le_bytes(), text).as_slice());
+        assert!(header.and_then(|header| body_bytes(&header)).unwrap_err().to_string().contains("overflow"));
     }
 
     #[test]
