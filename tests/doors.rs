@@ -250,7 +250,7 @@ fn limited(folder: &Path, limit: &str, arguments: &str) -> (i32, String) {
 fn a_file_that_may_not_grow_is_an_error_that_says_how_much_it_needs() {
     let folder = folder();
     let (code, text) = limited(folder.path(), "-f 64", "compile m.onnx -o m.narae");
-    assert!(code == 1 && text.contains("E0510") && text.contains("the whole image has"), "{code}: {text}");
+    assert!(code == 1 && text.contains("E0510") && text.contains("the image needs"), "{code}: {text}");
     assert_eq!(names(folder.path()), ["m.onnx", "w.bin"]);
 }
 
