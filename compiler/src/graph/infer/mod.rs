@@ -280,12 +280,18 @@ impl Context<'_> {
                 self.unify(short, &Dim::ONE)?;
                 return Ok(other.clone());
             }
-            if short.bounds(self.symbols).1 == Some(1) && !other.bounds(self.symbols).1.is_some_and(|most| most <= 1) {
+            if self.is_repeated(short, other) {
                 self.symbols.assume(short, &Dim::ONE);
                 return Ok(other.clone());
             }
         }
         self.unify(left, right)
+    }
+
+    /// Whether an extent is never longer than 1, and the other may be.
+    fn is_repeated(&self, short: &Dim, other: &Dim) -> bool {
+        let most = |dim: &Dim| dim.bounds(self.symbols).1;
+        !short.is(1) && short != other && most(short) == Some(1) && most(other).is_none_or(|most| most > 1)
     }
 
     fn broadcast_dims(&mut self, left: &[Dim], right: &[Dim]) -> Result<Vec<Dim>, Diagnostic> {
@@ -312,7 +318,9 @@ impl Context<'_> {
         let own = self.types[operand].dims.clone();
         self.ensure(own.len() <= dims.len(), "an operand has too many axes")?;
         for (own, dim) in own.iter().zip(&dims[dims.len() - own.len()..]) {
-            if !own.is(1) {
+            if self.is_repeated(own, dim) {
+                self.symbols.assume(own, &Dim::ONE);
+            } else if !own.is(1) {
                 self.unify(own, dim)?;
             }
         }

@@ -94,6 +94,13 @@ fn clamped(symbols: &Symbols, at: &Dim, extent: &Dim, (low, high): (Dim, Dim)) -
         Some(value) if value < -FAR => return symbols.minimum(&low, &high),
         _ => {}
     }
+    // What is counted from the end and reaches the start is the start, and so is a count of nothing, which is no count from the end.
+    if low.is(0)
+        && at.bounds(symbols).1.is_some_and(|most| most <= 0)
+        && symbols.compare(&(at + extent), &low) == Some(true)
+    {
+        return symbols.minimum(&low, &high);
+    }
     symbols.minimum(&symbols.maximum(&wrapped(symbols, at, extent), &low), &high)
 }
 
