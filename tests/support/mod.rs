@@ -3,6 +3,7 @@
 #![allow(dead_code, unused_imports, reason = "every test binary uses another part of this module")]
 
 pub mod compare;
+pub mod narrow;
 pub mod wire;
 pub mod zoo;
 

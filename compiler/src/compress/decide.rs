@@ -261,10 +261,19 @@ fn storages(site: &Site, asked: &Asked) -> (Vec<Storage>, Option<String>) {
     if matches!(own, Storage::Carried { .. }) {
         return one(own, "the file's own codes, carried over exactly".to_owned());
     }
+    if let Some(codes) = stored::with_float_zeros(&site.recipe) {
+        let bytes = |bits: usize| (codes.count() * bits).div_ceil(8 << 10);
+        let (own_bits, code_bits) = (8 * site.recipe.element().bytes(), codes.element().bits() as usize);
+        let (plain, coded) = (bytes(own_bits), bytes(code_bits));
+        let reason = format!(
+            "the zero points of the file's codes are floats: exact as plain numbers, which take {plain} KiB where the codes take {coded}"
+        );
+        return one(plain_storage(asked, own), reason);
+    }
     if let Some(exact) = site.exact {
         return one(own, format!("stays as it is in the file: {exact}"));
     }
-    let plain = asked.float.map_or(own, Storage::Float);
+    let plain = plain_storage(asked, own);
     let names: Vec<&str> = site.names.iter().map(String::as_str).collect();
     match &asked.policy {
         Policy::None => one(plain, "--quant none keeps the precision of the program".to_owned()),
@@ -277,6 +286,11 @@ fn storages(site: &Site, asked: &Asked) -> (Vec<Storage>, Option<String>) {
         }
         Policy::Auto => (automatic(), None),
     }
+}
+
+/// Plain numbers at the precision of the program.
+fn plain_storage(asked: &Asked, own: Storage) -> Storage {
+    asked.float.map_or(own, Storage::Float)
 }
 
 /// The candidates of `--quant auto`, the most exact first.

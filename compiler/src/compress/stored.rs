@@ -6,7 +6,7 @@
 //! and image agree.
 
 use narae_isa::format::{FloatKind, Group, ScaleType, UniformKind, WeightFormat};
-use narae_isa::{Diagnostic, Element, codes};
+use narae_isa::{BinaryFunction, Diagnostic, Element, codes};
 
 use super::carry::{self, CarryError};
 use super::policy::Storage;
@@ -149,6 +149,26 @@ impl Carried {
 
 fn refused(row: usize, error: &CarryError) -> Diagnostic {
     Diagnostic::new(&codes::E0203, format!("row {row} of an integer weight cannot be stored: {error}"))
+}
+
+/// The codes of a file whose zero points are floats, as the importer spells them: `(codes - zeros) · scales`. They have no format of ours.
+pub fn with_float_zeros(weight: &Recipe) -> Option<&Recipe> {
+    match weight.step() {
+        Step::Transpose(source, _)
+        | Step::Reshape(source)
+        | Step::Convert { source, .. }
+        | Step::Slice { source, .. } => with_float_zeros(source),
+        Step::Binary(BinaryFunction::Mul, centred, _) => match centred.step() {
+            Step::Binary(BinaryFunction::Sub, wide, zeros) => match wide.step() {
+                Step::Convert { source, .. } if source.element().is_integer() && zeros.element().is_float() => {
+                    Some(source)
+                }
+                _ => None,
+            },
+            _ => None,
+        },
+        _ => None,
+    }
 }
 
 /// Finds the dequantisation under changes of layout, and does the changes to its codes, scales and zero points.

@@ -1,0 +1,197 @@
+//! `--precision f16` and `bf16` on models: positions and times survive, and no file of the zoos gets a NaN or an infinity that f32 has not.
+//! A decoder of `tests/data`; the zoos and trained models where they are there, in shards.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "tests talk to whoever runs them")]
+
+mod support;
+
+use std::path::Path;
+
+use narae::npz::Arrays;
+use narae::session::{Session, import};
+use narae_compiler::compile::Precision;
+use narae_compiler::onnx::Limits;
+use narae_isa::HostTensor;
+use support::narrow::{NARROW, answer, distance, mismatches, options};
+
+/// The error of a decoder's logits in a precision, at an offset of the positions.
+fn error_at(path: &Path, precision: Precision, offset: i64) -> Option<f64> {
+    let graph = import(path, &Limits::default()).expect("it imports");
+    let count = 64;
+    let size = |name: &str| match name {
+        name if name.contains("past") => 0,
+        name if name.contains("batch") => 1,
+        _ => count as i64,
+    };
+    let mut inputs = Arrays::new();
+    let first: Vec<_> =
+        graph.inputs().iter().filter(|port| port.name == "input_ids" || port.name == "position_ids").collect();
+    let [batch, sequence] = graph.dims(first.first()?.value) else { return None };
+    for port in graph.inputs() {
+        let is_past = port.name.contains("past");
+        let dims: Vec<usize> = graph
+            .dims(port.value)
+            .iter()
+            .enumerate()
+            .map(|(axis, dim)| match dim.as_size() {
+                Some(extent) => extent,
+                None if dim == batch || axis == 0 => 1,
+                None if dim == sequence => count,
+                None if is_past => 0,
+                None => {
+                    usize::try_from(dim.eval(&|symbol| Some(size(graph.symbols.name(symbol)))).unwrap_or(count as i64))
+                        .unwrap_or(count)
+                }
+            })
+            .collect();
+        let len: usize = dims.iter().product();
+        let ids: Vec<i64> = match port.name.as_str() {
+            "input_ids" => (0..len as i64).map(|at| (at * 37 + 11) % 97).collect(),
+            "position_ids" => (0..len as i64).map(|at| offset + at % count as i64).collect(),
+            _ => vec![1; len],
+        };
+        let tensor = match graph.element(port.value) {
+            element if element.is_float() => HostTensor::zeros(element, &dims),
+            element => HostTensor::from_i64_as(element, &dims, &ids),
+        };
+        inputs.insert(port.name.clone(), tensor);
+    }
+    let logits = |precision| {
+        let mut session = Session::compile(path, &options(precision, &inputs)).ok()?;
+        let outputs = session.run(None, &inputs).ok()?;
+        outputs.get("logits").map(HostTensor::to_f64_vec)
+    };
+    let (narrow, wide) = (logits(precision)?, logits(Precision::F32)?);
+    Some(narrow.iter().zip(&wide).map(|(narrow, wide)| (narrow - wide).abs()).fold(0.0, f64::max))
+}
+
+/// RoPE is relative: an error that grows with the offset is one of the positions.
+fn offsets_do_not_matter(path: &Path) -> Vec<String> {
+    let mut wrong = vec![];
+    for precision in NARROW {
+        let Some(first) = error_at(path, precision, 0) else {
+            println!("{}: refused at offset 0", path.display());
+            return wrong;
+        };
+        for offset in [255, 2003, 8100] {
+            match error_at(path, precision, offset) {
+                None => println!("{}: its tables end before offset {offset}", path.display()),
+                Some(error) => {
+                    println!("{} {precision:?} {offset}: {error:.3e} against {first:.3e}", path.display());
+                    if error.is_nan() || error > 1.5 * first {
+                        wrong.push(format!(
+                            "{} {precision:?} {offset}: {error:.3e} against {first:.3e}",
+                            path.display()
+                        ));
+                    }
+                }
+            }
+        }
+    }
+    wrong
+}
+
+#[test]
+fn positions_survive_in_our_own_decoder() {
+    let wrong = offsets_do_not_matter(&support::data("llama2_primitive.onnx"));
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// The zoos' LLaMA-like exports of optimum and dynamo with an input of positions.
+const DECODERS: &[&str] = &[
+    "zoo/optimum/granite/model.onnx",
+    "zoo/optimum/llama/model.onnx",
+    "zoo/optimum/llama_nocache/model.onnx",
+    "zoo/optimum/qwen3/model.onnx",
+    "zoo/torch_dynamo/llama_kv.onnx",
+    "zoo/torch_dynamo/llama_kv_opset23.onnx",
+    "zoo2/optimum/arcee/model.onnx",
+    "zoo2/optimum/cohere/model.onnx",
+    "zoo2/optimum/phi3_longrope/model.onnx",
+    "zoo2/torch_dynamo/cohere2_kv20.onnx",
+    "zoo2/torch_dynamo/exaone4_kv20.onnx",
+    "zoo2/torch_dynamo/gemma4_kv20.onnx",
+    "zoo2/torch_dynamo/gpt_oss_kv20.onnx",
+    "zoo2/torch_dynamo/hyperclovax_seed_kv20.onnx",
+    "zoo2/torch_dynamo/hyperclovax_seed_kv23.onnx",
+    "zoo2/torch_dynamo/ministral3_kv20.onnx",
+];
+
+#[test]
+fn positions_survive_in_decoders_of_the_zoos() {
+    let models = shared_or_skip!("models");
+    let wrong: Vec<String> = DECODERS.iter().flat_map(|name| offsets_do_not_matter(&models.join(name))).collect();
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn times_of_a_diffusion_model_survive() {
+    let folder = shared_or_skip!("models/real/hangul-dit");
+    let read = |side: &str| {
+        narae::npz::read_selected(&folder.join("refs.npz"), &format!("set0/call0/{side}/")).expect("answers")
+    };
+    let inputs = read("in");
+    let batch = inputs["t"].len();
+    for time in [0.0, 0.03, 0.1, 0.25, 0.5, 0.75, 0.9, 0.97, 1.0] {
+        let mut inputs = inputs.clone();
+        inputs.insert("t".into(), HostTensor::from_f32(&[batch], &vec![time; batch]));
+        let run =
+            |file: &str, precision| answer(&folder.join(file), &options(precision, &inputs), &inputs)["v"].clone();
+        let want = run("denoiser_dynamo.onnx", Precision::F32);
+        let ours = distance(&run("denoiser_dynamo.onnx", Precision::F16), &want);
+        let theirs = distance(&run("denoiser_fp16.onnx", Precision::Auto), &want);
+        println!("t = {time}: {ours:.3e}, the fp16 file {theirs:.3e}");
+        assert!(ours <= 1.5 * theirs, "t = {time}: {ours:.3e}, the fp16 file {theirs:.3e}");
+    }
+}
+
+/// Every file of a zoo in both types: nothing is NaN or infinite where f32 is not.
+fn nothing_new_is_infinite(zoo: &str, shard: usize, shards: usize) {
+    let Some(zoo) = support::zoo::Zoo::named(zoo) else { return support::skip("the zoo") };
+    let (mut files, mut wrong) = (0, vec![]);
+    for row in zoo.rows("").into_iter().enumerate().filter(|(at, _)| at % shards == shard).map(|(_, row)| row) {
+        let Ok(calls) = row.calls() else { continue };
+        let Some(call) = calls.first() else { continue };
+        for precision in NARROW {
+            let mut session = match Session::compile(&row.path, &options(precision, &call.inputs)) {
+                Ok(session) => session,
+                Err(_) if support::zoo::REFUSED.iter().any(|(name, _)| *name == row.name) => continue,
+                Err(problem) => {
+                    wrong.push(format!("{} {precision:?}: {problem}", row.name));
+                    continue;
+                }
+            };
+            match session.run(None, &call.inputs) {
+                Err(problem) => wrong.push(format!("{} {precision:?}: {problem}", row.name)),
+                Ok(got) => {
+                    files += 1;
+                    for (name, want) in call.wanted.iter().filter(|(_, want)| want.element.is_float()) {
+                        let kinds = mismatches(&got[name], want);
+                        if kinds > 0 {
+                            wrong.push(format!("{} {precision:?} {name}: {kinds} of another kind", row.name));
+                        }
+                    }
+                }
+            }
+        }
+    }
+    println!("{files} runs");
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    assert!(files > 0, "the shard has files");
+}
+
+macro_rules! shards {
+    ($($name:ident = $zoo:literal $shard:literal of $shards:literal;)*) => {
+        $(#[test] fn $name() { nothing_new_is_infinite($zoo, $shard, $shards) })*
+    };
+}
+
+shards! {
+    zoo_stays_finite_0 = "models/zoo" 0 of 4;
+    zoo_stays_finite_1 = "models/zoo" 1 of 4;
+    zoo_stays_finite_2 = "models/zoo" 2 of 4;
+    zoo_stays_finite_3 = "models/zoo" 3 of 4;
+    zoo2_stays_finite_0 = "models/zoo2" 0 of 4;
+    zoo2_stays_finite_1 = "models/zoo2" 1 of 4;
+    zoo2_stays_finite_2 = "models/zoo2" 2 of 4;
+    zoo2_stays_finite_3 = "models/zoo2" 3 of 4;
+}
