@@ -236,7 +236,7 @@ fn weights_are_coded_wherever_they_stand() {
                 let got = Session::compile(&path, &options).and_then(|mut session| session.run(None, &inputs));
                 let got = got.unwrap_or_else(|error| panic!("{what}: {error}"));
                 let (near, far) = (difference(&got["y"], &want["y"]), difference(&want["y"], &exact["y"]));
-                if near > 1e-4 || !(1e-4..0.3).contains(&far) {
+                if near > 1e-4 || !(1e-4..0.6).contains(&far) {
                     wrong.push(format!(
                         "{what}: {near:.2e} from the dequantised weights, those {far:.2e} from the file's"
                     ));

@@ -17,7 +17,7 @@ use super::recipe::Recipe;
 use super::sites::{Site, sites};
 use super::sources::Sources;
 use super::stored;
-use crate::graph::Graph;
+use crate::graph::{Graph, Op};
 
 /// What the user asked for.
 #[derive(Clone, Debug, PartialEq)]
@@ -123,7 +123,7 @@ pub struct Decided {
 /// Decides for all weights of a graph and puts the choice into their recipes.
 pub fn decide(graph: &mut Graph, asked: &Asked, rates: &Rates) -> Result<Decided, Diagnostic> {
     let sites = sites(graph);
-    all_patterns_match(&asked.policy, &sites)?;
+    all_patterns_match(&asked.policy, &sites, &products(graph))?;
     let total: f64 = sites.iter().filter(|site| site.role == Role::Linear).map(|site| site.recipe.count() as f64).sum();
     let mut open = Vec::with_capacity(sites.len());
     for site in &sites {
@@ -141,14 +141,29 @@ pub fn decide(graph: &mut Graph, asked: &Asked, rates: &Rates) -> Result<Decided
     Ok(decided)
 }
 
+/// The names of all products, of layers that were merged into one too.
+fn products(graph: &Graph) -> Vec<String> {
+    let product = |op: &Op| matches!(op, Op::Linear {} | Op::MatMul {} | Op::Conv { .. } | Op::Slice { .. });
+    let mut names = Vec::new();
+    for (_, node) in graph.nodes() {
+        if product(&node.op) {
+            names.extend(node.provenance.origins().iter().map(|origin| origin.name.clone()));
+        }
+        node.op.regions().into_iter().for_each(|body| names.extend(products(body)));
+    }
+    names
+}
+
 /// Refuses a pattern that the user wrote and that names no weight: it would do nothing, in silence.
-fn all_patterns_match(policy: &Policy, sites: &[Site]) -> Result<(), Diagnostic> {
+fn all_patterns_match(policy: &Policy, sites: &[Site], products: &[String]) -> Result<(), Diagnostic> {
     for pattern in policy.written() {
         let hits = |site: &Site| {
             let names: Vec<&str> = site.names.iter().map(String::as_str).collect();
             Policy::matches(pattern, site.role, &names)
         };
-        if sites.iter().any(hits) {
+        let products: Vec<&str> = products.iter().map(String::as_str).collect();
+        if sites.iter().any(hits) || Policy::matches(pattern, Role::Linear, &products) && pattern != Role::Linear.name()
+        {
             continue;
         }
         let known = sites.iter().flat_map(|site| site.names.iter().map(String::as_str).chain([site.role.name()]));

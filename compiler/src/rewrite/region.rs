@@ -216,7 +216,9 @@ impl<'a> Builder<'a> {
             }
             let provenance = self.provenance(id, &fallback);
             if let Some(recipe) = self.recipe(id) {
-                self.constant(id, recipe, &provenance)?;
+                // Under whatever changes of layout: patterns of --quant know a weight by the name that the file gives it.
+                let named = provenance.merge(&self.sources(id));
+                self.constant(id, recipe, &named)?;
                 pending.pop();
                 continue;
             }
@@ -279,6 +281,18 @@ impl<'a> Builder<'a> {
         };
         self.done.insert(id, value);
         Ok(())
+    }
+
+    /// Where the constants come from that a constant class is made of.
+    fn sources(&self, id: Id) -> Provenance {
+        let (mut pending, mut found) = (vec![id], Provenance::none());
+        for _ in 0..MAXIMUM_ORIGINS {
+            let Some(id) = pending.pop() else { break };
+            let nodes = self.origins.get(&id).into_iter().flatten();
+            found = nodes.fold(found, |found, node| found.merge(&self.old.node(*node).provenance));
+            pending.extend(self.chosen(id).operands().iter().rev().map(|child| self.cut.space.find(*child)));
+        }
+        found
     }
 
     /// All ONNX nodes that a class stands for: those of its old nodes, and of what these used and the new term does not.
