@@ -40,7 +40,7 @@ pub fn account(
         by_recipe.entry(core(recipe)).or_default().push(at);
     }
     let uses = uses(graphs);
-    let mut taken = vec![false; decisions.len()];
+    let (mut taken, mut parts) = (vec![false; decisions.len()], vec![0_u64; decisions.len()]);
     let mut all: Vec<Decision> = Vec::new();
     for item in placed {
         let found = by_recipe.get(core(item.recipe)).map(Vec::as_slice).unwrap_or_default();
@@ -50,16 +50,21 @@ pub fn account(
                 let others = found[1..].iter().flat_map(|&at| decisions[at].names.iter());
                 all.push(with_bytes(&decisions[first], others, item));
             }
-            None => all.push(undecided(item, uses.get(core(item.recipe)))),
+            None => match part_of(item.recipe).and_then(|whole| by_recipe.get(&whole)?.first().copied()) {
+                Some(at) => parts[at] += item.bytes,
+                None => all.push(undecided(item, uses.get(core(item.recipe)))),
+            },
         }
     }
-    let gone = decisions.iter().zip(&taken).filter(|(_, taken)| !**taken);
-    all.extend(gone.map(|(decision, _)| {
+    for ((decision, _), &bytes) in decisions.iter().zip(&taken).zip(&parts).filter(|((_, taken), _)| !**taken) {
         let mut decision = decision.clone();
-        decision.chosen.bytes = 0;
-        decision.reason.push_str("; nothing reads it, so it is not in the image");
-        decision
-    }));
+        decision.chosen.bytes = bytes;
+        decision.reason.push_str(match bytes {
+            0 => "; nothing reads it, so it is not in the image",
+            _ => "; in parts, among which the program chooses",
+        });
+        all.push(decision);
+    }
     let sum: u64 = placed.iter().map(|item| item.bytes).sum();
     if total > sum {
         all.push(row(
@@ -81,6 +86,13 @@ fn core(recipe: &Recipe) -> &Recipe {
         below = source;
     }
     if matches!(below.step(), Step::Store { .. }) { below } else { recipe }
+}
+
+/// The stored weight that rows of are stored on their own, if that is what the recipe is (experts).
+fn part_of(recipe: &Recipe) -> Option<Recipe> {
+    let Step::Store { source, storage } = core(recipe).step() else { return None };
+    let Step::Slice { source: whole, .. } = source.step() else { return None };
+    (whole.dims().len() == 2).then(|| whole.store(*storage))
 }
 
 /// A decision as it came out.
