@@ -88,7 +88,7 @@ fn offsets_do_not_matter(path: &Path) -> Vec<String> {
                 println!("{}: its tables end before offset {offset}", path.display());
                 continue;
             };
-            let line = format!("{} {precision:?} {offset}: {error:.3e?} against {first:.3e?}", path.display());
+            let line = format!("{} {precision:?} {offset}: {error:?} against {first:?}", path.display());
             println!("{line}");
             let fits = error.mean <= 1.25 * first.mean && error.most <= 2.0 * first.most;
             if !fits {
