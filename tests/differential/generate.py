@@ -17,7 +17,7 @@ from operators import ROWS
 OPSETS = range(11, 25)
 
 # With these, `--max '*=N'` would also bound what data decides.
-DECIDED_BY_DATA = {"NonZero", "Compress", "Range", "Loop", "If", "Slice"}
+DECIDED_BY_DATA = {"NonZero", "Compress", "Range", "Loop", "If", "Slice", "ConstantOfShape", "Expand", "Reshape", "Tile", "SplitToSequence"}
 
 
 @dataclasses.dataclass
