@@ -22,7 +22,7 @@ use narae::sim::Machine;
 use rayon::prelude::*;
 
 /// Cases at least; fewer means that the sample was not written whole.
-const LEAST: usize = 36;
+const LEAST: usize = 40;
 
 /// A model of the sample.
 #[derive(Default)]
