@@ -28,7 +28,7 @@ pub struct Bounds {
 pub const SMALL: usize = 256;
 
 impl Default for Bounds {
-    /// Several times what any model that we know of needs: regions of models end within 9 rounds, with 5 times the terms and 10 in a class.
+    /// Several times what any model of the zoos needs: their regions end within 9 rounds and 1,211 terms.
     fn default() -> Bounds {
         Bounds { rounds: 100, growth: 24, matches: 24, class: 64 }
     }

@@ -32,8 +32,8 @@ const NUMBERS: &[f64] = &[
     0.125,
     0.353_553_4,
     1e-5,
-    1.414_213_6,
-    0.707_106_8,
+    std::f64::consts::SQRT_2,
+    std::f64::consts::FRAC_1_SQRT_2,
 ];
 /// Numbers that overflow, vanish or are none.
 const WILD: &[f64] = &[f64::INFINITY, f64::NEG_INFINITY, f64::NAN, 1e-39, 1e-30, 1e30, 3e38, -1e20, 1e20];
