@@ -97,14 +97,16 @@ impl Maker<'_> {
         self.graph.add_input(name, TensorType::new(self.element, dims))
     }
 
-    /// An op, if its operands fit.
+    /// An op, if its operands fit whatever the lengths are.
     fn try_op(&mut self, op: Op, operands: &[Value]) -> Option<Value> {
         let before = self.graph.clone();
         let made = self.graph.add1(op, operands, &Provenance::none());
-        if made.is_err() {
+        // An op that fixes a length would make the inputs wrong.
+        let free = self.lengths.iter().all(|length| self.graph.symbols.resolve(length).as_const().is_none());
+        if made.is_err() || !free {
             self.graph = before;
         }
-        made.ok()
+        made.ok().filter(|_| free)
     }
 
     fn op(&mut self, op: Op, operands: &[Value]) -> Value {
