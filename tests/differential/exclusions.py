@@ -24,12 +24,13 @@ NAN_UNDEFINED = {"MaxPool", "GlobalMaxPool", "ArgMax", "ArgMin", "TopK", "Hardma
 
 # Compound operators whose value hangs on how a kernel gets there once something overflows on the way or is infinite: 0·∞ of a weight that is 0,
 # squares beyond the type (onnxruntime's RMS norm of 1e38 is 0, the true one is not), a row of scores that are all -∞ (NaN in onnxruntime's
-# MultiHeadAttention, 0 as ONNX says of its own Attention), ∞ / (1 + ∞) (NaN by the formula of Softsign, 1 by its limit).
+# MultiHeadAttention, 0 as ONNX says of its own Attention), ∞ / (1 + ∞) and -∞ · 0 (NaN by the formulas of Softsign,
+# Gelu, Mish and their like, 1 and 0 by their limits, which are what the chip gives).
 NO_HUGE = {"Resize", "MultiHeadAttention", "Attention", "GroupQueryAttention", "SkipLayerNormalization", "SkipSimplifiedLayerNormalization",
            "LayerNormalization", "RMSNormalization", "SimplifiedLayerNormalization", "InstanceNormalization", "GroupNormalization", "LpNormalization",
            "MeanVarianceNormalization", "LRN", "LpPool", "EmbedLayerNormalization", "MoE", "RotaryEmbedding", "DynamicQuantizeLinear",
            "DynamicQuantizeMatMul", "QuantizeLinear", "ReduceL2", "ReduceLogSumExp", "ReduceSumSquare", "Einsum", "ConvTranspose",
-           "Softsign", "BatchNormalization", "Conv"}
+           "Softsign", "Gelu", "FastGelu", "BiasGelu", "QuickGelu", "Mish", "Swish", "HardSwish", "BatchNormalization", "Conv"}
 
 FAR = (2**31 - 1, 2**63 - 1)
 
@@ -47,11 +48,30 @@ def forbids(node, values, opset):
         return "the chip takes the zero point off after the sum, as ∞ - ∞"
     if node.op_type == "Slice" and backwards_to_far(node, values):
         return "onnxruntime takes the greatest integer for None also where it slices backwards; ONNX clamps it"
+    if node.op_type == "Softmax" and any(blind(array) for value in values for array in value.arrays):
+        return "a row of scores that are all -∞: NaN, but 0 where Narae recognises attention around it (as ONNX says of its own Attention)"
+    if node.op_type == "Attention" and not node.domain and attribute(node, "is_causal", 0) and others_keys(node, values):
+        return "onnxruntime lets the last query see all keys, whatever comes behind it; onnx.reference does not"
+    if node.op_type == "ReduceProd" and any(array.dtype.kind == "i" and array.size and np.abs(array.astype(float)).max() > 2**20 for array in values[0].arrays):
+        return "onnxruntime multiplies integers as floats, which saturate"
     if node.op_type == "Einsum" and any(array.size == 0 for value in values for array in value.arrays):
         return "onnxruntime divides by zero (the process ends)"
     if node.op_type == "ReduceMean" and any(array.size == 0 for array in values[0].arrays):
         return "the mean of nothing is undefined in ONNX; onnxruntime says 0, numpy NaN"
     return None
+
+
+def others_keys(node, values):
+    """Whether there are more or fewer new keys than queries."""
+    found = {value.name: value for value in values}
+    q, k = found[node.input[0]], found[node.input[1]]
+    axis = 2 if q.rank == 4 else 1
+    return q.dims[axis] != k.dims[axis]
+
+
+def blind(array):
+    """Whether all scores of a row along any axis are -∞."""
+    return array.dtype.kind == "f" and any(np.isneginf(array).all(axis=axis).any() for axis in range(array.ndim) if array.shape[axis])
 
 
 def backwards_to_far(node, values):

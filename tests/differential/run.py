@@ -24,6 +24,7 @@ import onnx  # noqa: E402
 
 import exclusions  # noqa: E402
 import generate  # noqa: E402
+import narae  # noqa: E402
 import settle  # noqa: E402
 from graph import Reject  # noqa: E402
 from judge import Judge  # noqa: E402
@@ -106,6 +107,8 @@ def main():
     parser.add_argument("--raw", action="store_true", help="do not minimise")
     parser.add_argument("--report", help="where the figures go as JSON")
     arguments = parser.parse_args()
+    if not pathlib.Path(narae.BINARY).exists():
+        parser.error(f"{narae.BINARY} is not there: cargo build --release, or NARAE=path")
     figures = Figures()
     for done, result in enumerate(results(list(tasks(arguments)), arguments.jobs), 1):
         figures.add(result)
