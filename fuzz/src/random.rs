@@ -42,6 +42,11 @@ impl Random {
         &items[self.below(items.len())]
     }
 
+    /// One of the words, of which there must be some.
+    pub fn word<'b>(&mut self, words: &[&'b str]) -> &'b str {
+        words[self.below(words.len())]
+    }
+
     /// A number that programs like to get wrong: small, around powers of two, the ends of the types.
     pub fn odd_number(&mut self) -> i64 {
         let near = self.below(3) as i64 - 1;
@@ -98,6 +103,11 @@ impl<'a> Choices<'a> {
     /// One of the items, of which there must be some.
     pub fn pick<'b, T>(&mut self, items: &'b [T]) -> &'b T {
         &items[self.below(items.len())]
+    }
+
+    /// One of the words, of which there must be some.
+    pub fn word<'b>(&mut self, words: &[&'b str]) -> &'b str {
+        words[self.below(words.len())]
     }
 
     /// A seed for what needs many numbers, such as the elements of a tensor.

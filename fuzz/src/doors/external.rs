@@ -71,7 +71,7 @@ fn tensor(choices: &mut Choices<'_>, name: &str) -> Message {
     let entry = |message: Message, key: &str, value: &str| {
         message.bytes(13, Message::default().bytes(1, key).bytes(2, value).0)
     };
-    message = entry(message, "location", *choices.pick(PLACES));
+    message = entry(message, "location", choices.word(PLACES));
     if choices.chance(2) {
         message = entry(message, "offset", &odd(choices, 0));
     }
@@ -80,10 +80,10 @@ fn tensor(choices: &mut Choices<'_>, name: &str) -> Message {
     }
     if choices.chance(5) {
         message =
-            entry(message, "checksum", *choices.pick(&["", "00", "da39a3ee5e6b4b0d3255bfef95601890afd80709", "zz"]));
+            entry(message, "checksum", choices.word(&["", "00", "da39a3ee5e6b4b0d3255bfef95601890afd80709", "zz"]));
     }
     if choices.chance(8) {
-        message = entry(message, *choices.pick(&["location", "offset", "nonsense", ""]), "1");
+        message = entry(message, choices.word(&["location", "offset", "nonsense", ""]), "1");
     }
     if choices.chance(10) {
         message = message.bytes(9, [0; 8]);

@@ -38,13 +38,13 @@ pub fn number(bytes: &[u8]) -> u64 {
 /// Options that differ from run to run.
 pub fn options(random: &mut Random) -> Options {
     let names = ["narae-1", "narae-edge", "narae-edge"];
-    let chip = Chip::built_in(*random.pick(&names)).unwrap_or_else(|| unreachable!("these chips are built in"));
+    let chip = Chip::built_in(random.word(&names)).unwrap_or_else(|| unreachable!("these chips are built in"));
     let mut options = Options::new(chip);
     options.optimisation = *random.pick(&[0, 1, 2, 2, 2, 3]);
     options.precision =
         *random.pick(&[Precision::Auto, Precision::Auto, Precision::F32, Precision::F16, Precision::Bf16]);
     let policies = ["none", "none", "none", "u4", "u8:g32", "f16", "auto", "*=u4:g64"];
-    options.quant = Policy::parse(*random.pick(&policies)).unwrap_or(Policy::None);
+    options.quant = Policy::parse(random.word(&policies)).unwrap_or(Policy::None);
     options.kv_cache = if random.chance(6) { KvCache::State } else { KvCache::Io };
     let most = *random.pick(&[1, 3, 4, 9]);
     options.maxima.rest = Rest::AtMost(most);

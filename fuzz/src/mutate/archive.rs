@@ -86,7 +86,7 @@ fn other_header(random: &mut Random, content: &[u8]) -> Vec<u8> {
         ]);
         return array(
             descr,
-            *random.pick(&["False", "True", "None"]),
+            random.word(&["False", "True", "None"]),
             &format!("({},)", shape.join(",")),
             &random.bytes(64),
         );
