@@ -2,13 +2,13 @@
 //!
 //! The measure is the largest |Δ| of a tensor against the tensor's own range, the largest |want|: a value near zero in a tensor of
 //! hundreds is not held to its own size. Always holds: NaN where NaN is wanted is equal, and nothing is wanted where the model itself
-//! gives NaN; magnitudes from 1e30 on, or the greatest of the type, count as infinite, because masks are spelled as the least
-//! number, as its half and as −∞; integers are compared exactly.
+//! gives NaN; an infinity is equal to that infinity and to nothing else; a finite number beyond the range of the other type is equal to the
+//! greatest of that type, for this is what saturation makes of a mask; integers are compared exactly.
 
 use narae_isa::{Element, HostTensor};
 
-/// Magnitudes that mean "minus infinity" or "plus infinity".
-const INFINITE: f64 = 1e30;
+/// From this magnitude on a number fills a mask. Such numbers are held to their own size, and do not count for the range of the others.
+const FILL: f64 = 1e30;
 
 /// What is still alike: |Δ| ≤ relative · range + absolute.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -77,7 +77,7 @@ impl Difference {
             range: 0.0,
             elements: [got.element, want.element],
         };
-        let infinite = (infinite(got.element), infinite(want.element));
+        let greatest = (greatest(got.element), greatest(want.element));
         let exact = got.element.is_integer() && want.element.is_integer();
         let (mut dot, mut squares) = (0.0, (0.0, 0.0));
         let strides = want.strides();
@@ -90,14 +90,14 @@ impl Difference {
                 continue;
             }
             let (a, b) = (got.get_f64(at), want.get_f64(at));
-            if b.abs() < infinite.1 {
+            if is_ordinary(b, greatest.1) {
                 found.range = found.range.max(b.abs());
-                if a.abs() < infinite.0 {
+                if is_ordinary(a, greatest.0) {
                     dot += a * b;
                     squares = (squares.0 + a * a, squares.1 + b * b);
                 }
             }
-            let delta = if exact { integers(got, want, at) } else { delta((a, b), infinite) };
+            let delta = if exact { integers(got, want, at) } else { delta((a, b), greatest) };
             if delta > found.max_abs {
                 (found.max_abs, found.worst, found.values) = (delta, at, (a, b));
             }
@@ -123,19 +123,30 @@ fn integers(got: &HostTensor, want: &HostTensor, at: usize) -> f64 {
     (i128::from(got.get_i64(at)) - i128::from(want.get_i64(at))).unsigned_abs() as f64
 }
 
-/// From which magnitude on a number of this type stands for infinity.
-fn infinite(element: Element) -> f64 {
+/// The greatest finite number of a float type that is narrower than f32; infinite where nothing saturates.
+fn greatest(element: Element) -> f64 {
     match element {
         Element::F16 => 65504.0,
-        _ => INFINITE,
+        Element::BF16 => 3.3895313892515355e38,
+        Element::F32 => f64::from(f32::MAX),
+        _ => f64::INFINITY,
     }
 }
 
-fn delta((got, want): (f64, f64), infinite: (f64, f64)) -> f64 {
+/// Whether a value says something of the size of the others: the fill of a mask does not.
+fn is_ordinary(value: f64, greatest: f64) -> bool {
+    value.abs() < FILL.min(greatest)
+}
+
+fn delta((got, want): (f64, f64), greatest: (f64, f64)) -> f64 {
+    // What remains of a finite number in the other's type.
+    let saturated = |value: f64, most: f64| if value.is_finite() { value.clamp(-most, most) } else { value };
+    let (narrow_got, narrow_want) = (saturated(got, greatest.1), saturated(want, greatest.0));
     match () {
         () if got == want || want.is_nan() => 0.0,
         () if got.is_nan() => f64::INFINITY,
-        () if got.abs() >= infinite.0 && want.abs() >= infinite.1 && got.signum() == want.signum() => 0.0,
+        () if got == narrow_want || narrow_got == want => 0.0,
+        () if want.is_finite() && want.abs() >= FILL && (got - want).abs() <= 1e-2 * want.abs() => 0.0,
         () => (got - want).abs(),
     }
 }
@@ -164,13 +175,22 @@ mod tests {
             let found = Difference::between(&floats(&[got, 1.0]), &floats(&[want, 1.0])).expect("equal dims");
             found.excess(Tolerance::of([Element::F32; 2]))
         };
-        assert_eq!(excess(f32::NEG_INFINITY, f32::MIN), 0.0);
+        assert!(excess(f32::NEG_INFINITY, f32::MIN).is_infinite());
+        assert!(excess(f32::MIN, f32::NEG_INFINITY).is_infinite());
+        assert_eq!(excess(f32::NEG_INFINITY, f32::NEG_INFINITY), 0.0);
+        assert_eq!(excess(f32::MIN * 0.999, f32::MIN), 0.0);
+        assert!(excess(f32::MIN / 2.0, f32::MIN) > 1.0 && excess(0.0, f32::MIN) > 1.0);
         assert_eq!(excess(3.0, f32::NAN), 0.0);
         assert!(excess(f32::NAN, 3.0).is_infinite());
         assert!(excess(f32::INFINITY, f32::NEG_INFINITY) > 1.0);
         let half = HostTensor::from_f64_as(Element::F16, &[1], &[-65504.0]);
         let found = Difference::between(&half, &floats(&[f32::MIN])).expect("equal dims");
         assert_eq!(found.max_abs, 0.0);
+        // The fill of a mask saturates, an infinity does not, and an ordinary number is no fill.
+        for (got, want) in [(-65504.0, f32::NEG_INFINITY), (65504.0, f32::MIN), (-65504.0, -6e4)] {
+            let half = HostTensor::from_f64_as(Element::F16, &[1], &[got]);
+            assert!(Difference::between(&half, &floats(&[want])).expect("equal dims").max_abs > 0.0, "{got} {want}");
+        }
         let big = |value: i64| HostTensor::from_i64(&[1], &[value]);
         let found = Difference::between(&big(i64::MAX), &big(i64::MAX - 1)).expect("equal dims");
         assert_eq!(found.max_abs, 1.0);
