@@ -317,7 +317,7 @@ pub fn reinterpret(tensor: HostTensor, wanted: Element) -> Option<HostTensor> {
 /// One array where an archive is read, or the other way round: what most often is wrong with a file that is not damaged.
 fn other_form(path: &Path, wanted: Form) -> Option<Diagnostics> {
     let mut start = [0; 6];
-    std::fs::File::open(path).and_then(|mut file| file.read_exact(&mut start)).ok()?;
+    files::open_regular(path).and_then(|mut file| file.read_exact(&mut start)).ok()?;
     let (what, help) = match (wanted, &start) {
         (Form::Archive, b"\x93NUMPY") => {
             ("it is one array without a name", "write an archive: numpy.savez(\"in.npz\", NAME_OF_INPUT=array)")

@@ -211,7 +211,7 @@ mod tests {
             ("config.json", r#"{"eos_token_id": 1, "text_config": {"max_position_embeddings": 77}, "temperature": 9}"#),
             ("generation_config.json", r#"{"eos_token_id": [2, 3], "do_sample": true, "top_k": 5, "top_p": 0.8}"#),
         ]);
-        let found = settings(&folder.path().join("onnx/../model.onnx")).expect("both can be read");
+        let found = settings(&folder.path().join("model.onnx")).expect("both can be read");
         assert_eq!((found.positions, found.end_ids), (Some(77), Some(vec![2, 3])));
         let wanted = Choice { sample: Some(true), top_k: Some(5), top_p: Some(0.8), ..Choice::default() };
         assert_eq!(found.choice, wanted, "of one file only");

@@ -219,7 +219,7 @@ fn no_result_replaces_what_is_read() {
     }
     assert_eq!(std::fs::read(at("w.bin")).expect("a file"), before);
     let run = narae_in(folder.path(), &["compile", "m.onnx", "--hard-links", "-o", "r.json", "--report", "r.json"]);
-    assert!(run.code == 2 && run.stderr.contains("two results"), "{}", run.stderr);
+    assert!(run.code == 2 && run.stderr.contains("-o and --report both go to `r.json`"), "{}", run.stderr);
     assert_eq!(temporaries(folder.path()), [""; 0]);
 }
 

@@ -213,6 +213,24 @@ fn nothing_unwraps_outside_tests() {
     report(offences);
 }
 
+/// Where files are opened as they come: the door that refuses pipes and devices, and our own temporaries.
+const OPENERS: &[&str] = &["isa/src/files.rs", "isa/src/output.rs", "fuzz/"];
+
+#[test]
+fn files_are_opened_by_the_door_that_refuses_pipes() {
+    let mut offences = Vec::new();
+    for source in sources().iter().filter(|s| !s.is_test() && !starts_with_any(&s.path, OPENERS)) {
+        let opens =
+            |line: &str| ["File::open(", "fs::read(", "fs::read_to_string("].iter().any(|call| line.contains(call));
+        for (number, line) in
+            source.product_lines().filter(|(_, line)| opens(line) && !line.contains("MappedFile::open("))
+        {
+            offences.push(format!("{}:{number}: {} (use narae_isa::files)", source.path, line.trim()));
+        }
+    }
+    report(offences);
+}
+
 #[test]
 fn every_allow_has_a_reason() {
     let mut offences = Vec::new();

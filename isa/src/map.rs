@@ -7,9 +7,10 @@
 //! Narae writes images atomically (a new file is renamed over the old one, which stays intact for its mappings), so only
 //! deliberate truncation in place does that. Models, which other tools write, are never mapped.
 
-use std::fs::File;
 use std::io;
 use std::path::Path;
+
+use crate::files::open_regular;
 
 /// A file's bytes.
 #[derive(Debug)]
@@ -18,11 +19,7 @@ pub struct MappedFile(Option<memmap2::Mmap>);
 impl MappedFile {
     /// Maps the whole file; an empty file gives no bytes. Anything but a regular file is refused.
     pub fn open(path: &Path) -> io::Result<MappedFile> {
-        // Asked before opening: opening a pipe would wait for its other end.
-        if !std::fs::metadata(path)?.is_file() {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
-        }
-        let file = File::open(path)?;
+        let file = open_regular(path)?;
         if file.metadata()?.len() == 0 {
             return Ok(MappedFile(None));
         }

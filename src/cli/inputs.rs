@@ -8,8 +8,16 @@ use std::sync::Mutex;
 use clap::ArgMatches;
 use narae_isa::{Diagnostic, Diagnostics, codes};
 
-/// The options whose files are written.
-const OUTPUTS: [&str; 5] = ["output", "report", "trace", "dram_trace", "record"];
+use super::output;
+
+/// The options whose files are written: the name that clap knows them by, and how they are spelled.
+const OUTPUTS: [(&str, &str); 5] = [
+    ("output", "-o"),
+    ("report", "--report"),
+    ("trace", "--trace"),
+    ("dram_trace", "--dram-trace"),
+    ("record", "--record"),
+];
 
 /// What a model folder may bring along.
 const IN_FOLDERS: [&str; 4] = ["onnx", "onnx_data", "json", "safetensors"];
@@ -22,12 +30,14 @@ pub fn note_all(matches: &ArgMatches) -> Result<(), Diagnostics> {
     // One process may run several command lines, one after the other.
     lock().clear();
     let Some((_, matches)) = matches.subcommand() else { return Ok(()) };
-    let mut written: Vec<PathBuf> = Vec::new();
+    let mut written: Vec<(&str, PathBuf)> = Vec::new();
     for id in matches.ids() {
         let paths = matches.try_get_many::<PathBuf>(id.as_str()).ok().flatten().into_iter().flatten();
-        match OUTPUTS.contains(&id.as_str()) {
-            true => written.extend(paths.filter(|path| path.as_os_str() != "-").cloned()),
-            false => paths.for_each(|path| note(path)),
+        match OUTPUTS.iter().find(|(output, _)| *output == id.as_str()) {
+            Some((_, option)) => {
+                written.extend(paths.filter(|path| path.as_os_str() != "-").map(|path| (*option, path.clone())));
+            }
+            None => paths.for_each(|path| note(path)),
         }
         if id.as_str() == "chip"
             && let Ok(Some(chip)) = matches.try_get_one::<String>("chip")
@@ -35,11 +45,7 @@ pub fn note_all(matches: &ArgMatches) -> Result<(), Diagnostics> {
             note(Path::new(chip));
         }
     }
-    let twice = (1..written.len()).find(|&at| written[..at].contains(&written[at]));
-    twice.map_or(Ok(()), |at| {
-        let what = format!("two results would go to `{}`", written[at].display());
-        Err(Diagnostic::new(&codes::E0801, what).help("give each its own file").into())
-    })
+    output::apart(written.iter().map(|(option, path)| (*option, path.as_path())))
 }
 
 /// Notes a file that is read; of a folder, what a model may bring along.

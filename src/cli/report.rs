@@ -105,7 +105,6 @@ impl ReportOptions {
 
     /// Checks names and reserves places.
     pub fn prepare(&self) -> Result<Reporter, Diagnostics> {
-        super::output::apart(self.files())?;
         let baseline = match &self.baseline {
             Some(name) => Some((name.clone(), baseline::find(name)?)),
             None => None,

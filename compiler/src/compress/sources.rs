@@ -9,6 +9,7 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock};
 
+use narae_isa::files::open_regular;
 use narae_isa::{Diagnostic, codes};
 
 /// Number of a file in its registry.
@@ -70,11 +71,8 @@ impl Sources {
         let refused = |error: std::io::Error| {
             Diagnostic::new(&codes::E0101, format!("cannot open: {error}")).at_file(path.display().to_string())
         };
-        let file = File::open(path).map_err(refused)?;
+        let file = open_regular(path).map_err(refused)?;
         let metadata = file.metadata().map_err(refused)?;
-        if !metadata.is_file() {
-            return Err(Diagnostic::new(&codes::E0101, "not a regular file").at_file(path.display().to_string()));
-        }
         Ok(self.push(path, metadata.len(), Some(Seen::of(&metadata)), Backing::File(file)))
     }
 
@@ -196,7 +194,7 @@ mod tests {
         let mut bytes = [0; 8];
         sources.read_at(file, 0, &mut bytes).unwrap();
         sources.unchanged().unwrap();
-        assert_eq!(sources.paths(), [path.clone()]);
+        assert_eq!(sources.paths(), std::slice::from_ref(&path));
         // Another length; the same length with another time; another file under the name; no file.
         std::fs::write(&path, b"nine.....").unwrap();
         assert_eq!(sources.unchanged().unwrap_err().code.id, "E0115");

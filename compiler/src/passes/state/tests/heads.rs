@@ -15,7 +15,7 @@ fn causal() -> Flags {
 #[test]
 fn only_the_last_token_goes_through_the_head() {
     let model = Decoder::new().finish_with(None, causal(), |_, x| x);
-    assert_eq!(rows_before_the_head(&agrees(&model)).as_symbol().is_some(), true);
+    assert!(rows_before_the_head(&agrees(&model)).as_symbol().is_some());
     let last = kept_with(&model, false).expect("it is taken");
     assert!(rows_before_the_head(&last).is(1));
 }
