@@ -20,8 +20,8 @@ struct Error {
     mean: f64,
 }
 
-/// The error of a decoder's logits in a precision, at an offset of the positions.
-fn error_at(path: &Path, precision: Precision, offset: i64) -> Option<Error> {
+/// The error of a decoder's logits in a precision, at an offset of the positions; or why it does not run.
+fn error_at(path: &Path, precision: Precision, offset: i64) -> Result<Error, String> {
     let graph = import(path, &Limits::default()).expect("it imports");
     let count = 64;
     let size = |name: &str| match name {
@@ -32,7 +32,8 @@ fn error_at(path: &Path, precision: Precision, offset: i64) -> Option<Error> {
     let mut inputs = Arrays::new();
     let first: Vec<_> =
         graph.inputs().iter().filter(|port| port.name == "input_ids" || port.name == "position_ids").collect();
-    let [batch, sequence] = graph.dims(first.first()?.value) else { return None };
+    let first = first.first().ok_or("no ids")?;
+    let [batch, sequence] = graph.dims(first.value) else { return Err("ids of another rank".into()) };
     for port in graph.inputs() {
         let is_past = port.name.contains("past");
         let dims: Vec<usize> = graph
@@ -52,7 +53,7 @@ fn error_at(path: &Path, precision: Precision, offset: i64) -> Option<Error> {
             .collect();
         let len: usize = dims.iter().product();
         let ids: Vec<i64> = match port.name.as_str() {
-            "input_ids" => (0..len as i64).map(|at| (at * 37 + 11) % 97).collect(),
+            "input_ids" => (0..len as i64).map(|at| (at * 37 + 11) % 89).collect(),
             "position_ids" => (0..len as i64).map(|at| offset + at % count as i64).collect(),
             _ => vec![1; len],
         };
@@ -63,30 +64,45 @@ fn error_at(path: &Path, precision: Precision, offset: i64) -> Option<Error> {
         inputs.insert(port.name.clone(), tensor);
     }
     let logits = |precision| {
-        let mut session = Session::compile(path, &options(precision, &inputs)).ok()?;
-        let outputs = session.run(None, &inputs).ok()?;
-        outputs.get("logits").map(HostTensor::to_f64_vec)
+        let mut session =
+            Session::compile(path, &options(precision, &inputs)).map_err(|refused| refused.to_string())?;
+        let outputs = session.run(None, &inputs).map_err(|refused| refused.to_string())?;
+        outputs.get("logits").map(HostTensor::to_f64_vec).ok_or_else(|| "no logits".to_string())
     };
     let (narrow, wide) = (logits(precision)?, logits(Precision::F32)?);
     let differences: Vec<f64> = narrow.iter().zip(&wide).map(|(narrow, wide)| (narrow - wide).abs()).collect();
     let mean =
         (differences.iter().map(|difference| difference * difference).sum::<f64>() / differences.len() as f64).sqrt();
-    Some(Error { most: differences.into_iter().fold(0.0, f64::max), mean })
+    Ok(Error { most: differences.into_iter().fold(0.0, f64::max), mean })
 }
+
+/// The code of an index outside of a table.
+const SHORT_TABLE: &str = "E0605";
 
 /// RoPE is relative: an error that grows with the offset is one of the positions. The greatest difference of all logits is one number of
 /// one token and scatters from offset to offset in models with random weights; their mean square does not, and is held closer.
 fn offsets_do_not_matter(path: &Path) -> Vec<String> {
     let mut wrong = vec![];
     for precision in NARROW {
-        let Some(first) = error_at(path, precision, 0) else {
-            wrong.push(format!("{}: refused at offset 0", path.display()));
-            return wrong;
+        let first = match error_at(path, precision, 0) {
+            Ok(first) => first,
+            Err(refused) => {
+                wrong.push(format!("{}: refused at offset 0: {refused}", path.display()));
+                return wrong;
+            }
         };
         for offset in [255, 2003, 8100] {
-            let Some(error) = error_at(path, precision, offset) else {
-                println!("{}: its tables end before offset {offset}", path.display());
-                continue;
+            let error = match error_at(path, precision, offset) {
+                Ok(error) => error,
+                // The only good reason: a table of positions that has fewer rows.
+                Err(refused) if refused.contains(SHORT_TABLE) => {
+                    println!("{}: its tables end before offset {offset}", path.display());
+                    continue;
+                }
+                Err(refused) => {
+                    wrong.push(format!("{}: refused at offset {offset}: {refused}", path.display()));
+                    continue;
+                }
             };
             let line = format!("{} {precision:?} {offset}: {error:?} against {first:?}", path.display());
             println!("{line}");
