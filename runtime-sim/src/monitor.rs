@@ -334,20 +334,26 @@ impl<'a> Monitor<'a> {
     }
 
     fn buffer(&self, place: &PlannedPlace) -> Result<&'a BufferInfo, Fault> {
+        let buffer = place.buffers[self.member(place)?];
+        Ok(&self.rules.buffers[buffer as usize])
+    }
+
+    /// Which of the buffers of a place it is now.
+    fn member(&self, place: &PlannedPlace) -> Result<usize, Fault> {
         let at = match place.index {
             None => Some(0),
             Some(index) => self.evaluate(index).and_then(|at| usize::try_from(at).ok()),
         };
-        let buffer = at.and_then(|at| place.buffers.get(at));
-        let buffer = buffer.map(|&buffer| &self.rules.buffers[buffer as usize]);
-        buffer.ok_or_else(|| differs("the index of the loop is beyond the buffers of its operation".to_string()))
+        let member = at.filter(|&at| at < place.buffers.len());
+        member.ok_or_else(|| differs("the index of the loop is beyond the buffers of its operation".to_string()))
     }
 
     /// What an operand must be under the lengths and indices of now.
     fn expect(&self, operand: &PlannedOperand) -> Result<Expected, Fault> {
         let descriptor = match operand {
             PlannedOperand::View(view) => return self.expect_view(view),
-            PlannedOperand::Weight(place, format, outputs, inputs) => {
+            PlannedOperand::Weight(place, formats, outputs, inputs) => {
+                let format = &formats[self.member(place)?];
                 let unknown = || differs(format!("the weight format `{format}` does not exist"));
                 let format = WeightFormat::from_name(format).ok_or_else(unknown)?;
                 let base = self.buffer(place)?.address;

@@ -90,8 +90,8 @@ pub enum Act {
 pub enum PlannedOperand {
     /// A region of a buffer.
     View(PlannedView),
-    /// A packed weight: its place, format, outputs and inputs.
-    Weight(PlannedPlace, String, u32, u32),
+    /// A packed weight: its place, the format of each buffer there (alike layers may have unlike ones), outputs, inputs.
+    Weight(PlannedPlace, Vec<String>, u32, u32),
     /// The 18 numbers of a window.
     Window(Vec<Value>),
     /// A row that nothing changes, as text.
@@ -251,6 +251,11 @@ impl Plan {
         for operand in &self.operands {
             if !operand.values().iter().all(value) || !operand.place().is_none_or(|place| self.exists(place, buffers)) {
                 return Some("an operand names something that does not exist");
+            }
+            if let PlannedOperand::Weight(place, formats, ..) = operand
+                && formats.len() != place.buffers.len()
+            {
+                return Some("a weight has not one format for each of its buffers");
             }
             if let PlannedOperand::View(view) = operand
                 && (view.dims.len() != view.strides.len() || view.dims.len() > crate::descriptor::MAX_RANK)

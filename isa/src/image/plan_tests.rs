@@ -127,6 +127,11 @@ fn plans_name_only_what_exists() {
         view(&mut c.debug.plans[0], |v| (v.dims, v.strides) = (vec![None; 9], vec![None; 9]))
     });
     fails("an operand names", plan(|p| p.operands.push(PlannedOperand::Window(vec![Some(5)]))));
+    for formats in [0, 2] {
+        let formats = vec!["f32".to_string(); formats];
+        let weight = PlannedOperand::Weight(PlannedPlace { buffers: vec![0], index: None }, formats, 1, 1);
+        fails("one format for each", move |c| c.debug.plans[0].operands.push(weight));
+    }
     fails("a step names", plan(|p| p.steps.swap(1, 2)));
     fails("a step names", plan(|p| p.steps[5].pc = 9));
     fails("a step names", plan(|p| p.steps[0].is = 6));

@@ -223,7 +223,9 @@ fn loops_are_counted_and_regions_move_with_them() {
 
 #[test]
 fn the_buffer_of_a_table_is_that_of_the_round() {
-    let weight = PlannedOperand::Weight(place(&[1, 2], Some(5)), "u4:g32:f16".to_string(), 32, 64);
+    // Alike layers under a budget: the second has more bits.
+    let formats = vec!["u4:g32:f16".to_string(), "u8:row:f16".to_string()];
+    let weight = PlannedOperand::Weight(place(&[1, 2], Some(5)), formats, 32, 64);
     let (rules, entry) = planned(vec![weight], vec![Act::Compute(vec![0], vec![]), Act::Next(0), Act::Enter(0, None)]);
     let stream = inst("ldw d7");
     let row = |base: u64, name: &str, outputs: u32| {
@@ -245,11 +247,12 @@ fn the_buffer_of_a_table_is_that_of_the_round() {
     let mut counter = [0i64; 32];
     counter[1] = 1;
     monitor.after(1, &inst("alui add, r1, r1, value=1"), Flow::Next, &counter).unwrap();
-    monitor.before(0, &stream, &[0; 32], &row(0x3000, "u4:g32:f16", 32)).unwrap();
-    says(monitor.before(0, &stream, &[0; 32], &row(0x1000, "u4:g32:f16", 32)), "`w1`");
+    monitor.before(0, &stream, &[0; 32], &row(0x3000, "u8:row:f16", 32)).unwrap();
+    says(monitor.before(0, &stream, &[0; 32], &row(0x1000, "u8:row:f16", 32)), "`w1`");
+    says(monitor.before(0, &stream, &[0; 32], &row(0x3000, "u4:g32:f16", 32)), "u8:row:f16 [32, 64] at dram 0x3000");
     counter[1] = 2;
     monitor.after(1, &inst("alui add, r1, r1, value=1"), Flow::Next, &counter).unwrap();
-    says(monitor.before(0, &stream, &[0; 32], &row(0x3000, "u4:g32:f16", 32)), "beyond the buffers");
+    says(monitor.before(0, &stream, &[0; 32], &row(0x3000, "u8:row:f16", 32)), "beyond the buffers");
 }
 
 #[test]

@@ -191,13 +191,18 @@ impl Planner<'_> {
         number(&mut self.operands, &mut self.plan.operands, planned.clone(), planned)
     }
 
+    /// Members of a table have the same extents, but each its own format: a budget spends bits where they help.
     fn weight(&mut self, buffer: Buffer) -> PlannedOperand {
-        let first = self.program.members(buffer).first().copied().unwrap_or(buffer);
-        let Home::Weight(weight) = &self.program.buffers[first].home else {
-            unreachable!("a streamed operand is a weight")
-        };
-        let size = |axis: usize| u32::try_from(weight.recipe.dims()[axis]).unwrap_or(u32::MAX);
-        PlannedOperand::Weight(self.place(buffer), weight.format.to_string(), size(0), size(1))
+        let program = self.program;
+        let weights = program.members(buffer).into_iter().map(|member| match &program.buffers[member].home {
+            Home::Weight(weight) => weight,
+            _ => unreachable!("a streamed operand is a weight"),
+        });
+        let weights: Vec<_> = weights.collect();
+        let size = |axis: usize| weights.first().and_then(|weight| u32::try_from(weight.recipe.dims()[axis]).ok());
+        let (outputs, inputs) = (size(0).unwrap_or(u32::MAX), size(1).unwrap_or(u32::MAX));
+        let formats = weights.iter().map(|weight| weight.format.to_string()).collect();
+        PlannedOperand::Weight(self.place(buffer), formats, outputs, inputs)
     }
 
     fn place(&mut self, buffer: Buffer) -> PlannedPlace {
