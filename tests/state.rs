@@ -12,7 +12,7 @@ use narae::npz::Arrays;
 use narae::session::{Session, import};
 use narae_compiler::compile::{KvCache, Logits, Options, Precision};
 use narae_compiler::onnx::Limits;
-use narae_isa::{Chip, Diagnostics, HostTensor};
+use narae_isa::{Chip, Diagnostics, Element, HostTensor};
 use support::zoo::{Row, Zoo};
 
 /// Decoders of the zoos whose caches are kept: fewer must never be.
@@ -173,6 +173,21 @@ fn alone(model: &mut LanguageModel, ids: &[i64], back: usize) -> Result<Rows, Di
 /// Within what the order of sums costs in f32.
 const TOLERANCE: f32 = 2e-5;
 
+/// How far logits may be apart, of the largest one. A file that keeps its tensors in 16 bits rounds behind every node; where the two forms
+/// sum in another order (the past of a cache on the chip is read in blocks), what is next to the middle of two numbers falls to the other
+/// side, by a unit in the last place: 2^-10 in f16, 2^-7 in bf16. Two of them may meet in the largest logit.
+fn tolerance(path: &Path) -> f32 {
+    let graph = import(path, &Limits::default()).expect("it was imported before");
+    let keeps = |element| graph.inputs().iter().any(|port| graph.element(port.value) == element);
+    if keeps(Element::BF16) {
+        1.6e-2
+    } else if keeps(Element::F16) {
+        2e-3
+    } else {
+        TOLERANCE
+    }
+}
+
 /// The verdict on a decoder.
 enum Verdict {
     /// Equal; the greatest difference.
@@ -202,18 +217,29 @@ fn judge(path: &Path, change: &dyn Fn(&mut Options)) -> Result<Verdict, String> 
         }
     };
     let (mut io, mut state) = (LanguageModel::new(io).map_err(text)?, LanguageModel::new(state).map_err(text)?);
-    let mut most = 0.0_f32;
+    let mut most = (0.0_f32, String::new());
+    let mut compare = |what: String, got: &Rows, want: &Rows| {
+        let apart = worst(got, want);
+        if apart > most.0 {
+            most = (apart, what);
+        }
+    };
     for sequence in 0..2 {
         let want = run(&mut io, &ids(sequence)).map_err(text)?;
         let got = run(&mut state, &ids(sequence)).map_err(text)?;
-        most = most.max(worst(&got, &want));
+        compare(format!("sequence {sequence} alone"), &got, &want);
     }
     let mut both = Session::compile(path, &with(KvCache::State, 2)).map_err(text)?;
     let got = two(&mut both).map_err(text)?;
     for (item, back) in [(0, 0), (1, 3)] {
-        most = most.max(worst(&got[item], &alone(&mut io, &ids(item + 1), back).map_err(text)?));
+        compare(format!("item {item} of two"), &got[item], &alone(&mut io, &ids(item + 1), back).map_err(text)?);
     }
-    if most <= TOLERANCE { Ok(Verdict::Same(most)) } else { Err(format!("logits are {most:.2e} apart")) }
+    let (apart, what) = most;
+    if apart <= tolerance(path) {
+        Ok(Verdict::Same(apart))
+    } else {
+        Err(format!("{what}: logits are {apart:.2e} apart"))
+    }
 }
 
 /// Judges every `of`-th decoder of both zoos from `first` on.
@@ -370,4 +396,8 @@ fn the_room_of_caches() {
     named.maxima.sequence = None;
     named.maxima.lengths = vec![("sequence_length".into(), 6)];
     assert_eq!(room(&named), [30, 30]);
+    // A call that is longer than any past fits as well.
+    let mut short = options(KvCache::State, 1);
+    short.maxima.past = Some(0);
+    assert_eq!(room(&short), [8, 8]);
 }

@@ -7,7 +7,7 @@
 //! or get usual bounds (`usual`), as [`Maxima::unsaid`] says.
 
 #[cfg(test)]
-mod cases;
+mod case_tests;
 mod derive;
 mod fit;
 mod narrow;

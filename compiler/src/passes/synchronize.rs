@@ -261,6 +261,6 @@ fn matching_end(lines: &[Line], begin: usize) -> usize {
 }
 
 #[cfg(test)]
-mod exhaustive;
+mod exhaustive_tests;
 #[cfg(test)]
 mod tests;

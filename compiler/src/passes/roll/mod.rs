@@ -15,7 +15,7 @@ mod period;
 mod relate;
 
 #[cfg(test)]
-mod cases;
+mod case_tests;
 #[cfg(test)]
 mod tests;
 
