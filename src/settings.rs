@@ -180,7 +180,8 @@ fn json(path: &Path) -> Result<Value, Diagnostics> {
     if !size.is_file() || size.len() > LONGEST {
         return Err(unreadable(path, &format!("it is not a plain file of at most {} MiB", LONGEST >> 20)));
     }
-    let text = std::fs::read_to_string(path).map_err(|error| unreadable(path, &error.to_string()))?;
+    let text = narae_isa::files::read_text(path, narae_isa::files::MOST_SHEET_BYTES)
+        .map_err(|error| unreadable(path, &error.to_string()))?;
     serde_json::from_str(&text).map_err(|error| unreadable(path, &error.to_string()))
 }
 

@@ -362,7 +362,7 @@ fn on_the_command_line() {
     assert!(table.contains("/model/layers.1/mlp/Mul_1_output_0") && table.contains("optimised graph"), "{table}");
     let json: serde_json::Value = serde_json::from_str(&run(&["--json"]).ok().stdout).expect("JSON");
     assert_eq!(json["divergences"], serde_json::json!([]));
-    assert!(json["stages"].as_array().is_some_and(|stages| stages.len() == 12));
+    assert!(json["stages"].as_array().is_some_and(|stages| stages.len() == 13));
     let strict = run(&["--quant", "u4:g32"]);
     assert!(
         strict.code == 4 && strict.stderr.contains("error[E0901]") && strict.stderr.contains("`decide`"),
