@@ -136,7 +136,11 @@ fn tensor_type<'m>(
     for axis in 0..rank {
         let number = (number, u32::try_from(axis).unwrap_or(u32::MAX));
         dims.push(match declared.get(axis).and_then(|dimension| dimension.value.as_ref()) {
-            // A negative number is how some exporters spell a length that they do not know.
+            // -1 is how some exporters spell a length that they do not know; nothing is meant by other negative numbers.
+            Some(DimensionValue::DimValue(size)) if *size < -1 => {
+                let message = format!("input `{}` has {size} elements along axis {axis}", info.name);
+                return Err(Diagnostic::new(&codes::E0303, message));
+            }
             Some(DimensionValue::DimValue(size)) if *size >= 0 => Dim::from(*size),
             Some(DimensionValue::DimParam(name)) if !name.is_empty() => {
                 let dim = names.dim(importer, name, number);
