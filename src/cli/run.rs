@@ -98,7 +98,7 @@ fn evaluate(arguments: &Arguments, inputs: &Arrays, voice: Voice) -> Result<Arra
     reference(arguments, inputs, voice)?.run(inputs)
 }
 
-/// Results go to different places; where first values are printed, standard output is taken.
+/// Where first values are printed, standard output is taken. (That results go to different places is checked in `inputs`.)
 fn check_places(arguments: &Arguments) -> Outcome {
     if arguments.output.is_none() && arguments.mode != Mode::Timing {
         arguments.report.leaves_stdout_to("the outputs")?;
