@@ -116,7 +116,6 @@ fn lengths_that_a_branch_decides_are_held_against_what_was_taken_for_granted() {
 }
 
 #[test]
-#[ignore = "Split in two of a length that is too short stops with E0608 instead of E0603"]
 fn lengths_that_nodes_need_are_refused_with_a_code() {
     let cases: [(&str, &[usize], &str); 4] = [
         ("pads", &[2, 2, 3], "reflected elements that are not there"),

@@ -317,7 +317,6 @@ fn our_own_decoders() {
 
 /// Lengths that the data decides: the rows of experts, a length that is a maximum over positions; positions as one row.
 #[test]
-#[ignore = "the two sides cut the text into unlike calls, which this model sees: the test is to feed both alike"]
 fn our_own_decoders_with_lengths_of_their_own() {
     for kind in ["experts", "lengths", "counted", "window"] {
         is_same(&format!("decoders/{kind}.onnx"), &|_| {});
@@ -378,7 +377,6 @@ fn a_fixed_number_of_tokens() {
 
 /// The caches of an image for a fixed number of tokens have room for the longest past and a call.
 #[test]
-#[ignore = "--max NAME=N narrows the room of kept caches to --max-past (E0604, never silent): the cure is on its way"]
 fn the_room_of_caches() {
     let room = |options: &Options| {
         let session = Session::compile(&support::data("llama1_layer.onnx"), options).expect("it compiles");

@@ -7,7 +7,7 @@
 
 use narae_isa::{Diagnostic, Diagnostics, codes};
 
-use crate::bounds;
+use crate::bounds::{self, Maxima, Unsaid};
 use crate::compress::Sources;
 use crate::compress::decide::{Asked, decide};
 use crate::graph::{self, Graph};
@@ -215,10 +215,11 @@ fn decide_formats(graph: &mut Graph, context: &mut Context<'_>) -> Result<(), Di
 
 fn keep_state(graph: &mut Graph, context: &mut Context<'_>) -> Result<(), Diagnostics> {
     let (options, maxima) = (context.options, &context.options.maxima);
+    let said = Maxima { unsaid: Unsaid::Chosen { positions: None }, ..maxima.clone() };
     let state = state::Options {
         all_logits: options.logits == Logits::All,
         capacity: options.capacity,
-        most: &|graph, symbol| bounds::greatest_length(graph, symbol, maxima),
+        most: &|graph, symbol| bounds::greatest_length(graph, symbol, &said),
         usual: (maxima.unsaid.past(), maxima.unsaid.sequence()),
         element: options.precision.element(),
     };

@@ -44,33 +44,21 @@ macro_rules! doors {
 }
 
 doors! {
-    #[ignore = "open: what it found is mended on main since, but it has not run on that yet"]
     wire "wire" 300 1200;
-    #[ignore = "open: what it found is mended on main since, but it has not run on that yet"]
     compile "compile" 20 20;
-    #[ignore = "open: what it found is mended on main since, but it has not run on that yet"]
     operators "operators" 1 120;
     external "external" 1 800;
-    #[ignore = "open: what it found is mended on main since, but it has not run on that yet"]
     npz "npz" 20 2000;
     image "image" 60 600;
-    #[ignore = "open: what it found is mended on main since, but it has not run on that yet"]
     execute "execute" 40 150;
     asm "asm" 20 800;
-    #[ignore = "open: what it found is mended on main since, but it has not run on that yet"]
     graph_text "graph-text" 60 500;
-    #[ignore = "open: what it found is mended on main since, but it has not run on that yet"]
     graph "graph" 20 60;
-    #[ignore = "open: what it found is mended on main since, but it has not run on that yet"]
     tile_text "tile-text" 60 500;
-    #[ignore = "open: what it found is mended on main since, but it has not run on that yet"]
     tile "tile" 60 200;
     chip "chip" 5 800;
     dram "dram" 50 2000;
-    #[ignore = "open: what it found is mended on main since, but it has not run on that yet"]
     trace "trace" 10 200;
-    #[ignore = "open: what it found is mended on main since, but it has not run on that yet"]
     tokenizer "tokenizer" 20 800;
-    #[ignore = "open: what it found is mended on main since, but it has not run on that yet"]
     cli "cli" 40 200;
 }

@@ -474,6 +474,27 @@ z = Add(y, x)'''
 
 
 @model
+def long_extents_in_a_branch():
+    body = '''zero = Constant<value_ints: ints = [0]>()
+one = Constant<value_ints: ints = [1]>()
+two = Constant<value_ints: ints = [2]>()
+most = Constant<value_ints: ints = [6]>()
+last = Constant<value_ints: ints = [-1]>()
+y = If (c) <then_branch = g () => (float[Q,4] t) {
+  a = Slice(x, one, last, zero)
+  b = Slice(w, two, most, zero, two)
+  ab = Concat<axis: int = 0>(a, b)
+  cut = Slice(ab, one, most, zero, two)
+  t = Concat<axis: int = 0>(cut, a, b)
+}, else_branch = h () => (float[R,4] e) {
+  e = Neg(x)
+}>
+z = Abs(y)'''
+    calls = [{'c': np.array(c), 'x': (p, 4), 'w': (q, 4)} for c in (True, False) for p, q in [(3, 5), (0, 9), (8, 1), (9, 9), (1, 0)]]
+    return text('(bool c, float[P,4] x, float[S,4] w) => (float[T,4] z)', body), calls
+
+
+@model
 def broadcast_of_branches():
     body = '''zero = Constant<value_ints: ints = [0]>()
 one = Constant<value_ints: ints = [1]>()

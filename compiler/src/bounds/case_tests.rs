@@ -370,7 +370,6 @@ fn too_large() -> Diagnostics {
 }
 
 #[test]
-#[ignore = "the ladder of bounds and this expectation were written side by side and disagree (1024 against 256): to be settled"]
 fn the_greatest_bound_that_fits() {
     const SMALL: u64 = 1 << 28;
     let (all, found) = tried(false, |_| Ok(u64::MAX));
@@ -379,12 +378,17 @@ fn the_greatest_bound_that_fits() {
     let (rest, note) = found.expect("it fits");
     assert_eq!((all, rest), (vec![Rest::AtMost(4096)], Rest::AtMost(4096)));
     assert!(note.expect("it says so").contains("4096: `free`"));
-    let limit = |limit: i64| move |rest| Ok(if at_most(rest) > limit { SMALL + 1 } else { 5 });
-    let (_, found) = tried(true, limit(256));
-    assert_eq!(found.expect("it fits").0, Rest::AtMost(256));
-    // None is small: the smallest.
-    let (_, found) = tried(true, limit(0));
-    assert_eq!(found.expect("it is built").0, Rest::AtMost(16));
+    // Beside what the smallest bound takes, which no bound makes smaller.
+    let beyond = |bytes: u64| move |rest| Ok(if at_most(rest) > 256 { bytes } else { 5 });
+    assert_eq!(tried(true, beyond(SMALL + 5)).1.expect("it fits").0, Rest::AtMost(4096));
+    assert_eq!(tried(true, beyond(SMALL + 6)).1.expect("it fits").0, Rest::AtMost(256));
+    assert_eq!(tried(true, |_| Ok(3 * SMALL)).1.expect("no bound makes it smaller").0, Rest::AtMost(4096));
+    let grows = |rest| Ok(at_most(rest) as u64 * SMALL);
+    assert_eq!(tried(true, grows).1.expect("it is built").0, Rest::AtMost(16));
+    // A bound with which nothing is built takes nothing.
+    let contradicting = || Diagnostics::from(Diagnostic::new(&codes::E0301, "a contradiction"));
+    let (_, found) = tried(true, |rest| if at_most(rest) < 64 { Err(contradicting()) } else { Ok(SMALL + 1) });
+    assert_eq!(found.expect("a greater one is built").0, Rest::AtMost(64));
     // What exceeds the chip with a great bound may fit with a small one; any other problem stays.
     let (_, found) = tried(true, |rest| if at_most(rest) > 64 { Err(too_large()) } else { Ok(5) });
     assert_eq!(found.expect("it fits").0, Rest::AtMost(64));

@@ -31,27 +31,31 @@ pub(crate) fn fit<T>(
     if names.is_empty() {
         return Ok((build(Rest::Fitting)?.0, None));
     }
-    let mut small = SMALL;
+    // Caches and other buffers whose lengths were given are no smaller with any of these bounds: what they take is no reason.
+    let mut given = None;
     let mut last = None;
-    for (at, &most) in TRIED.iter().enumerate() {
+    for &most in TRIED {
         let fitted = || Some(Fitted { most, names: names.clone() });
         match build(Rest::AtMost(most)) {
-            Ok((program, bytes)) if bytes <= small => return Ok((program, fitted())),
-            // Nothing smaller is tried than the smallest bound.
-            Ok((program, _)) => last = Some(Ok((program, fitted()))),
+            Ok((program, bytes)) => {
+                if bytes <= SMALL || bytes - SMALL <= *given.get_or_insert_with(|| least(&mut build)) {
+                    return Ok((program, fitted()));
+                }
+                // Nothing smaller is tried than the smallest bound.
+                last = Some(Ok((program, fitted())));
+            }
             // What is smaller contradicts the model; what was larger does not.
             Err(problems) if contradicts(&problems) && matches!(last, Some(Ok(_))) => break,
             Err(problems) if exceeds(&problems) => last = Some(last.filter(Result::is_ok).unwrap_or(Err(problems))),
             Err(problems) => return Err(problems),
         }
-        // Caches and other buffers whose lengths were given are no smaller with any of these bounds.
-        if at == 0
-            && let Some(least) = TRIED.last().and_then(|&least| build(Rest::AtMost(least)).ok())
-        {
-            small = SMALL + least.1;
-        }
     }
     last.unwrap_or_else(|| unreachable!("some bound was tried"))
+}
+
+/// The bytes of the buffers with the smallest bound; 0 if nothing is built with it.
+fn least<T>(build: &mut impl FnMut(Rest) -> Result<(T, u64), Diagnostics>) -> u64 {
+    TRIED.last().and_then(|&least| build(Rest::AtMost(least)).ok()).map_or(0, |(_, bytes)| bytes)
 }
 
 /// Whether the only problem is that something is too large.

@@ -24,7 +24,9 @@ pub(super) enum Role {
 pub(super) fn role(graph: &Graph, symbol: Symbol) -> Role {
     let mut found = Role::Other;
     let has_cache = graph.inputs().iter().any(|port| port.name.contains("past") && graph.rank(port.value) >= 4);
-    for port in graph.inputs() {
+    // A cache that is kept on the chip has room for the past and a call, and its bound when it is made.
+    let kept = |input: usize| graph.states.iter().any(|state| state.input == input);
+    for (number, port) in graph.inputs().iter().enumerate() {
         let rank = graph.rank(port.value);
         for (axis, dim) in graph.dims(port.value).iter().enumerate() {
             if graph.symbols.resolve(dim).as_symbol() != Some(symbol) {
@@ -32,8 +34,8 @@ pub(super) fn role(graph: &Graph, symbol: Symbol) -> Role {
             }
             let cache = port.name.contains("past");
             let role = match (axis, rank) {
-                (2, 4) if cache => Role::Past,
-                (3, 5) if cache => Role::Past,
+                (2, 4) | (3, 5) if kept(number) => Role::Other,
+                (2, 4) | (3, 5) if cache => Role::Past,
                 (1, 5) if cache => Role::Batch,
                 (0, 1..=4) => Role::Batch,
                 (1, 2) if has_cache && port.name.contains("mask") => Role::Total,

@@ -343,7 +343,7 @@ impl Builder {
         self.transpose(x, &permutation)
     }
 
-    /// Elements `start .. start + extent` along one axis.
+    /// Elements `start .. start + extent` along one axis. Where it is not known that they are there, the run is checked.
     pub fn narrow(&mut self, x: Value, axis: usize, start: Dim, extent: Dim) -> Built {
         let mut dims = self.dims(x);
         if axis >= dims.len() {
@@ -352,6 +352,8 @@ impl Builder {
         if start.is(0) && dims[axis] == extent {
             return Ok(x);
         }
+        self.at_least(&extent, &Dim::ZERO);
+        self.at_least(&dims[axis], &(&start + &extent));
         let mut starts = vec![Dim::ZERO; dims.len()];
         starts[axis] = start;
         dims[axis] = extent;

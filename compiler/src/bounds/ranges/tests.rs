@@ -354,7 +354,6 @@ impl Flow {
 }
 
 #[test]
-#[ignore = "not run since its last change: cargo test -p narae-compiler --lib bounds::ranges -- --ignored"]
 fn elements_of_random_graphs_are_within_their_ranges() {
     for seed in 0..400 {
         let mut flow = Flow::new(seed);

@@ -92,7 +92,6 @@ fn a_mask_of_integers_does_not_widen_the_stream() {
 }
 
 #[test]
-#[ignore = "the graph of the test mixes element types and is refused before the pass: to be rebuilt"]
 fn a_file_in_the_type_stays_as_it_is() {
     let mut b = Builder::new();
     let x = b.input("x", Element::F16, &[4, 16]);

@@ -37,7 +37,7 @@ pub(super) fn rewritten(old: &Graph, retype: &mut Retype, ports: Ports) -> Resul
     let outputs: Vec<Element> = elements(old, old.outputs()).into_iter().map(port).collect();
     let plan = Plan::new(old, target, ports);
     let mut writer = Writer { old, new, plan, retype, forms: SecondaryMap::new() };
-    writer.inputs();
+    writer.inputs()?;
     for (node, data) in old.nodes() {
         writer.node(node, data)?;
     }
@@ -73,14 +73,16 @@ impl Writer<'_> {
         is_retyped(self.old.element(value), self.retype.target)
     }
 
-    fn inputs(&mut self) {
+    /// Inputs, in the types that they were given. One in another narrow type than the target is there as a wide value only.
+    fn inputs(&mut self) -> Result<(), Diagnostic> {
         for (port, copy) in self.old.inputs().iter().zip(self.new.inputs().to_vec()) {
             let wide = self.is_retyped(port.value) && self.new.element(copy.value) != self.retype.target;
             self.forms[port.value] = match wide {
-                true => Forms { wide: Some(copy.value), narrow: None },
+                true => Forms { wide: Some(self.converted(copy.value, WIDE)?), narrow: None },
                 false => Forms { narrow: Some(copy.value), wide: None },
             };
         }
+        Ok(())
     }
 
     /// Outputs, each in its type, and what symbols mean.

@@ -41,7 +41,7 @@ pub fn lower(graph: &Graph, name: &str) -> Result<Program, Diagnostics> {
     let mut lowering =
         Lowering { program, block: Vec::new(), constants: BTreeMap::new(), broken: None, cause: Cause::default() };
     let mut scope = Scope::new(graph, &[], &mut |symbol| symbol.into());
-    lowering.name_extents(&mut scope);
+    lowering.name_extents(&mut scope, true);
     let symbols = &mut lowering.program.symbols;
     let claims = scope.read_claims(None, &mut |name, _| found(symbols, name));
     claims.iter().for_each(|(found, known)| symbols.assume(found, known));
@@ -377,18 +377,21 @@ impl Lowering {
     /// The scope of a body: its symbols become symbols of the program.
     fn body_scope<'g>(&mut self, body: &'g Graph, passed: &[Dim]) -> Scope<'g> {
         let mut scope = Scope::new(body, passed, &mut |symbol| self.own_symbol(body, symbol).into());
-        self.name_extents(&mut scope);
+        self.name_extents(&mut scope, false);
         scope
     }
 
-    /// Long extents become symbols that the program sets where they come to be.
-    fn name_extents(&mut self, scope: &mut Scope<'_>) {
+    /// Long extents become symbols that the program sets where they come to be. What is `always` set equals its extent in every run; a
+    /// body, a branch for one, may not be run, and then its symbols mean nothing.
+    fn name_extents(&mut self, scope: &mut Scope<'_>, always: bool) {
         let symbols = &mut self.program.symbols;
         scope.name_extents(&mut |dim| {
             let (lower, upper) = dim.bounds(symbols);
             let symbol = symbols.add_bounded("length", crate::ir::SymbolDefinition::Undefined, lower, upper);
             symbols.bound(symbol, Some(0), None);
-            symbols.assume(&symbol.into(), dim);
+            if always {
+                symbols.assume(&symbol.into(), dim);
+            }
             symbol
         });
     }

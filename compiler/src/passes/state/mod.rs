@@ -42,21 +42,23 @@ pub struct Options<'a> {
     pub all_logits: bool,
     /// The most tokens that a cache has room for; otherwise the longest past and the longest call.
     pub capacity: Option<i64>,
-    /// The maxima of lengths.
+    /// The maxima of lengths that the user gave.
     pub most: Most<'a>,
-    /// The most tokens before a call and of one, where `most` does not know.
+    /// The most tokens of a text and of a call, where the user gave none.
     pub usual: (i64, i64),
     /// The element type of the caches.
     pub element: Option<Type>,
 }
 
 impl Options<'_> {
-    /// The tokens that a cache holds: what is there before a call, and what the call adds.
+    /// The tokens that a cache holds: what is there before a call, and what the call adds. Where nobody spoke of the past, what is usual is
+    /// the greatest position that the model knows, which call and past reach together.
     fn room(&self, graph: &Graph, roles: &Roles) -> i64 {
         let most = |dim: &Dim| dim.as_const().or_else(|| (self.most)(graph, dim.as_symbol()?));
-        let (past, new) = self.usual;
+        let (text, new) = self.usual;
         let new = most(&roles.sequence).unwrap_or(new);
-        self.capacity.unwrap_or_else(|| most(&roles.past).unwrap_or(past).saturating_add(new))
+        let said = most(&roles.past).map(|past| past.saturating_add(new));
+        self.capacity.or(said).unwrap_or_else(|| text.max(new))
     }
 }
 
