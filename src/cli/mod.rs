@@ -2,7 +2,7 @@
 //! in files, talk on standard error, an exit code.
 //!
 //! Always holds: only this folder and `main.rs` touch the terminal; every failure is a [`Diagnostics`] and goes through
-//! [`render`]; a panic is caught and reported as our bug (70); files appear complete or not at all.
+//! `render`; a panic is caught and reported as our bug (70); files appear complete or not at all.
 
 mod decoder;
 mod effect;
