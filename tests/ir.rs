@@ -8,7 +8,7 @@ use support::{Run, data, mlir_opt, narae, narae_in};
 use tempfile::TempDir;
 
 const LENGTHS: [&str; 6] = ["--max-batch", "2", "--max-seq", "8", "--max-past", "16"];
-const GRAPH_PASSES: &str = "fix-dims,canonicalize,recover,decide,retype,roll,dead-code,bound";
+const GRAPH_PASSES: &str = "fix-dims,canonicalize,recover,expose,decide,retype,roll,dead-code,bound";
 
 fn text_of(model: &str, more: &[&str]) -> String {
     let model = data(model).to_string_lossy().into_owned();
