@@ -46,6 +46,10 @@ def forbids(node, values, opset):
         return "overflows on the way"
     if node.op_type in ("MatMulNBits", "GatherBlockQuantized") and has_huge(values):
         return "the chip takes the zero point off after the sum, as ∞ - ∞"
+    if node.op_type == "LRN" and any(np.abs(array).max(initial=0) > 64 for value in values for array in value.arrays):
+        return "onnxruntime takes squares that leave the window off a running sum, which forgets small ones beside large ones"
+    if node.op_type == "Resize" and attribute(node, "coordinate_transformation_mode") == "align_corners" and fractional(node, values):
+        return "onnxruntime takes the rounded-down extent for the resized length; ONNX (and onnx.reference) the scale times the length"
     if node.op_type == "Slice" and backwards_to_far(node, values):
         return "onnxruntime takes the greatest integer for None also where it slices backwards; ONNX clamps it"
     if node.op_type == "Softmax" and any(blind(array) for value in values for array in value.arrays):
@@ -67,6 +71,15 @@ def others_keys(node, values):
     q, k = found[node.input[0]], found[node.input[1]]
     axis = 2 if q.rank == 4 else 1
     return q.dims[axis] != k.dims[axis]
+
+
+def fractional(node, values):
+    """Whether scales do not lead to a whole number of elements."""
+    found = {value.name: value for value in values}
+    if len(node.input) != 3:
+        return False
+    x, scales = found[node.input[0]], found[node.input[2]].arrays[0]
+    return any(extent * float(scale) % 1 for extent, scale in zip(x.dims, scales))
 
 
 def blind(array):

@@ -37,6 +37,21 @@ fn no_axis(axis: usize, rank: usize) -> Diagnostic {
     mismatch(format!("an operand of rank {rank} has no axis {axis}"))
 }
 
+/// More elements in a list of extents or axes than any tensor has axes.
+const MOST_AXES: usize = 64;
+
+/// Refuses an op whose own extents no integer counts.
+fn counts(op: &Op) -> Built<()> {
+    let mut invalid = false;
+    op.visit_dims(&mut |dim| invalid |= dim.is_invalid());
+    if invalid { Err(uncountable()) } else { Ok(()) }
+}
+
+/// An extent or a number of elements that is beyond 64 bits.
+fn uncountable() -> Diagnostic {
+    mismatch("an extent, or a number of elements, is beyond 2^63 - 1")
+}
+
 /// A form of an operator that is not supported.
 pub fn unsupported(message: impl Into<String>) -> Diagnostic {
     Diagnostic::new(&codes::E0202, message)
@@ -45,12 +60,24 @@ pub fn unsupported(message: impl Into<String>) -> Diagnostic {
 impl Builder {
     /// Appends an op with one result.
     pub fn op(&mut self, op: Op, operands: &[Value]) -> Built {
-        self.graph.add1(op, operands, &self.provenance)
+        counts(&op)?;
+        let value = self.graph.add1(op, operands, &self.provenance)?;
+        self.countable(&[value])?;
+        Ok(value)
     }
 
     /// Appends an op with several results.
     pub fn ops(&mut self, op: Op, operands: &[Value]) -> Built<Vec<Value>> {
-        self.graph.add(op, operands, &self.provenance)
+        counts(&op)?;
+        let values = self.graph.add(op, operands, &self.provenance)?;
+        self.countable(&values)?;
+        Ok(values)
+    }
+
+    /// Refuses extents that no integer counts.
+    fn countable(&self, values: &[Value]) -> Built<()> {
+        let invalid = values.iter().any(|&value| self.graph.dims(value).iter().any(Dim::is_invalid));
+        if invalid { Err(uncountable()) } else { Ok(()) }
     }
 
     /// The dims of a value, as far as they are known by now.
@@ -150,20 +177,28 @@ impl Builder {
         if let Some(dims) = self.known(value) {
             return Ok(dims);
         }
-        let count = match self.dims(value).first() {
-            None => 1,
-            Some(dim) => {
-                dim.as_size().ok_or_else(|| unsupported(format!("the number of elements of {name} is not known")))?
-            }
-        };
-        if count > 64 {
-            return Err(mismatch(format!("{name} has {count} elements")));
-        }
+        let count = self.list_length(value, name)?;
         let value = self.convert(value, Element::I64)?;
         Ok(self.graph.data_symbols(value, count, name, (lower, None)))
     }
 
-    /// The same for a scalar or a list of one element.
+    /// The number of elements of a list with one number per axis, or of a scalar.
+    pub fn list_length(&self, value: Value, name: &str) -> Built<usize> {
+        let Some(dim) = self.dims(value).into_iter().next() else { return Ok(1) };
+        let count =
+            dim.as_size().ok_or_else(|| unsupported(format!("the number of elements of {name} is not known")))?;
+        if count > MOST_AXES {
+            return Err(mismatch(format!("{name} has {count} elements: no tensor has so many axes")));
+        }
+        Ok(count)
+    }
+
+    /// The last axis. A scalar has none, which refuses the node.
+    pub fn last_axis(&self, value: Value) -> Built<usize> {
+        self.rank(value).checked_sub(1).ok_or_else(|| mismatch("a scalar is given where an axis is needed"))
+    }
+
+    /// A scalar or a list of one element, as [`Builder::shape_operand`] takes a list.
     pub fn scalar_operand(&mut self, value: Value, name: &str, lower: Option<i64>) -> Built<Dim> {
         match <[Dim; 1]>::try_from(self.shape_operand(value, name, lower)?) {
             Ok([dim]) => Ok(dim),

@@ -83,7 +83,7 @@ fn biased(c: &mut Call, function: UnaryFunction) -> Built<Vec<Value>> {
 fn bias_split_gelu(c: &mut Call) -> Built<Vec<Value>> {
     let (x, bias) = c.pair()?;
     let x = c.add(x, bias)?;
-    let axis = c.rank(x) - 1;
+    let axis = c.last_axis(x)?;
     let half = c.dim(x, axis).floor_div(&Dim::from(2i64));
     let parts = c.split(x, axis, &[half.clone(), half])?;
     let gate = c.unary(UnaryFunction::Gelu, parts[1])?;
@@ -233,17 +233,17 @@ pub(super) fn axis_softmax(c: &mut Call, log: bool) -> Built<Vec<Value>> {
 }
 
 pub(super) fn softmax_last(c: &mut Call, x: Value) -> Built {
-    let axis = c.rank(x) - 1;
+    let axis = c.last_axis(x)?;
     c.softmax(x, axis)
 }
 
 fn log_softmax_last(c: &mut Call, x: Value) -> Built {
-    let axis = c.rank(x) - 1;
+    let axis = c.last_axis(x)?;
     c.op(Op::Softmax { axis, log: true }, &[x])
 }
 
 fn hardmax_last(c: &mut Call, x: Value) -> Built {
-    let axis = c.rank(x) - 1;
+    let axis = c.last_axis(x)?;
     hardmax(c, x, axis)
 }
 

@@ -122,7 +122,7 @@ fn unpack(c: &mut Call, bytes: Value) -> Built {
 
 /// The first and the second along the last axis of two.
 fn halves(c: &mut Call, pairs: Value) -> Built<[Value; 2]> {
-    let axis = c.rank(pairs) - 1;
+    let axis = c.last_axis(pairs)?;
     let mut half = |at: usize| -> Built {
         let part = c.narrow(pairs, axis, Dim::from(at), Dim::ONE)?;
         c.squeeze(part, &[axis])

@@ -94,7 +94,7 @@ fn in_order_of_groups(c: &mut Call, x: Value, codes: &Recipe, block: usize) -> B
     }
     let positions: Vec<i64> = order.iter().map(|&channel| channel as i64).collect();
     let positions = c.tensor(HostTensor::from_i64_as(Element::I64, &[positions.len()], &positions))?;
-    let axis = c.rank(x) - 1;
+    let axis = c.last_axis(x)?;
     Ok((c.gather(x, positions, axis)?, codes.gather(1, &order)?))
 }
 

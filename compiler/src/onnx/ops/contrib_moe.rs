@@ -32,7 +32,7 @@ fn moe(c: &mut Call) -> Built<Vec<Value>> {
     c.at_most(8)?;
     let hidden = {
         let x = c.input(0)?;
-        c.dim(x, c.rank(x) - 1)
+        c.dim(x, c.last_axis(x)?)
     };
     let projection = |c: &mut Call, weight: Value, bias: Option<Value>, inner: Option<&Dim>| -> Built<Projection> {
         // Older files hold the weights transposed; a square weight is taken to be of the newer kind.

@@ -106,7 +106,7 @@ pub(super) fn integer_matmul(c: &mut Call, a: Value, b: Value, a_zero: Option<Va
     let right = if ranks.1 == 1 { c.unsqueeze(right, &[1])? } else { right };
     let mut y = c.op(Op::MatMulInteger {}, &[left, right, a_zero, b_zero])?;
     if ranks.1 == 1 {
-        let axis = c.rank(y) - 1;
+        let axis = c.last_axis(y)?;
         y = c.squeeze(y, &[axis])?;
     }
     if ranks.0 == 1 {

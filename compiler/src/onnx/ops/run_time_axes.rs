@@ -24,8 +24,10 @@ fn mask(c: &mut Call, axes: Value, rank: usize) -> Built {
 
 /// How many axes the list has.
 fn length(c: &Call, axes: Value) -> Built<usize> {
-    let count = if c.rank(axes) == 1 { c.dim(axes, 0).as_size() } else { None };
-    count.ok_or_else(|| unsupported("the number of axes is not known"))
+    match c.rank(axes) {
+        1 => c.list_length(axes, "axes"),
+        rank => Err(unsupported(format!("axes of rank {rank}"))),
+    }
 }
 
 /// The dims that are kept, in order, as symbols.

@@ -83,8 +83,7 @@ fn copies_nothing(c: &mut Call, source: &[Dim], dims: &[Dim]) {
 
 /// The target of a reshape whose `0` and `-1` are only seen when the program runs.
 fn reshape_at_run_time(c: &mut Call, source: &[Dim], target: Value, allow_zero: bool) -> Built<Vec<Dim>> {
-    let rank = c.dims(target).first().and_then(Dim::as_size);
-    let rank = rank.ok_or_else(|| unsupported("the rank of the result is not known"))?;
+    let rank = c.list_length(target, "shape")?;
     let mut wanted = c.convert(target, Element::I64)?;
     let (zero, minus) = (c.integer(Element::I64, 0)?, c.integer(Element::I64, -1)?);
     if !allow_zero {
@@ -221,8 +220,7 @@ fn expand(c: &mut Call) -> Built<Vec<Value>> {
 /// The target is only seen when the program runs. So is whether an axis whose extent is a symbol is repeated: it is gathered.
 fn expand_at_run_time(c: &mut Call, x: Value, target: Value) -> Built {
     let source = c.dims(x);
-    let count = c.dims(target).first().and_then(Dim::as_size);
-    let count = count.ok_or_else(|| unsupported("the rank of the result is not known"))?;
+    let count = c.list_length(target, "shape")?;
     let rank = count.max(source.len());
     let new = rank - source.len();
     let mut own = vec![Dim::ONE; new];

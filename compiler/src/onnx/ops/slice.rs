@@ -20,11 +20,7 @@ pub(super) fn slice(c: &mut Call) -> Built<Vec<Value>> {
         return Ok(vec![known(c, x, &dims(starts), &dims(ends), &axes, &steps)?]);
     }
     let (starts, ends) = (c.input(1)?, c.input(2)?);
-    let count = match c.dims(starts).first() {
-        Some(dim) => dim.as_size(),
-        None => Some(1),
-    };
-    let Some(count) = count else { return Err(mismatch("the number of sliced axes is not known")) };
+    let count = c.list_length(starts, "starts")?;
     let axes = match c.optional(3) {
         Some(axes) => c.known_ints(axes),
         None => Some((0..count as i64).collect()),
