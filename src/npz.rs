@@ -18,6 +18,8 @@ const MOST_UNPACKED: u64 = 1 << 28;
 const MOST_RATIO: u64 = 200;
 /// A header that claims to be longer is none: numpy writes a line of some hundred bytes.
 const MOST_HEADER: u32 = 1 << 16;
+/// Brackets in brackets of a header: the dictionary, its dims, and types of fields, which are refused later.
+const MOST_NESTING: usize = 4;
 
 /// Arrays by name, in the order of their names.
 pub type Arrays = BTreeMap<String, HostTensor>;
@@ -124,7 +126,22 @@ fn check_size<R: Read + Seek>(archive: &mut npyz::npz::NpzArchive<R>, name: &str
     }
 }
 
-/// The header of an array. The library takes a header to be as long as it claims, and multiplies dims without looking.
+/// How deep brackets are nested.
+fn nesting(text: &[u8]) -> usize {
+    let (mut depth, mut most) = (0_usize, 0);
+    for byte in text {
+        match byte {
+            b'(' | b'[' | b'{' => depth += 1,
+            b')' | b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        most = most.max(depth);
+    }
+    most
+}
+
+/// The header of an array. The library takes a header to be as long as it claims, multiplies dims without looking, and needs twice the time
+/// for every bracket in a bracket.
 fn header_of(reader: &mut impl Read) -> io::Result<NpyHeader> {
     let mut head = Vec::new();
     reader.take(10).read_to_end(&mut head)?;
@@ -141,6 +158,9 @@ fn header_of(reader: &mut impl Read) -> io::Result<NpyHeader> {
             return Err(invalid(format!("the header claims {length} bytes, at most {MOST_HEADER} are read")));
         }
         reader.take(length.into()).read_to_end(&mut head)?;
+    }
+    if nesting(&head) > MOST_NESTING {
+        return Err(invalid("the header is no description of an array"));
     }
     let read = panic::catch_unwind(|| NpyHeader::from_reader(head.as_slice()));
     read.unwrap_or_else(|_| Err(invalid("the dims overflow")))
@@ -406,6 +426,7 @@ mod tests {
         let error = |bytes: Vec<u8>| header_of(&mut bytes.as_slice()).err().expect("a refusal").to_string();
         assert!(error(array(2, &[0xff; 4], "{")).contains("claims 4294967295 bytes"));
         assert!(!error(array(1, &[9, 0], "{")).is_empty(), "cut off");
+        assert!(error(array(1, &[58, 0], &"{".repeat(58))).contains("no description of an array"), "not for ever");
         assert!(!error(b"PK".to_vec()).is_empty() && !error(Vec::new()).is_empty());
         let text = "{'descr': '|u1', 'fortran_order': False, 'shape': (4294967296, 4294967296, 2), }\n";
         let header = header_of(&mut array(1, &(text.len() as u16).to_le_bytes(), text).as_slice());
