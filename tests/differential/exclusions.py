@@ -32,6 +32,9 @@ NO_HUGE = {"Resize", "MultiHeadAttention", "Attention", "GroupQueryAttention", "
            "DynamicQuantizeMatMul", "QuantizeLinear", "ReduceL2", "ReduceLogSumExp", "ReduceSumSquare", "Einsum", "ConvTranspose",
            "Softsign", "Gelu", "FastGelu", "BiasGelu", "QuickGelu", "Mish", "Swish", "HardSwish", "BatchNormalization", "Conv"}
 
+# Ways of Resize that look at the length of the result.
+RESIZED = ("align_corners", "pytorch_half_pixel")
+
 FAR = (2**31 - 1, 2**63 - 1)
 
 
@@ -48,7 +51,7 @@ def forbids(node, values, opset):
         return "the chip takes the zero point off after the sum, as ∞ - ∞"
     if node.op_type == "LRN" and any(np.abs(array).max(initial=0) > 64 for value in values for array in value.arrays):
         return "onnxruntime takes squares that leave the window off a running sum, which forgets small ones beside large ones"
-    if node.op_type == "Resize" and attribute(node, "coordinate_transformation_mode") == "align_corners" and fractional(node, values):
+    if node.op_type == "Resize" and attribute(node, "coordinate_transformation_mode") in RESIZED and fractional(node, values):
         return "onnxruntime takes the rounded-down extent for the resized length; ONNX (and onnx.reference) the scale times the length"
     if node.op_type == "Slice" and backwards_to_far(node, values):
         return "onnxruntime takes the greatest integer for None also where it slices backwards; ONNX clamps it"
@@ -56,8 +59,12 @@ def forbids(node, values, opset):
         return "a row of scores that are all -∞: NaN, but 0 where Narae recognises attention around it (as ONNX says of its own Attention)"
     if node.op_type == "Attention" and not node.domain and attribute(node, "is_causal", 0) and others_keys(node, values):
         return "onnxruntime lets the last query see all keys, whatever comes behind it; onnx.reference does not"
-    if node.op_type == "ReduceProd" and any(array.dtype.kind == "i" and array.size and np.abs(array.astype(float)).max() > 2**20 for array in values[0].arrays):
+    if node.op_type == "ReduceProd" and any(array.dtype.kind == "i" and overflows(array) for array in values[0].arrays):
         return "onnxruntime multiplies integers as floats, which saturate"
+    if node.op_type == "InstanceNormalization" and any(array.size and np.prod(array.shape[2:]) == 1 for array in values[0].arrays):
+        return "what is normalised is one element: the answer is the bias, from which onnxruntime is as far as its rounding of mean and scale"
+    if node.op_type in ("MoE", "QMoE") and ties(node, values):
+        return "experts with equal scores: onnxruntime's CPU kernel takes the last, its CUDA kernel and Narae the first"
     if node.op_type == "Einsum" and any(array.size == 0 for value in values for array in value.arrays):
         return "onnxruntime divides by zero (the process ends)"
     if node.op_type == "ReduceMean" and any(array.size == 0 for array in values[0].arrays):
@@ -80,6 +87,18 @@ def fractional(node, values):
         return False
     x, scales = found[node.input[0]], found[node.input[2]].arrays[0]
     return any(extent * float(scale) % 1 for extent, scale in zip(x.dims, scales))
+
+
+def overflows(array):
+    """Whether a product of all elements, noughts left out, is beyond 31 bits."""
+    return np.log2(np.maximum(np.abs(array.astype(float)), 1)).sum() > 30
+
+
+def ties(node, values):
+    """Whether some token's scores of two experts are equal."""
+    found = {value.name: value for value in values}
+    rows = lambda scores: np.sort(scores.reshape(-1, scores.shape[-1]).astype(np.float64), axis=-1)
+    return any((np.diff(rows(scores), axis=-1) == 0).any() for scores in found[node.input[1]].arrays if scores.size)
 
 
 def blind(array):

@@ -75,7 +75,8 @@ fn gemm(c: &mut Call) -> Built<Vec<Value>> {
     let b = if flip_b { c.transpose_last(b)? } else { b };
     let y = product(c, a, b)?;
     let y = scaled(c, y, alpha)?;
-    let Some(bias) = bias else { return Ok(vec![y]) };
+    // Nought times C is no C: what is not finite in it does not count, as in BLAS and onnxruntime.
+    let Some(bias) = bias.filter(|_| beta != 0.0) else { return Ok(vec![y]) };
     let bias = scaled(c, bias, beta)?;
     Ok(vec![c.add(y, bias)?])
 }
