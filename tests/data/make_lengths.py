@@ -495,6 +495,19 @@ z = Abs(y)'''
 
 
 @model
+def expanded_to_at_most_one():
+    body = '''zero = Constant<value_ints: ints = [0]>()
+one = Constant<value_ints: ints = [1]>()
+four = Constant<value_ints: ints = [4]>()
+s = Shape(x)
+n = Slice(s, zero, one)
+m = Min(n, one)
+target = Concat<axis: int = 0>(m, four)
+y = Expand(x, target)'''
+    return text('(float[P,4] x) => (float[Q,4] y)', body), over({'x': lambda p: (p, 4)})
+
+
+@model
 def broadcast_of_branches():
     body = '''zero = Constant<value_ints: ints = [0]>()
 one = Constant<value_ints: ints = [1]>()

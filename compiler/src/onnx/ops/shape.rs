@@ -204,10 +204,11 @@ fn expand(c: &mut Call) -> Built<Vec<Value>> {
             c.must_equal(&wanted, &Dim::ONE, "an extent that nothing is expanded to")?;
         }
         let (own, wanted) = (c.graph.symbols.resolve(&own), c.graph.symbols.resolve(&wanted));
-        // What is never longer than 1 asks for no repetition; that it is not 0 is checked when the program runs.
+        // What is never longer than 1 asks for no repetition; that it is 0 only where the operand is empty is checked when the program runs.
         let most = |dim: &Dim| dim.bounds(&c.graph.symbols).1;
         if !wanted.is(1) && !own.is(1) && most(&wanted) == Some(1) && most(&own).is_none_or(|most| most > 1) {
-            c.graph.symbols.assume(&wanted, &Dim::ONE);
+            let some = c.graph.symbols.minimum(&own, &Dim::ONE);
+            c.graph.symbols.assume(&(&(&Dim::ONE - &wanted) * &some), &Dim::ZERO);
             dims.push(own);
             continue;
         }
