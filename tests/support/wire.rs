@@ -1,39 +1,6 @@
-//! A few lines that write ONNX files by hand: the protobuf wire format, just enough for small, odd or broken models.
+//! Small models by hand, on the messages of `narae_testing::onnx`.
 
-/// A protobuf message under construction.
-#[derive(Clone, Default)]
-pub struct Message(pub Vec<u8>);
-
-impl Message {
-    /// A field of wire type 0.
-    pub fn number(mut self, field: u32, value: i64) -> Self {
-        varint(&mut self.0, u64::from(field) << 3);
-        varint(&mut self.0, value as u64);
-        self
-    }
-
-    /// A field of wire type 2: bytes, a string or a message.
-    pub fn bytes(mut self, field: u32, value: impl AsRef<[u8]>) -> Self {
-        varint(&mut self.0, u64::from(field) << 3 | 2);
-        varint(&mut self.0, value.as_ref().len() as u64);
-        self.0.extend_from_slice(value.as_ref());
-        self
-    }
-
-    /// Another message as a field.
-    pub fn message(self, field: u32, value: Message) -> Self {
-        self.bytes(field, value.0)
-    }
-}
-
-/// Writes a base-128 number.
-pub fn varint(out: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        out.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    out.push(value as u8);
-}
+pub use narae_testing::onnx::{Dim, Message, varint};
 
 /// A node without attributes.
 pub fn node(name: &str, op: &str, inputs: &[&str], outputs: &[&str]) -> Message {
@@ -41,27 +8,9 @@ pub fn node(name: &str, op: &str, inputs: &[&str], outputs: &[&str]) -> Message 
     outputs.iter().fold(message, |message, output| message.bytes(2, output)).bytes(3, name).bytes(4, op)
 }
 
-/// A dim of a declared shape.
-pub enum Dim<'a> {
-    /// A number.
-    Is(i64),
-    /// A symbol.
-    Named(&'a str),
-}
-
-/// A declared input or output; `kind` is the ONNX data type (1 f32, 7 i64, 8 string, 9 bool, 10 f16).
+/// A declared input or output with a shape; `kind` is the ONNX data type.
 pub fn value(name: &str, kind: i64, dims: &[Dim<'_>]) -> Message {
-    let shape = dims.iter().fold(Message::default(), |shape, dim| {
-        shape.message(
-            1,
-            match dim {
-                Dim::Is(number) => Message::default().number(1, *number),
-                Dim::Named(symbol) => Message::default().bytes(2, symbol),
-            },
-        )
-    });
-    let tensor = Message::default().number(1, kind).message(2, shape);
-    Message::default().bytes(1, name).message(2, Message::default().message(1, tensor))
+    narae_testing::onnx::value(name, kind, Some(dims))
 }
 
 /// An f32 initializer with its bytes inside.

@@ -1,66 +1,15 @@
-//! Writing small ONNX files: the protobuf wire format, as much of it as the doors need.
+//! Small ONNX files with random numbers, on the messages of `narae_testing::onnx`.
+
+pub use narae_testing::onnx::Message;
 
 use crate::random::Random;
 
-/// A message under construction.
-#[derive(Clone, Debug, Default)]
-pub struct Message(pub Vec<u8>);
-
-impl Message {
-    /// A field that holds a number.
-    pub fn number(mut self, field: u32, value: i64) -> Self {
-        varint(&mut self.0, u64::from(field) << 3);
-        varint(&mut self.0, value as u64);
-        self
-    }
-
-    /// A field that holds bytes, a text or a message.
-    pub fn bytes(mut self, field: u32, value: impl AsRef<[u8]>) -> Self {
-        varint(&mut self.0, u64::from(field) << 3 | 2);
-        varint(&mut self.0, value.as_ref().len() as u64);
-        self.0.extend_from_slice(value.as_ref());
-        self
-    }
-
-    /// A field that holds a float.
-    pub fn float(mut self, field: u32, value: f32) -> Self {
-        varint(&mut self.0, u64::from(field) << 3 | 5);
-        self.0.extend_from_slice(&value.to_le_bytes());
-        self
-    }
-}
-
-fn varint(out: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        out.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    out.push(value as u8);
-}
-
-/// A dim: a number, or a name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Dim {
-    /// A number.
-    Is(i64),
-    /// A length that a call decides.
-    Named(&'static str),
-}
+/// A dim: a number, or a length that a call decides.
+pub type Dim = narae_testing::onnx::Dim<'static>;
 
 /// A declared input or output.
 pub fn value(name: &str, kind: u32, dims: Option<&[Dim]>) -> Message {
-    let mut tensor = Message::default().number(1, kind.into());
-    if let Some(dims) = dims {
-        let shape = dims.iter().fold(Message::default(), |shape, dim| {
-            let dim = match dim {
-                Dim::Is(number) => Message::default().number(1, *number),
-                Dim::Named(name) => Message::default().bytes(2, name),
-            };
-            shape.bytes(1, dim.0)
-        });
-        tensor = tensor.bytes(2, shape.0);
-    }
-    Message::default().bytes(1, name).bytes(2, Message::default().bytes(1, tensor.0).0)
+    narae_testing::onnx::value(name, kind.into(), dims)
 }
 
 /// Bytes of an element of an ONNX type, as raw data has them.

@@ -1,8 +1,11 @@
 //! What the tests of all crates share, and nothing of ours is imported here: where the shared models and answers are, how a test that
-//! cannot find them is skipped, what a stock mlir-opt says of a text.
+//! cannot find them is skipped, what a stock mlir-opt says of a text,
+//! how a small ONNX file is written by hand (`onnx`).
 //!
 //! Always holds: a test that does not test says so past the capture of the test harness, as one line `SKIPPED: …` that `.ci/run` counts;
 //! there is one place to look for the data, and it does not depend on the machine.
+
+pub mod onnx;
 
 use std::fmt::Display;
 use std::io::Write as _;
