@@ -198,6 +198,20 @@ fn refusal(file: &str, problem: &str) -> Result<(), String> {
     if as_listed { Ok(()) } else { Err(problem.to_owned()) }
 }
 
+#[test]
+fn a_refusal_is_as_listed_or_a_fault() {
+    let (listed, named) = ("genai/lfm2_fp32/model.onnx", "error[E0201]: `CausalConvWithState` is not supported");
+    assert_eq!(refusal(listed, named), Ok(()));
+    for (file, problem) in [
+        ("genai/llama_fp16/model.onnx", named),
+        (listed, "error[E0201]: `LinearAttention` is not supported"),
+        (listed, "error[E0402]: `CausalConvWithState` is too large"),
+        (listed, "error[E0201]: `CausalConvWithState` is not supported\nerror[E0301]: another one"),
+    ] {
+        assert_eq!(refusal(file, problem), Err(problem.to_owned()), "{file}");
+    }
+}
+
 /// What is NaN or infinite in a row's first call in a precision where the stored answer is not; whether it ran.
 fn new_infinities(row: &Row, call: &Call, precision: Precision) -> Result<bool, String> {
     let mut session = match Session::compile(&row.path, &options(precision, &call.inputs)) {

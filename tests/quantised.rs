@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use narae::npz::{self, Arrays};
 use narae::session::{Reference, Session};
-use narae_compiler::compile::{Options, compile};
+use narae_compiler::compile::{Options, Precision, compile};
 use narae_compiler::compress::decide::Decision;
 use narae_compiler::compress::policy::Policy;
 use narae_compiler::onnx::Model;
@@ -246,6 +246,45 @@ fn weights_are_coded_wherever_they_stand() {
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// What a budget chooses differs from weight to weight, also between those of alike layers: the image runs, and as its weights say.
+#[test]
+fn weights_that_a_budget_chooses_run_as_chosen() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/tinylm/model.onnx");
+    let graph = narae::session::import(&path, &narae_compiler::onnx::Limits::default()).expect("it imports");
+    let size = |dim: &narae_compiler::ir::Dim| dim.as_size().unwrap_or(3);
+    let tensor = |port: &narae_compiler::graph::Port| {
+        let past = |axis: usize| port.name.contains("past") && axis == 2;
+        let dims: Vec<usize> = graph
+            .dims(port.value)
+            .iter()
+            .enumerate()
+            .map(|(axis, dim)| if past(axis) { 0 } else { size(dim) })
+            .collect();
+        let count = dims.iter().product::<usize>() as i64;
+        match graph.element(port.value) {
+            element if element.is_float() => HostTensor::zeros(element, &dims),
+            element if port.name.contains("mask") => HostTensor::from_i64_as(element, &dims, &vec![1; count as usize]),
+            element => HostTensor::from_i64_as(element, &dims, &(0..count).map(|at| at % 3).collect::<Vec<_>>()),
+        }
+    };
+    let inputs: Arrays = graph.inputs().iter().map(|port| (port.name.clone(), tensor(port))).collect();
+    let mut formats = std::collections::BTreeSet::new();
+    for budget in [1e-5, 1e-1] {
+        let options =
+            Options { error_budget: budget, precision: Precision::F32, ..options("auto", &inputs, "narae-1") };
+        let (mut session, findings) = Session::compile_observed(&path, &options, &mut Unobserved).expect("it compiles");
+        let layers = findings.decisions.iter().filter(|row| row.chosen.bytes > 32 << 10);
+        let chosen: std::collections::BTreeSet<String> = layers.map(|row| row.chosen.storage.clone()).collect();
+        let want = Reference::optimised(&path, &options, &mut Unobserved).and_then(|model| model.run(&inputs));
+        let (want, got) = (want.expect("it evaluates"), session.run(None, &inputs).expect("it runs"));
+        let far = difference(&got["logits"], &want["logits"]);
+        // The caches of this file are f16, and each is rounded once.
+        assert!(far < 1e-3, "budget {budget}: {far:.2e} from the weights that were chosen");
+        formats.insert(chosen);
+    }
+    assert!(formats.len() == 2 && formats.iter().any(|chosen| chosen.len() > 1), "budgets choose: {formats:?}");
 }
 
 #[test]

@@ -229,8 +229,14 @@ pub(crate) fn mutant(number: u32) -> bool {
 
 
 def copy_of_workspace(folder):
-    """A copy of what git tracks, refreshed without touching what did not change."""
+    """A copy of what git tracks, refreshed without touching what did not change; what is no longer tracked goes."""
     names = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout.decode().split("\0")
+    for place, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if name != "target"]
+        for name in files:
+            path = os.path.join(place, name)
+            if os.path.relpath(path, folder) not in names:
+                os.remove(path)
     for name in filter(None, names):
         source, target = os.path.join(ROOT, name), os.path.join(folder, name)
         os.makedirs(os.path.dirname(target), exist_ok=True)
