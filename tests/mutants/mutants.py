@@ -6,8 +6,8 @@
 
 For every module of MODULES it draws mutants with a fixed seed (a module marked "all" is mutated everywhere), writes ALL of them into one
 copy of the workspace behind a switch (`if mutant(17) { changed } else { as it was }`), builds the tests of the crate once, and runs
-these tests once for every mutant with `NARAE_MUTANT=17`, without `../shared`. A mutant that no test notices has survived: it is printed
-with its place. Mutants that do not compile are left out and counted; a run beyond --seconds counts as noticed (the mutant hangs).
+for every mutant the tests that come by its switch, with `NARAE_MUTANT=17`, without `../shared`; those of the mutant's own module first.
+A mutant that no test notices has survived: it is printed with its place. Mutants that do not compile are left out and counted; a run beyond --seconds counts as noticed (the mutant hangs).
 
 Kinds of mutants: a comparison turned into its neighbour, `&&` and `||` exchanged or one side dropped, `!` dropped, the condition of an
 `if`, a match guard or a `.then_some(…)` replaced by true and by false, a step of one changed, a function that returns bool, Option or
@@ -210,17 +210,19 @@ def switched(code, mutants):
 
 
 SWITCH = '''
-/// Whether a mutant is active; the file named by `NARAE_MUTANT_TRACE` receives the numbers that were asked for.
+/// Whether a mutant is active; the file named by `NARAE_MUTANT_TRACE` receives the numbers that were asked for, and by which test.
 #[allow(clippy::all, unused, missing_docs)]
 pub(crate) fn mutant(number: u32) -> bool {
     use std::io::Write as _;
     static ACTIVE: std::sync::OnceLock<u32> = std::sync::OnceLock::new();
-    static SEEN: std::sync::Mutex<std::collections::BTreeSet<u32>> = std::sync::Mutex::new(std::collections::BTreeSet::new());
+    static SEEN: std::sync::Mutex<std::collections::BTreeSet<(String, u32)>> = std::sync::Mutex::new(std::collections::BTreeSet::new());
     static TRACE: std::sync::OnceLock<Option<std::ffi::OsString>> = std::sync::OnceLock::new();
     if let Some(path) = TRACE.get_or_init(|| std::env::var_os("NARAE_MUTANT_TRACE")) {
-        if SEEN.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).insert(number) {
+        let test = std::thread::current().name().unwrap_or("?").to_owned();
+        let mut seen = SEEN.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if seen.insert((test.clone(), number)) {
             let file = std::fs::OpenOptions::new().append(true).create(true).open(path);
-            if let Ok(mut file) = file { let _ = writeln!(file, "{number}"); }
+            if let Ok(mut file) = file { let _ = file.write_all(format!("{number} {test}\\n").as_bytes()); }
         }
     }
     *ACTIVE.get_or_init(|| std::env::var("NARAE_MUTANT").ok().and_then(|text| text.parse().ok()).unwrap_or(0)) == number
@@ -304,23 +306,40 @@ def blamed(folder, mutants, errors):
     return [mutant for mutant in mutants if mutant.number in bad]
 
 
-def run_tests(binaries, folder, crate, environment, seconds):
-    """None if all tests pass, else how the first binary failed."""
-    end = time.monotonic() + seconds
-    for binary in binaries:
-        left = end - time.monotonic()
-        if left <= 0:
-            return "time"
-        try:
-            done = subprocess.run(
-                [binary, "--quiet"], cwd=os.path.join(folder, crate), capture_output=True, timeout=left,
-                env={**os.environ, "NARAE_SHARED": "/nonexistent", "RUST_BACKTRACE": "0", **environment},
-            )
-        except subprocess.TimeoutExpired:
-            return "time"
-        if done.returncode != 0:
-            return os.path.basename(binary).rsplit("-", 1)[0]
-    return None
+def run_tests(binary, folder, crate, environment, seconds, tests=()):
+    """None if all tests of a binary pass, or the ones that are named; else how it failed."""
+    try:
+        done = subprocess.run(
+            [binary, "--quiet", *(["--exact", *tests] if tests else [])], cwd=os.path.join(folder, crate), capture_output=True,
+            timeout=seconds, env={**os.environ, "NARAE_SHARED": "/nonexistent", "RUST_BACKTRACE": "0", **environment},
+        )
+    except subprocess.TimeoutExpired:
+        return "time"
+    return os.path.basename(binary).rsplit("-", 1)[0] if done.returncode else None
+
+
+def traced(binary, folder, crate):
+    """The tests of a binary by the mutants that they come by; a test that works in threads of its own stands for all (nothing named)."""
+    trace = os.path.join(folder, "trace")
+    open(trace, "w").close()
+    start = time.monotonic()
+    if run_tests(binary, folder, crate, {"NARAE_MUTANT_TRACE": trace}, 900):
+        sys.exit(f"the tests fail without a mutant: {binary}")
+    found = {}
+    for line in open(trace):
+        number, test = line.rstrip("\n").split(" ", 1)
+        found.setdefault(int(number), set()).add(test)
+    print(f"{os.path.basename(binary)}: {time.monotonic() - start:.1f} s, reaches {len(found)}", flush=True)
+    return {number: set() if "?" in tests or "main" in tests else tests for number, tests in found.items()}
+
+
+def stages(tests, path):
+    """Tests in the order in which they are run: those of the mutant's own module first."""
+    if not tests:
+        return [()]
+    module = os.path.dirname(path.split("/src/", 1)[1]).split("/")
+    near = sorted(test for test in tests if test.split("::")[: len(module)] == module)
+    return [stage for stage in (near, sorted(tests - set(near))) if stage]
 
 
 def main():
@@ -353,25 +372,20 @@ def main():
         invalid += bad
         mutants = [mutant for mutant in mutants if mutant not in bad]
         print(f"{len(bad)} mutants do not compile, {len(mutants)} are left", flush=True)
-    # The unmutated tests must pass; each binary's trace says which mutants it can notice at all.
-    reached = {}
-    for package in packages:
-        for binary in binaries[package]:
-            trace = os.path.join(given.folder, "trace")
-            open(trace, "w").close()
-            start = time.monotonic()
-            failed = run_tests([binary], given.folder, CRATES[package], {"NARAE_MUTANT_TRACE": trace}, 900)
-            if failed:
-                sys.exit(f"the tests fail without a mutant: {binary}")
-            reached[binary] = ({int(line) for line in open(trace)}, time.monotonic() - start)
-            print(f"{os.path.basename(binary)}: {reached[binary][1]:.1f} s, reaches {len(reached[binary][0])}", flush=True)
+    # The tests must pass without a mutant; the traces say which ones can notice it at all.
+    reached = [(package, binary, traced(binary, given.folder, CRATES[package])) for package in packages for binary in binaries[package]]
 
     def judge(mutant):
-        package = MODULES[mutant.module][0]
-        able = [binary for binary in binaries[package] if mutant.number in reached[binary][0]]
-        able.sort(key=lambda binary: reached[binary][1])
-        environment = {"NARAE_MUTANT": str(mutant.number)}
-        return run_tests(able, given.folder, CRATES[package], environment, given.seconds)
+        """Which tests noticed it, within the time."""
+        package, end = MODULES[mutant.module][0], time.monotonic() + given.seconds
+        able = [(binary, found[mutant.number]) for own, binary, found in reached if own == package and mutant.number in found]
+        runs = [(stage, binary, tests) for binary, all_tests in able for stage, tests in enumerate(stages(all_tests, mutant.path))]
+        for _, binary, tests in sorted(runs, key=lambda run: (not run[2], run[0])):
+            environment = {"NARAE_MUTANT": str(mutant.number)}
+            noticed = run_tests(binary, given.folder, CRATES[package], environment, max(1, end - time.monotonic()), tests)
+            if noticed:
+                return noticed
+        return None
 
     results = []
     with concurrent.futures.ThreadPoolExecutor(given.jobs) as pool:

@@ -66,17 +66,25 @@ fn reshape(c: &mut Call) -> Built<Vec<Value>> {
     Ok(vec![c.reshape(x, dims)?])
 }
 
-/// An entry that is computed and turns out as 0 copies the operand's extent, just as a written 0 does. Beside a -1 the result can still have as
-/// many elements as the operand, none, in other dims than the ones meant: the program does not run for such a length. Where the operand's
-/// own extent is a multiple of the entry, both are 0 together.
+/// An entry that is computed and turns out as 0 copies the operand's extent, just as a written 0 does. Beside a -1, or another extent of 0, the
+/// result can still have as many elements as the operand, none, in other dims than the ones meant: the program does not run for such a
+/// length. Where the operand's own extent is a multiple of the entry, both are 0 together.
 fn copies_nothing(c: &mut Call, source: &[Dim], dims: &[Dim]) {
-    if !dims.iter().any(|dim| dim.is(-1)) {
-        return;
-    }
-    for (dim, own) in dims.iter().zip(source).filter(|(dim, _)| dim.as_const().is_none()) {
-        let positive = dim.bounds(&c.graph.symbols).0.is_some_and(|least| least > 0);
-        if !positive && own != &(&own.floor_div(dim) * dim) {
+    let is_open = dims.iter().any(|dim| dim.is(-1));
+    for (axis, (dim, own)) in dims.iter().zip(source).enumerate() {
+        let positive = |dim: &Dim| dim.bounds(&c.graph.symbols).0.is_some_and(|least| least > 0);
+        if dim.as_const().is_some() || positive(dim) || own == &(&own.floor_div(dim) * dim) {
+            continue;
+        }
+        if is_open {
             c.graph.symbols.assume(&dim.minimum(&Dim::ONE), &Dim::ONE);
+            continue;
+        }
+        let others = product(dims.iter().enumerate().filter(|(at, _)| *at != axis).map(|(_, dim)| dim));
+        if !positive(&others) {
+            let is_zero = |dim: &Dim| &Dim::ONE - &dim.minimum(&Dim::ONE);
+            let copies = &(&is_zero(dim) * &own.minimum(&Dim::ONE)) * &is_zero(&others);
+            c.graph.symbols.assume(&copies, &Dim::ZERO);
         }
     }
 }
