@@ -32,7 +32,11 @@ impl Tokenizer {
         };
         let bytes = files::read_bytes(path, files::MOST_TEXT_BYTES).map_err(|error| failed(error.to_string()))?;
         let read = guarded(|| tokenizers::Tokenizer::from_bytes(bytes).map_err(|error| error.to_string()));
-        Ok(Tokenizer { inner: read.map_err(failed)? })
+        let mut inner = read.map_err(failed)?;
+        // Both are for batches of training: a prompt is neither filled up nor cut off.
+        inner.with_padding(None);
+        inner.with_truncation(None).map_err(|error| failed(error.to_string()))?;
+        Ok(Tokenizer { inner })
     }
 
     /// The ids of a text, with the begin-of-text id where the tokenizer's own template adds one.
@@ -136,6 +140,15 @@ mod tests {
         assert_eq!(tokenizer.encode("world hello you").unwrap(), [1, 0, 2]);
         assert_eq!(tokenizer.decode(&[0, 1, -1]), "hello world");
         assert!(tokenizer.end_ids().is_empty());
+    }
+
+    #[test]
+    fn prompts_are_neither_filled_up_nor_cut_off() {
+        let padding = r#"{"strategy": {"Fixed": 6}, "direction": "Left", "pad_to_multiple_of": 4294967295,
+            "pad_id": 2, "pad_type_id": 0, "pad_token": "?"}"#;
+        let truncation = r#"{"max_length": 1, "strategy": "LongestFirst", "stride": 0, "direction": "Right"}"#;
+        let found = open(&format!(r#"{WORDS}, "padding": {padding}, "truncation": {truncation}}}"#)).unwrap();
+        assert_eq!(found.encode("world hello").unwrap(), [1, 0]);
     }
 
     #[test]

@@ -70,8 +70,15 @@ struct Choice {
 }
 
 impl Choice {
+    /// Whether another attempt without the buffer in SRAM differs from this one.
     fn can_give_up(&self, buffer: Buffer, original: &Program, twins: &BTreeMap<Buffer, Buffer>) -> bool {
-        twins.contains_key(&buffer) || original.buffers.is_valid(buffer)
+        match twins.get(&buffer) {
+            Some(source) => !self.not_kept.contains(source),
+            None => {
+                let scratch = |data: &BufferData| data.home == Home::Scratch;
+                original.buffers.get(buffer).is_some_and(scratch) && !self.in_dram.contains(&buffer)
+            }
+        }
     }
 
     fn give_up(&mut self, buffer: Buffer, twins: &BTreeMap<Buffer, Buffer>) {

@@ -114,21 +114,23 @@ impl Collector {
         if start >= end || reading.repeats == 0 {
             return;
         }
-        let bytes = (end - start) * reading.repeats;
-        let (accesses, arriving) = match reading.by {
-            Tiles::All => (reading.repeats * g.fan_out, bytes * g.tiles),
-            Tiles::Owner => (reading.repeats, 0),
-            Tiles::One => (reading.repeats, (bytes * (g.tiles - 1)).div_ceil(g.tiles)),
+        // Lengths are whatever an image says: what is beyond 64 bits is as good as for ever.
+        let bytes = (end - start).saturating_mul(reading.repeats);
+        let (copies, arriving) = match reading.by {
+            Tiles::All => (g.fan_out, bytes.saturating_mul(g.tiles)),
+            Tiles::Owner => (1, 0),
+            Tiles::One => (1, bytes.saturating_mul(g.tiles - 1).div_ceil(g.tiles)),
         };
-        self.demand.bank_bytes += bytes * accesses / reading.repeats;
-        self.demand.crossbar_bytes += arriving;
-        self.port_bytes += arriving;
+        let accesses = reading.repeats.saturating_mul(copies);
+        self.demand.bank_bytes = self.demand.bank_bytes.saturating_add(bytes.saturating_mul(copies));
+        self.demand.crossbar_bytes = self.demand.crossbar_bytes.saturating_add(arriving);
+        self.port_bytes = self.port_bytes.saturating_add(arriving);
         let (first, last) = (start / g.line, (end - 1) / g.line);
         let first = if self.last_line == Some(first) { first + 1 } else { first };
         self.last_line = Some(last);
         if first <= last {
             let lines = last - first + 1;
-            self.demand.accesses += lines * accesses;
+            self.demand.accesses = self.demand.accesses.saturating_add(lines.saturating_mul(accesses));
             self.intervals.push((first % g.banks, lines, accesses));
         }
     }
@@ -143,11 +145,16 @@ impl Collector {
     /// The accesses of the bank that has most of them.
     fn busiest_bank(&self) -> u64 {
         let banks = self.geometry.banks;
-        let everywhere: u64 = self.intervals.iter().map(|(_, lines, times)| lines / banks * times).sum();
+        let whole = |(_, lines, times): &(u64, u64, u64)| (lines / banks).saturating_mul(*times);
+        let everywhere = self.intervals.iter().map(whole).fold(0, u64::saturating_add);
         // What is left of each run covers `lines mod banks` banks from its first one on, in a circle. The maximum lies where one starts.
         let rest = |(first, lines, times): &(u64, u64, u64)| (*first, lines % banks, *times);
         let rests: Vec<(u64, u64, u64)> = self.intervals.iter().map(rest).filter(|r| r.1 > 0).collect();
-        everywhere + if rests.len() <= 16 { deepest_pairwise(&rests, banks) } else { deepest(&rests, banks) }
+        everywhere.saturating_add(if rests.len() <= 16 {
+            deepest_pairwise(&rests, banks)
+        } else {
+            deepest(&rests, banks)
+        })
     }
 }
 

@@ -68,8 +68,12 @@ pub(super) fn slice(cx: &mut Context, starts: &[Dim], steps: &[i64], dims: &[Dim
 
 /// Refuses a slice that certainly leaves the axis.
 fn slice_axis(cx: &Context, axis: usize, start: &Dim, step: i64, count: &Dim) -> Result<(), Diagnostic> {
-    if count.bounds(cx.symbols).0.is_none_or(|least| least <= 0) {
-        return Ok(());
+    let (least, most) = count.bounds(cx.symbols);
+    if least.is_none_or(|least| least <= 0) {
+        // There may be none, but if there are some, they do not begin in front of the axis.
+        let in_front = start.bounds(cx.symbols).1.is_some_and(|start| start < 0);
+        let message = format!("elements from `{}` on are outside of axis {axis}", start.display(cx.symbols));
+        return if in_front && most != Some(0) { Err(cx.refuse(&codes::E0301, message)) } else { Ok(()) };
     }
     let last = start + &(&(count - &Dim::ONE) * &Dim::from(step));
     let outside = |at: &Dim| {

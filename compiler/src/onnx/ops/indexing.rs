@@ -50,7 +50,25 @@ fn gather_elements(c: &mut Call) -> Built<Vec<Value>> {
     let at = indices(c, 1)?;
     let axis = c.attributes.int_or("axis", 0)?;
     let axis = c.axis(axis, c.rank(x))?;
+    lies_within(c, at, x, axis)?;
     Ok(vec![c.op(Op::GatherElements { axis }, &[x, at])?])
+}
+
+/// Beside the axis along which they choose, indices have at most the extents of what they choose from.
+fn lies_within(c: &mut Call, at: Value, x: Value, axis: usize) -> Built<()> {
+    let (inner, outer) = (c.dims(at), c.dims(x));
+    if inner.len() != outer.len() {
+        return Err(mismatch(format!("indices have rank {}, the operand has {}", inner.len(), outer.len())));
+    }
+    for (other, (inner, outer)) in inner.iter().zip(&outer).enumerate().filter(|(other, _)| *other != axis) {
+        if let (Some(inner), Some(outer)) = (inner.as_const(), outer.as_const())
+            && inner > outer
+        {
+            return Err(mismatch(format!("axis {other} has {inner} indices for an extent of {outer}")));
+        }
+        c.at_least(outer, inner);
+    }
+    Ok(())
 }
 
 fn gather_nd(c: &mut Call) -> Built<Vec<Value>> {
@@ -80,6 +98,7 @@ fn scatter_elements(c: &mut Call) -> Built<Vec<Value>> {
     let axis = c.attributes.int_or("axis", 0)?;
     let axis = c.axis(axis, c.rank(x))?;
     let function = combination(c)?;
+    lies_within(c, at, x, axis)?;
     Ok(vec![c.op(Op::ScatterElements { axis, function }, &[x, at, updates])?])
 }
 
@@ -103,6 +122,7 @@ fn tensor_scatter(c: &mut Call) -> Built<Vec<Value>> {
         other => return Err(unsupported(format!("mode `{other}`"))),
     };
     let rank = c.rank(cache);
+    lies_within(c, update, cache, axis)?;
     let mut line = vec![Dim::ONE; rank];
     line[axis] = c.dim(update, axis);
     let mut at = c.iota(Element::I64, line, axis)?;
