@@ -86,7 +86,7 @@ def fractional(node, values):
     if len(node.input) != 3:
         return False
     x, scales = found[node.input[0]], found[node.input[2]].arrays[0]
-    return any(extent * float(scale) % 1 for extent, scale in zip(x.dims, scales))
+    return any(extent * float(scale) % 1 for array in x.arrays for extent, scale in zip(array.shape, scales))
 
 
 def overflows(array):
