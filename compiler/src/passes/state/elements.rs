@@ -475,7 +475,7 @@ fn extreme(dim: Dim, indices: &[(Symbol, Dim)], greatest: bool) -> Dim {
 }
 
 /// Whether an element depends on some of these indices.
-fn mentions(element: &Element, symbols: &[Symbol]) -> bool {
+pub(super) fn mentions(element: &Element, symbols: &[Symbol]) -> bool {
     let dim = |dim: &Dim| dim.any_symbol(&mut |symbol| symbols.contains(&symbol));
     match element {
         Integer(value) => dim(value),

@@ -3,7 +3,9 @@
 
 mod elements;
 mod graphs;
+
 mod grid;
+mod guards;
 mod heads;
 mod masks;
 mod positions;

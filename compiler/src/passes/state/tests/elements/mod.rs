@@ -282,3 +282,26 @@ fn a_question_ends() {
     }
     subject.is_known(value);
 }
+
+#[test]
+fn what_an_element_hangs_on_is_seen_in_all_its_parts() {
+    use crate::passes::state::elements::mentions;
+    let subject = subject();
+    let [symbol, other] = [&subject.decoder.past, &subject.decoder.batch].map(|dim| dim.as_symbol().expect("a symbol"));
+    let (own, far) = (Dim::from(symbol), Dim::from(other));
+    let choice = |part: &Dim, a: &Dim, b: &Dim| {
+        Choice(vec![part.clone()], Box::new(Integer(a.clone())), Box::new(Integer(b.clone())))
+    };
+    for (element, expected) in [
+        (choice(&own, &far, &far), true),
+        (choice(&far, &own, &far), true),
+        (choice(&far, &far, &own), true),
+        (choice(&far, &far, &far), false),
+        (All(vec![far.clone(), own.clone()]), true),
+        (All(vec![far.clone()]), false),
+        (Integer(&own + &far), true),
+        (Number(1.0), false),
+    ] {
+        assert_eq!(mentions(&element, &[symbol]), expected, "{element:?}");
+    }
+}
