@@ -7,7 +7,7 @@ use narae_isa::{Diagnostic, Diagnostics, Element, HostTensor, codes};
 use super::derive::{derive, has_open, open_names};
 use super::narrow::narrow;
 use super::{Fitted, Maxima, Rest, bind, fit, greatest_length};
-use crate::graph::{Graph, Op, Provenance, TensorType};
+use crate::graph::{Graph, Op, Provenance, State, TensorType};
 use crate::ir::{Dim, Symbol, SymbolDefinition, Symbols, Value};
 
 fn none() -> Provenance {
@@ -82,6 +82,23 @@ fn lengths_by_their_places() {
         bind(&mut graph, &all()).unwrap_or_else(|problems| panic!("{inputs:?}: {problems}"));
         for (name, most) in *expected {
             assert_eq!(upper(&graph, name), *most, "`{name}` of {inputs:?}");
+        }
+    }
+}
+
+/// A cache that is kept on the chip has room for the past and a call: its length is no past.
+#[test]
+fn the_room_of_a_kept_cache_is_not_bounded_as_a_past() {
+    for (name, dims) in [("past.0", &["b", "2", "room", "8"][..]), ("past_0", &["2", "b", "4", "room", "8"])] {
+        for kept in [false, true] {
+            let mut graph = with_inputs(&[(name, Element::F32, dims), ("ids", Element::I64, &["b", "s"])]);
+            let room = graph.symbols.find("room").expect("a length");
+            graph.symbols.bound(room, Some(1), Some(57));
+            if kept {
+                graph.states.push(State { name: name.into(), input: 0, output: 0 });
+            }
+            bind(&mut graph, &all()).expect("every length has a bound");
+            assert_eq!(upper(&graph, "room"), Some(if kept { 57 } else { 50 }), "{name}, kept: {kept}");
         }
     }
 }

@@ -337,7 +337,9 @@ mod tests {
             assert_eq!(WeightFormat::from_name(&format.to_string()), Some(format));
         }
         assert_eq!(WeightFormat::from_name("u4").unwrap().to_string(), "u4:g128:f16");
-        assert_eq!(WeightFormat::from_name("u4:g65"), None);
+        for name in ["u4:g65", "f16:g64", "f32:f16", "u4:g64:f16:f16", "u4:f16:g64", "u4:", ""] {
+            assert_eq!(WeightFormat::from_name(name), None, "{name}");
+        }
     }
 
     #[test]

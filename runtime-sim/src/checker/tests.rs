@@ -364,3 +364,18 @@ fn every_kind_of_hazard_is_said_in_words_of_its_own() {
         assert!(kind.describe().starts_with(part), "{kind:?}");
     }
 }
+
+#[test]
+fn a_write_over_the_front_of_another_leaves_its_back() {
+    let mut c = Checker::new();
+    step(&mut c, event(1, MXE), None, None, Some((0, 64)), None).unwrap();
+    step(&mut c, event(2, MXE), None, None, Some((0, 32)), None).unwrap();
+    let back = step(&mut c, event(3, VPE), None, Some((40, 48)), None, None).unwrap_err();
+    assert_eq!((back.kind, back.earlier, back.place), (HazardKind::ReadOfUnfinishedWrite, event(1, MXE), 40));
+    // And one beyond the end of another is one write.
+    let mut c = Checker::new();
+    step(&mut c, event(1, MXE), None, None, Some((0, 32)), Some(4)).unwrap();
+    step(&mut c, event(2, VPE), None, None, Some((32, 64)), None).unwrap();
+    let over = step(&mut c, event(3, MXE), None, None, Some((0, 64)), None).unwrap_err();
+    assert_eq!((over.kind, over.earlier, over.place), (HazardKind::UnorderedWrites, event(2, VPE), 32));
+}
