@@ -34,6 +34,17 @@ pub fn verify(graph: &Graph) -> Result<(), Diagnostics> {
     Diagnostics::check(verifier.errors, ())
 }
 
+/// The nodes that inference refuses now that their operands' dims are known better than when they were added, as faults of the model.
+pub fn refused(graph: &Graph) -> Vec<Diagnostic> {
+    let mut scratch = graph.symbols.clone();
+    let problem = |(_, data): (_, &NodeData)| {
+        let types = data.operands.iter().map(|&value| graph.ty(value).clone()).collect();
+        let problem = infer::infer(&data.op, types, &mut scratch).err()?;
+        Some(data.provenance.locate(problem))
+    };
+    graph.nodes().filter_map(problem).collect()
+}
+
 /// Whether results of these types can come from an op, before what is known of symbols has been said: element types, ranks and known
 /// extents are those that inference finds. `scratch` is a table in which inference may do as it likes.
 pub(super) fn could_be(

@@ -27,6 +27,7 @@ use super::sparse;
 use super::tensor::recipe;
 use crate::bounds::{Maxima, Shapes};
 use crate::graph::names::{Named, Tensor};
+use crate::graph::verify::refused;
 use crate::graph::{Graph, Origin, Provenance};
 use crate::ir::Value;
 
@@ -175,7 +176,16 @@ impl<'m> Importer<'m> {
         self.nodes(&graph.node);
         declare_outputs(self, graph);
         self.builder.graph.resolve_symbols();
+        self.look_again();
         note_declarations(self, graph);
+    }
+
+    /// What later nodes say of lengths may contradict what an earlier one needs.
+    fn look_again(&mut self) {
+        let graph = &self.builder.graph;
+        if self.problems.is_empty() && graph.symbols.iter().any(|(_, row)| row.replacement.is_some()) {
+            self.problems.extend(refused(graph));
+        }
     }
 
     fn check_opsets(&mut self) -> bool {

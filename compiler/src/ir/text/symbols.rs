@@ -119,7 +119,10 @@ fn definition<R>(row: &Dictionary<R>, values: Option<usize>) -> Result<SymbolDef
         integer(row, key).map(u32::try_from).transpose().map_err(|_| format!("`{key}` is no index"))
     };
     let value = match number("value")? {
-        Some(index) if values.is_none_or(|count| (index as usize) < count) => Some(Value::from_u32(index)),
+        // The greatest number is no value's: it stands for none.
+        Some(index) if index < u32::MAX && values.is_none_or(|count| (index as usize) < count) => {
+            Some(Value::from_u32(index))
+        }
         Some(index) => return Err(format!("the value {index} does not exist")),
         None => None,
     };
