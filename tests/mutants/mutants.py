@@ -7,7 +7,8 @@
 For every module of MODULES it draws mutants with a fixed seed (a module marked "all" is mutated everywhere), writes ALL of them into one
 copy of the workspace behind a switch (`if mutant(17) { changed } else { as it was }`), builds the tests of the crate once, and runs
 for every mutant the tests that come by its switch, with `NARAE_MUTANT=17`, without `../shared`; those of the mutant's own module first.
-A mutant that no test notices has survived: it is printed with its place. Mutants that do not compile are left out and counted; a run beyond --seconds counts as noticed (the mutant hangs).
+A mutant that no test notices has survived: it is printed with its place, and listed in survivors.md. Mutants that do not compile are left
+out and counted; a run beyond --seconds counts as noticed (the mutant hangs).
 
 Kinds of mutants: a comparison turned into its neighbour, `&&` and `||` exchanged or one side dropped, `!` dropped, the condition of an
 `if`, a match guard or a `.then_some(…)` replaced by true and by false, a step of one changed, a function that returns bool, Option or
