@@ -410,3 +410,11 @@ fn the_room_of_caches() {
     short.maxima.past = Some(0);
     assert_eq!(room(&short), [8, 8]);
 }
+
+/// More sequences than a table of pages can tell apart are refused before it is made.
+#[test]
+fn a_batch_without_end_is_refused() {
+    let options = options(KvCache::State, 1 << 31);
+    let refused = Session::compile(&support::data("llama1_layer.onnx"), &options).err().expect("it is too large");
+    assert!(refused.to_string().contains("E0402"), "{refused}");
+}

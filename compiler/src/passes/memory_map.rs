@@ -71,6 +71,9 @@ pub struct MemoryMap {
     pub end: u64,
 }
 
+/// Pages of all caches of an image, each of which has an entry in a table that is made and stored.
+const MOST_PAGES: u64 = 1 << 24;
+
 /// Lays out LPDDR from `start` for these placed programs.
 pub fn map(programs: &[&Program], start: u64, capacity: u64) -> Result<MemoryMap, Diagnostic> {
     let mut map = MemoryMap { items_start: start.next_multiple_of(PAGE), ..MemoryMap::default() };
@@ -83,7 +86,13 @@ pub fn map(programs: &[&Program], start: u64, capacity: u64) -> Result<MemoryMap
     }
     map.page_table = page_table(programs)?;
     if let Some(table) = &mut map.page_table {
-        let entries: Vec<i64> = (0..).take((table.batches * table.pages_per_sequence) as usize).collect();
+        let count = table.batches.saturating_mul(table.pages_per_sequence);
+        if count > MOST_PAGES {
+            let message = format!("the caches have {count} pages, at most {MOST_PAGES} can be told apart");
+            let help = "lower the maxima of the batch and of the past (--max-batch, --max-past)";
+            return Err(Diagnostic::new(&codes::E0402, message).help(help));
+        }
+        let entries: Vec<i64> = (0..).take(count as usize).collect();
         let dims = [table.batches as usize, table.pages_per_sequence as usize];
         let recipe = Recipe::inline(HostTensor::from_i64_as(Element::U32, &dims, &entries));
         table.address = map.items_start + items.constant(recipe, "page table");
