@@ -2,6 +2,7 @@
 
 use narae_isa::{ReduceFunction, UnaryFunction};
 
+use super::heads::with_tokens_and_head;
 use super::*;
 
 fn causal() -> Flags {
@@ -166,19 +167,6 @@ fn rows_that_a_product_sums_over_or_a_reshape_reorders_are_refused() {
     });
 }
 
-/// A decoder with a head of a test's own, for a fixed number of tokens if one is given.
-fn with_head(tokens: Option<usize>, head: impl Fn(&mut Decoder, Value) -> Value) -> Graph {
-    let mut decoder = Decoder::with_tokens(tokens);
-    let x = decoder.embedded();
-    let (q, k, v) = (decoder.heads(x, HEADS), decoder.heads(x, GROUPS), decoder.heads(x, GROUPS));
-    let (keys, values) = (decoder.append(decoder.keys, k), decoder.append(decoder.values, v));
-    let attended = decoder.add(causal().op(false), &[q, keys, values]);
-    let mixed = decoder.joined(attended);
-    let logits = head(&mut decoder, mixed);
-    decoder.outputs(logits, keys, values);
-    decoder.graph
-}
-
 /// The dims of the logits where only the last token is asked for.
 fn last_logits(model: &Graph) -> Vec<Dim> {
     let last = kept_with(model, false).expect("it is taken");
@@ -188,7 +176,7 @@ fn last_logits(model: &Graph) -> Vec<Dim> {
 
 #[test]
 fn a_constant_for_each_token_is_no_scale() {
-    let model = with_head(Some(6), |decoder, x| {
+    let model = with_tokens_and_head(Some(6), |decoder, x| {
         let (logits, each) = (decoder.logits(x), decoder.weight(&[1, 6, 1]));
         decoder.binary(BinaryFunction::Mul, logits, each)
     });
@@ -197,19 +185,19 @@ fn a_constant_for_each_token_is_no_scale() {
 
 #[test]
 fn only_rows_of_tokens_are_cut() {
-    let flat = with_head(None, |decoder, x| {
+    let flat = with_tokens_and_head(None, |decoder, x| {
         let dims = vec![&decoder.batch * &decoder.sequence, MODEL.into()];
         let flat = decoder.reshape(x, dims);
         decoder.logits(flat)
     });
     assert_eq!(last_logits(&flat).len(), 2);
-    let four = with_head(None, |decoder, x| {
+    let four = with_tokens_and_head(None, |decoder, x| {
         let dims = vec![decoder.batch.clone(), decoder.sequence.clone(), 1.into(), MODEL.into()];
         let four = decoder.reshape(x, dims);
         decoder.logits(four)
     });
     assert!(last_logits(&four)[1].as_symbol().is_some());
-    let turned = with_head(None, |decoder, x| {
+    let turned = with_tokens_and_head(None, |decoder, x| {
         let turned = decoder.add(Op::Transpose { permutation: vec![1, 0, 2] }, &[x]);
         let turned = decoder.add(Op::Unary { function: UnaryFunction::Tanh }, &[turned]);
         decoder.logits(turned)

@@ -20,9 +20,14 @@ fn only_the_last_token_goes_through_the_head() {
     assert!(rows_before_the_head(&last).is(1));
 }
 
-/// A decoder whose head is a test's own: in: the decoder, the last layer's rows; out: the logits.
 fn with_head(head: impl Fn(&mut Decoder, Value) -> Value) -> Graph {
-    let mut decoder = Decoder::new();
+    with_tokens_and_head(None, head)
+}
+
+/// A decoder whose head is a test's own, for a fixed number of tokens if one is given: in: the decoder, the last layer's rows; out: the
+/// logits.
+pub(super) fn with_tokens_and_head(tokens: Option<usize>, head: impl Fn(&mut Decoder, Value) -> Value) -> Graph {
+    let mut decoder = Decoder::with_tokens(tokens);
     let x = decoder.embedded();
     let (q, k, v) = (decoder.heads(x, HEADS), decoder.heads(x, GROUPS), decoder.heads(x, GROUPS));
     let (keys, values) = (decoder.append(decoder.keys, k), decoder.append(decoder.values, v));
