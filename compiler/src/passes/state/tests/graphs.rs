@@ -30,18 +30,6 @@ fn routed(shape: impl Fn(&mut Decoder, Value, Dim) -> Value) -> Graph {
     attend(decoder, mixed)
 }
 
-/// The rest of the decoder behind `x [B, S, E]`.
-fn attend(mut decoder: Decoder, x: Value) -> Graph {
-    let (q, k, v) = (decoder.heads(x, HEADS), decoder.heads(x, GROUPS), decoder.heads(x, GROUPS));
-    let (keys, values) = (decoder.append(decoder.keys, k), decoder.append(decoder.values, v));
-    let flags = Flags { causal: true, ..Flags::default() };
-    let attended = decoder.add(flags.op(false), &[q, keys, values]);
-    let mixed = decoder.joined(attended);
-    let logits = decoder.logits(mixed);
-    decoder.outputs(logits, keys, values);
-    decoder.graph
-}
-
 #[test]
 fn rows_that_the_data_chooses() {
     agrees(&routed(|_, worked, _| worked));
@@ -62,7 +50,7 @@ fn measured(element: impl Fn(&mut Decoder) -> Value) -> Graph {
     let length = decoder.graph.data_symbols(tensor, 1, "count", (Some(0), Some(64))).remove(0);
     let one = decoder.constant(HostTensor::scalar_f32(1.0));
     let ones = decoder.add(Op::Broadcast { dims: vec![length] }, &[one]);
-    let sum = decoder.add(Op::Reduce { function: narae_isa::ReduceFunction::Sum, axes: vec![0] }, &[ones]);
+    let sum = decoder.add(Op::Reduce { function: ReduceFunction::Sum, axes: vec![0] }, &[ones]);
     let x = decoder.embedded();
     let x = decoder.binary(BinaryFunction::Add, x, sum);
     attend(decoder, x)
@@ -74,7 +62,7 @@ fn a_length_that_a_tensor_holds_keeps_its_tensor() {
     agrees(&measured(|decoder| {
         let sequence = decoder.sequence.clone();
         let iota = decoder.iota(vec![sequence], 0);
-        decoder.add(Op::Reduce { function: narae_isa::ReduceFunction::Max, axes: vec![0] }, &[iota])
+        decoder.add(Op::Reduce { function: ReduceFunction::Max, axes: vec![0] }, &[iota])
     }));
 }
 
@@ -106,10 +94,9 @@ fn a_length_that_the_mask_decides_is_refused_where_it_is_not_known() {
     let problem = refusal(&measured(|decoder| {
         let dims = vec![decoder.batch.clone(), decoder.total()];
         let mask = decoder.input("attention_mask", Type::I64, dims);
-        let sum =
-            Op::Cumulate { function: narae_isa::CumulateFunction::Sum, axis: 1, exclusive: false, reverse: false };
+        let sum = Op::Cumulate { function: CumulateFunction::Sum, axis: 1, exclusive: false, reverse: false };
         let sums = decoder.add(sum, &[mask]);
-        decoder.add(Op::Reduce { function: narae_isa::ReduceFunction::Max, axes: vec![0, 1] }, &[sums])
+        decoder.add(Op::Reduce { function: ReduceFunction::Max, axes: vec![0, 1] }, &[sums])
     }));
     assert_eq!(problem, "the input `attention_mask` is used in a way that is not causal attention");
 }
@@ -124,7 +111,7 @@ fn a_sum_of_the_mask_is_learnt() {
             Op::Slice { starts: vec![Dim::ZERO; 2], steps: vec![1, 1], dims: vec![1.into(), decoder.total()] },
             &[mask],
         );
-        let sum = decoder.add(Op::Reduce { function: narae_isa::ReduceFunction::Sum, axes: vec![1] }, &[row]);
+        let sum = decoder.add(Op::Reduce { function: ReduceFunction::Sum, axes: vec![1] }, &[row]);
         let past = decoder.past.clone();
         let past = decoder.integer(past);
         decoder.binary(BinaryFunction::Sub, sum, past)

@@ -1,24 +1,7 @@
 //! Next to what is allowed: tensors that are nearly positions, inputs that are nearly ids, heads that are nearly rows.
 
-use narae_isa::{ReduceFunction, UnaryFunction};
-
 use super::heads::with_tokens_and_head;
 use super::*;
-
-fn causal() -> Flags {
-    Flags { causal: true, ..Flags::default() }
-}
-
-/// A decoder whose embedding is multiplied by the sum of some integers.
-fn times(integers: impl Fn(&mut Decoder) -> Value) -> Graph {
-    let mut decoder = Decoder::new();
-    let integers = integers(&mut decoder);
-    let float = decoder.convert(integers, Type::F32);
-    let axes = (0..decoder.graph.rank(float)).collect();
-    let sum = decoder.add(Op::Reduce { function: ReduceFunction::Sum, axes }, &[float]);
-    let scalar = decoder.reshape(sum, vec![]);
-    decoder.finish_with(None, causal(), move |decoder, x| decoder.binary(BinaryFunction::Mul, x, scalar))
-}
 
 /// `past` plus a count along the last axis, if there is one to be.
 fn past_over(decoder: &mut Decoder, dims: Vec<Dim>, counts: bool) -> Value {
@@ -66,14 +49,6 @@ fn positions_of_another_integer_type_stay_of_it() {
         decoder.binary(BinaryFunction::Add, x, sums)
     };
     agrees(&decoder.finish_with(None, causal(), turn));
-}
-
-/// A decoder with one more input that the logits use.
-fn with_input(name: &str, element: Type, dims: impl Fn(&Decoder) -> Vec<Dim>) -> Graph {
-    times(|decoder| {
-        let dims = dims(decoder);
-        decoder.input(name, element, dims)
-    })
 }
 
 #[test]

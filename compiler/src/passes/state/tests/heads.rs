@@ -8,10 +8,6 @@ fn rows_before_the_head(graph: &Graph) -> Dim {
     graph.dims(logits)[1].clone()
 }
 
-fn causal() -> Flags {
-    Flags { causal: true, ..Flags::default() }
-}
-
 #[test]
 fn only_the_last_token_goes_through_the_head() {
     let model = Decoder::new().finish_with(None, causal(), |_, x| x);
@@ -60,16 +56,14 @@ fn a_scale_and_a_conversion_are_by_rows() {
 fn what_mixes_tokens_is_not_cut() {
     // Each token gets what the tokens before it had.
     let mixing = with_head(|decoder, x| {
-        let sum =
-            Op::Cumulate { function: narae_isa::CumulateFunction::Sum, axis: 1, exclusive: false, reverse: false };
+        let sum = Op::Cumulate { function: CumulateFunction::Sum, axis: 1, exclusive: false, reverse: false };
         let sums = decoder.add(sum, &[x]);
         decoder.logits(sums)
     });
     assert!(cut(&mixing), "behind the sum each row is alone");
     let whole = with_head(|decoder, x| {
         let logits = decoder.logits(x);
-        let sum =
-            Op::Cumulate { function: narae_isa::CumulateFunction::Sum, axis: 1, exclusive: false, reverse: false };
+        let sum = Op::Cumulate { function: CumulateFunction::Sum, axis: 1, exclusive: false, reverse: false };
         decoder.add(sum, &[logits])
     });
     assert!(!cut(&whole));

@@ -94,23 +94,22 @@ fn a_mask_that_hides_nothing_is_causal_only_where_attention_is() {
         decoder.finish_with(Some(bias), flags, |_, x| x)
     };
     assert_eq!(refusal(&zero(Flags::default())), "the mask is not proven to be causal");
-    assert_eq!(attention(&agrees(&zero(Flags { causal: true, ..Flags::default() }))), (true, 0));
+    assert_eq!(attention(&agrees(&zero(causal()))), (true, 0));
     let one = |flags: Flags| {
         let mut decoder = Decoder::new();
         let bias = decoder.constant(HostTensor::scalar_f32(0.25));
         decoder.finish_with(Some(bias), flags, |_, x| x)
     };
-    assert_eq!(refusal(&one(Flags { causal: true, ..Flags::default() })), "the mask is not proven to be causal");
+    assert_eq!(refusal(&one(causal())), "the mask is not proven to be causal");
 }
 
 #[test]
 fn without_a_mask_attention_must_be_causal() {
     let without = |flags| Decoder::new().finish_with(None, flags, |_, x| x);
     assert_eq!(refusal(&without(Flags::default())), "attention sees later tokens: it is not causal");
-    let causal = Flags { causal: true, ..Flags::default() };
-    assert_eq!(attention(&agrees(&without(causal))), (true, 0));
-    assert_eq!(attention(&agrees(&without(Flags { window: 3, ..causal }))), (true, 3));
-    agrees(&without(Flags { softcap: 2.0, sinks: true, ..causal }));
+    assert_eq!(attention(&agrees(&without(causal()))), (true, 0));
+    assert_eq!(attention(&agrees(&without(Flags { window: 3, ..causal() }))), (true, 3));
+    agrees(&without(Flags { softcap: 2.0, sinks: true, ..causal() }));
 }
 
 #[test]
@@ -163,7 +162,7 @@ fn the_narrower_of_two_windows_counts() {
             condition = both(&mut decoder, condition, near);
         }
         let bias = decoder.select(condition, 0.0, f32::MIN);
-        let flags = Flags { causal: true, window: own, ..Flags::default() };
+        let flags = Flags { window: own, ..causal() };
         assert_eq!(attention(&agrees(&decoder.finish_with(Some(bias), flags, |_, x| x))), (true, expected));
     }
 }
@@ -173,8 +172,7 @@ fn a_window_alone_is_enough_where_attention_is_causal() {
     let mut decoder = Decoder::new();
     let near = near(&mut decoder, 3);
     let bias = decoder.select(near, 0.0, f32::MIN);
-    let flags = Flags { causal: true, ..Flags::default() };
-    assert_eq!(attention(&agrees(&decoder.finish_with(Some(bias), flags, |_, x| x))), (true, 3));
+    assert_eq!(attention(&agrees(&decoder.finish_with(Some(bias), causal(), |_, x| x))), (true, 3));
 }
 
 #[test]

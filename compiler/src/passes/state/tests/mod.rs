@@ -3,7 +3,6 @@
 
 mod elements;
 mod graphs;
-
 mod grid;
 mod guards;
 mod heads;
@@ -13,7 +12,9 @@ mod roles;
 
 use std::collections::BTreeMap;
 
-use narae_isa::{BinaryFunction, CompareFunction, Element as Type, HostTensor};
+use narae_isa::{
+    BinaryFunction, CompareFunction, CumulateFunction, Element as Type, HostTensor, ReduceFunction, UnaryFunction,
+};
 
 use super::{Options, keep_state};
 use crate::compress::Sources;
@@ -221,6 +222,41 @@ impl Flags {
             sinks: self.sinks,
         }
     }
+}
+
+/// Attention that sees what is before a token and the token.
+fn causal() -> Flags {
+    Flags { causal: true, ..Flags::default() }
+}
+
+/// The rest of the decoder behind `x [B, S, E]`.
+fn attend(mut decoder: Decoder, x: Value) -> Graph {
+    let (q, k, v) = (decoder.heads(x, HEADS), decoder.heads(x, GROUPS), decoder.heads(x, GROUPS));
+    let (keys, values) = (decoder.append(decoder.keys, k), decoder.append(decoder.values, v));
+    let attended = decoder.add(causal().op(false), &[q, keys, values]);
+    let mixed = decoder.joined(attended);
+    let logits = decoder.logits(mixed);
+    decoder.outputs(logits, keys, values);
+    decoder.graph
+}
+
+/// A decoder whose embedding is multiplied by the sum of some integers.
+fn times(integers: impl Fn(&mut Decoder) -> Value) -> Graph {
+    let mut decoder = Decoder::new();
+    let integers = integers(&mut decoder);
+    let float = decoder.convert(integers, Type::F32);
+    let axes = (0..decoder.graph.rank(float)).collect();
+    let sum = decoder.add(Op::Reduce { function: ReduceFunction::Sum, axes }, &[float]);
+    let scalar = decoder.reshape(sum, vec![]);
+    decoder.finish_with(None, causal(), move |decoder, x| decoder.binary(BinaryFunction::Mul, x, scalar))
+}
+
+/// A decoder with one more input that the logits use.
+fn with_input(name: &str, element: Type, dims: impl Fn(&Decoder) -> Vec<Dim>) -> Graph {
+    times(|decoder| {
+        let dims = dims(decoder);
+        decoder.input(name, element, dims)
+    })
 }
 
 /// The tokens that a cache holds in these tests.

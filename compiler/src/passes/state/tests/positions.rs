@@ -1,13 +1,8 @@
 //! Positions that continue the past: given, computed, looked up; and those that do not.
 
 use super::*;
-use crate::ir::SymbolDefinition;
 
 const TABLE: usize = 40;
-
-fn causal() -> Flags {
-    Flags { causal: true, ..Flags::default() }
-}
 
 /// A model that adds a position embedding at `positions`.
 fn embedding(positions: impl Fn(&mut Decoder) -> Value) -> Graph {
@@ -17,17 +12,7 @@ fn embedding(positions: impl Fn(&mut Decoder) -> Value) -> Graph {
     let rows = decoder.add(Op::Gather { axis: 0 }, &[table, positions]);
     let x = decoder.embedded();
     let x = decoder.binary(BinaryFunction::Add, x, rows);
-    behind(decoder, x)
-}
-
-fn behind(mut decoder: Decoder, x: Value) -> Graph {
-    let (q, k, v) = (decoder.heads(x, HEADS), decoder.heads(x, GROUPS), decoder.heads(x, GROUPS));
-    let (keys, values) = (decoder.append(decoder.keys, k), decoder.append(decoder.values, v));
-    let attended = decoder.add(causal().op(false), &[q, keys, values]);
-    let mixed = decoder.joined(attended);
-    let logits = decoder.logits(mixed);
-    decoder.outputs(logits, keys, values);
-    decoder.graph
+    attend(decoder, x)
 }
 
 /// `[S]`: past + i.
@@ -156,7 +141,7 @@ fn worked(work: impl Fn(&mut Decoder, Value) -> Value) -> Graph {
     let added = work(&mut decoder, positions);
     let float = decoder.convert(added, Type::F32);
     let x = decoder.binary(BinaryFunction::Add, x, float);
-    behind(decoder, x)
+    attend(decoder, x)
 }
 
 /// `[1, S, 1]` of `[1, S]`.
@@ -179,7 +164,7 @@ fn ops_that_work_by_rows() {
         let float = decoder.convert(positions, Type::F32);
         let frequency = decoder.weight(&[1, MODEL]);
         let angles = decoder.binary(BinaryFunction::Mul, float, frequency);
-        let cos = decoder.add(Op::Unary { function: narae_isa::UnaryFunction::Cos }, &[angles]);
+        let cos = decoder.add(Op::Unary { function: UnaryFunction::Cos }, &[angles]);
         let small = decoder.compare(CompareFunction::Lt, angles, cos);
         decoder.add(Op::Select {}, &[small, angles, cos])
     }));
@@ -221,11 +206,11 @@ fn ops_that_see_all_rows_are_refused() {
     };
     at_once("reduce", &|decoder, positions| {
         let column = column_of(decoder, positions, MODEL);
-        decoder.add(Op::Reduce { function: narae_isa::ReduceFunction::Sum, axes: vec![0] }, &[column])
+        decoder.add(Op::Reduce { function: ReduceFunction::Sum, axes: vec![0] }, &[column])
     });
     at_once("cumulate", &|decoder, positions| {
         let column = column(decoder, positions);
-        let function = narae_isa::CumulateFunction::Sum;
+        let function = CumulateFunction::Sum;
         decoder.add(Op::Cumulate { function, axis: 1, exclusive: false, reverse: false }, &[column])
     });
     // Row 0 of one.
@@ -239,7 +224,7 @@ fn ops_that_see_all_rows_are_refused() {
         let column = column(decoder, positions);
         let dims = vec![Dim::ZERO, decoder.sequence.clone(), Dim::ONE];
         let none = decoder.add(Op::Slice { starts: vec![Dim::ZERO; 3], steps: vec![1; 3], dims }, &[column]);
-        decoder.add(Op::Reduce { function: narae_isa::ReduceFunction::Sum, axes: vec![0] }, &[none])
+        decoder.add(Op::Reduce { function: ReduceFunction::Sum, axes: vec![0] }, &[none])
     });
     at_once("slice", &|decoder, positions| {
         let column = column(decoder, positions);
@@ -249,7 +234,7 @@ fn ops_that_see_all_rows_are_refused() {
     at_once("concat", &|decoder, positions| {
         let column = column(decoder, positions);
         let twice = decoder.add(Op::Concat { axis: 0 }, &[column, column]);
-        decoder.add(Op::Reduce { function: narae_isa::ReduceFunction::Max, axes: vec![0] }, &[twice])
+        decoder.add(Op::Reduce { function: ReduceFunction::Max, axes: vec![0] }, &[twice])
     });
     // The rows are summed over by a product.
     at_once("matmul", &|decoder, positions| {
@@ -258,7 +243,7 @@ fn ops_that_see_all_rows_are_refused() {
         let turned = decoder.add(Op::Transpose { permutation: vec![1, 2, 0] }, &[float]);
         let one = decoder.weight(&[1, MODEL]);
         let product = decoder.add(Op::MatMul {}, &[turned, one]);
-        decoder.add(Op::Reduce { function: narae_isa::ReduceFunction::Max, axes: vec![0] }, &[product])
+        decoder.add(Op::Reduce { function: ReduceFunction::Max, axes: vec![0] }, &[product])
     });
     // The row that was for all sequences meets the sequences in another axis.
     at_once("binary", &|decoder, positions| {
@@ -266,19 +251,19 @@ fn ops_that_see_all_rows_are_refused() {
         let batch = decoder.iota(dims, 0);
         let column = column(decoder, positions);
         let sum = decoder.binary(BinaryFunction::Add, batch, column);
-        decoder.add(Op::Reduce { function: narae_isa::ReduceFunction::Max, axes: vec![0] }, &[sum])
+        decoder.add(Op::Reduce { function: ReduceFunction::Max, axes: vec![0] }, &[sum])
     });
     at_once("broadcast", &|decoder, positions| {
         let column = column(decoder, positions);
         let dims = vec![decoder.batch.clone(), 1.into(), decoder.sequence.clone(), 1.into()];
         let wide = decoder.add(Op::Broadcast { dims }, &[column]);
-        decoder.add(Op::Reduce { function: narae_isa::ReduceFunction::Max, axes: vec![1] }, &[wide])
+        decoder.add(Op::Reduce { function: ReduceFunction::Max, axes: vec![1] }, &[wide])
     });
     at_once("broadcast", &|decoder, positions| {
         let column = column(decoder, positions);
         let dims = vec![2.into(), decoder.sequence.clone(), 1.into()];
         let wide = decoder.add(Op::Broadcast { dims }, &[column]);
-        decoder.add(Op::Reduce { function: narae_isa::ReduceFunction::Max, axes: vec![0] }, &[wide])
+        decoder.add(Op::Reduce { function: ReduceFunction::Max, axes: vec![0] }, &[wide])
     });
     // Rows and columns become one axis.
     at_once("reshape", &|decoder, positions| {
@@ -293,7 +278,7 @@ fn a_batch_that_is_one_needs_no_rows_of_its_own() {
     // `--dim batch=1`: every op may look at the only row.
     let mut model = worked(|decoder, positions| {
         let column = column_of(decoder, positions, MODEL);
-        decoder.add(Op::Reduce { function: narae_isa::ReduceFunction::Sum, axes: vec![0] }, &[column])
+        decoder.add(Op::Reduce { function: ReduceFunction::Sum, axes: vec![0] }, &[column])
     });
     let batch = model.symbols.find("batch").expect("there is a batch");
     model.symbols.replace(batch, &Dim::ONE).expect("it may be one");

@@ -2,24 +2,8 @@
 
 use super::*;
 
-fn causal() -> Flags {
-    Flags { causal: true, ..Flags::default() }
-}
-
 fn plain() -> Graph {
     Decoder::new().finish_with(None, causal(), |_, x| x)
-}
-
-/// A decoder with one more input that the logits use.
-fn with_input(name: &str, element: Type, dims: impl Fn(&Decoder) -> Vec<Dim>) -> Graph {
-    let mut decoder = Decoder::new();
-    let dims = dims(&decoder);
-    let input = decoder.input(name, element, dims);
-    let float = decoder.convert(input, Type::F32);
-    let axes = (0..decoder.graph.rank(float)).collect();
-    let sum = decoder.add(Op::Reduce { function: narae_isa::ReduceFunction::Sum, axes }, &[float]);
-    let scalar = decoder.reshape(sum, vec![]);
-    decoder.finish_with(None, causal(), move |decoder, x| decoder.binary(BinaryFunction::Mul, x, scalar))
 }
 
 #[test]
@@ -217,7 +201,7 @@ fn a_cache_is_seen_by_attention_only() {
         let past = decoder.keys;
         let seen = pick(&mut decoder, [past, keys]);
         let axes = (0..4).collect();
-        let most = decoder.add(Op::Reduce { function: narae_isa::ReduceFunction::Max, axes }, &[seen]);
+        let most = decoder.add(Op::Reduce { function: ReduceFunction::Max, axes }, &[seen]);
         let scalar = decoder.reshape(most, vec![]);
         let scalar = decoder.convert(scalar, Type::F32);
         let sum = decoder.binary(BinaryFunction::Add, mixed, scalar);
@@ -238,9 +222,8 @@ fn attention_over_one_cache_and_something_else_is_refused() {
         let x = decoder.embedded();
         let (q, k, v) = (decoder.heads(x, HEADS), decoder.heads(x, GROUPS), decoder.heads(x, GROUPS));
         let (keys, values) = (decoder.append(decoder.keys, k), decoder.append(decoder.values, v));
-        let other = |decoder: &mut Decoder, cache: Value| {
-            decoder.add(Op::Unary { function: narae_isa::UnaryFunction::Tanh }, &[cache])
-        };
+        let other =
+            |decoder: &mut Decoder, cache: Value| decoder.add(Op::Unary { function: UnaryFunction::Tanh }, &[cache]);
         let (seen_k, seen_v) =
             if keys_too { (keys, other(&mut decoder, values)) } else { (other(&mut decoder, keys), values) };
         let attended = decoder.add(causal().op(false), &[q, seen_k, seen_v]);
@@ -389,5 +372,5 @@ fn a_cache_with_other_rows_or_another_batch_is_refused() {
         refusal(&decoder.finish_with(None, causal(), |_, x| x))
     };
     assert_eq!(odd(None, 2), "the past `past.odd` is not continued by as many rows as the others");
-    assert_eq!(odd(Some(3), 1), "the past `past.odd` has another batch or length than the others");
+    assert_eq!(odd(Some(3), 1), "the past `past.odd` has another batch than the others");
 }

@@ -3,8 +3,6 @@
 mod functions;
 mod tensors;
 
-use narae_isa::{ReduceFunction, UnaryFunction};
-
 use super::*;
 use crate::graph::eval::evaluate_all;
 use crate::ir::Symbol;
@@ -221,7 +219,7 @@ fn constants_lists_and_indices() {
 fn ops_that_are_not_followed() {
     let mut subject = subject();
     let positions = subject.positions;
-    let sum = narae_isa::CumulateFunction::Sum;
+    let sum = CumulateFunction::Sum;
     let sums =
         subject.decoder.add(Op::Cumulate { function: sum, axis: 1, exclusive: false, reverse: false }, &[positions]);
     subject.is_unknown(sums);
