@@ -17,8 +17,8 @@ impl Builder<'_> {
     /// Whether keys and values are caches with new rows.
     pub(super) fn over_caches(&self, data: &NodeData) -> bool {
         let continued =
-            |value: Value| self.old.defining(value).is_some_and(|(node, _)| self.appended.contains_key(&node));
-        continued(data.operands[1]) && continued(data.operands[2])
+            |value: &Value| self.old.defining(*value).is_some_and(|(node, _)| self.appended.contains_key(&node));
+        data.operands[1..3].iter().all(continued)
     }
 
     /// The operands of attention without bias and lengths.
@@ -45,8 +45,8 @@ impl Builder<'_> {
 
     /// Tables of one row of positions for all sequences get a row for each.
     pub(super) fn rope(&mut self, data: &NodeData) -> Result<(), Diagnostic> {
-        let dims = self.dims(data.operands[0]);
-        if dims.len() == 4 && dims[2] == self.roles.sequence {
+        // A table `[S, R / 2]` stands along the last two axes of four: the rows are the third.
+        if self.old.rank(data.operands[0]) == 4 {
             for &table in &data.operands[1..] {
                 self.row_table(table, &data.provenance)?;
             }
@@ -57,8 +57,9 @@ impl Builder<'_> {
     /// Rows of a table at positions `[S]`, for each sequence at its own: `[B, 1, S, R / 2]`.
     fn row_table(&mut self, table: Value, provenance: &Provenance) -> Result<(), Diagnostic> {
         let Some((_, node)) = self.old.defining(table).filter(|_| self.map[table].is_none()) else { return Ok(()) };
-        let rows = matches!(node.op, Op::Gather { axis: 0 }) && self.counted(node.operands[1]) == Some(Counted::Row);
-        if !rows || self.old.rank(table) != 2 {
+        // A lookup without a copy is one by a row of positions (see `node`).
+        let Op::Gather { axis: 0 } = node.op else { return Ok(()) };
+        if self.old.rank(table) != 2 {
             return Ok(());
         }
         let source = self.operand(node.operands[0], provenance)?;
@@ -121,14 +122,8 @@ impl Builder<'_> {
         let mut elements = Elements::new(self.old, self.roles, &inputs);
         let (q, k) = (self.dims(data.operands[0]), self.dims(data.operands[1]));
         let indices = elements.indices(&[q[0].clone(), q[1].clone(), q[2].clone(), k[2].clone()]);
-        let dims = self.old.dims(bias);
-        let own: Vec<Dim> = dims
-            .iter()
-            .zip(&indices[4 - dims.len()..])
-            .map(|(dim, index)| if dim.is(1) { Dim::ZERO } else { index.clone() })
-            .collect();
         let behind = &(&self.roles.past + &indices[2]) - &indices[3];
-        (elements.at(bias, &own), behind)
+        (elements.spread(bias, &indices), behind)
     }
 }
 

@@ -142,10 +142,8 @@ impl<'a> Builder<'a> {
         while let Some((_, node)) = self.old.defining(value) {
             let by_rows = match node.op {
                 Op::Linear {} | Op::RmsNorm { .. } | Op::LayerNorm { .. } | Op::Convert { .. } => true,
-                Op::Binary { .. } => {
-                    let other = node.operands[1];
-                    self.old.recipe(other).is_some() && self.old.rank(other) == 0
-                }
+                // One number for all rows.
+                Op::Binary { .. } => self.old.rank(node.operands[1]) == 0,
                 _ => false,
             };
             if !by_rows || uses[node.operands[0].index()] != 1 {
@@ -155,7 +153,7 @@ impl<'a> Builder<'a> {
         }
         let dims: Vec<Dim> = self.old.dims(value).iter().map(|dim| self.old.symbols.resolve(dim)).collect();
         let rows = dims.len() == 3 && dims[0] == self.roles.batch && dims[1] == self.roles.sequence;
-        (rows && value != logits && self.old.defining(value).is_some()).then_some(value)
+        (rows && value != logits).then_some(value)
     }
 
     /// Keeps the last token of a value `[B, S, D]` from here on.
@@ -209,7 +207,8 @@ impl<'a> Builder<'a> {
 
     /// What an integer tensor counts, if it depends on the past and is proven to.
     pub(super) fn counted(&self, value: Value) -> Option<Counted> {
-        if self.old.element(value).is_float() || self.old.element(value) == Type::Bool {
+        // Others are never counted; that is not found out each time.
+        if !self.old.element(value).is_integer() {
             return None;
         }
         let inputs = |value: Value, indices: &[Dim]| assumed(self.old, self.roles, value, indices);
@@ -282,10 +281,9 @@ impl<'a> Builder<'a> {
             let name = &self.old.inputs()[self.roles.caches[cache].input].name;
             return Err(refused(format!("the cache `{name}` is used by something else than attention")));
         }
-        if self.roles.positions == Some(value) && self.map[value].is_none() {
+        if self.roles.positions == Some(value) {
             let positions = self.positions(provenance)?;
-            let positions = self.converted(positions, self.old.element(value), provenance)?;
-            self.map[value] = Some(positions);
+            return self.converted(positions, self.old.element(value), provenance);
         }
         self.mapped(value)
     }

@@ -5,7 +5,7 @@
 //! masks): its element is 0 exactly where `past + i − j ≥ 0`. Always holds: what is said holds for all indices in range and all
 //! lengths that the symbols allow; what cannot be followed is [`Element::Unknown`].
 
-use narae_isa::{BinaryFunction, CompareFunction, ReduceFunction, UnaryFunction};
+use narae_isa::{BinaryFunction, CompareFunction, Element as Type, Overflow, ReduceFunction, UnaryFunction};
 
 use super::grid::Grid;
 use super::roles::Roles;
@@ -76,6 +76,28 @@ impl<'a> Elements<'a> {
 
     /// The element of a value at these indices.
     pub fn at(&mut self, value: Value, indices: &[Dim]) -> Element {
+        let element = self.computed(value, indices);
+        self.stored(element, self.graph.element(value))
+    }
+
+    /// What an element is once its type holds it. Expressions are integers without end, so they are followed only in the types of
+    /// positions: narrower ones wrap, floats round.
+    fn stored(&self, element: Element, ty: Type) -> Element {
+        match element {
+            Integer(dim) => match dim.as_const() {
+                Some(value) if ty.is_float() => rounded(value as f64, ty),
+                Some(value) if has_room(ty, value) => Integer(dim),
+                None if matches!(ty, Type::I64 | Type::I32) => Integer(dim),
+                _ => Unknown,
+            },
+            Number(value) => rounded(value, ty),
+            Choice(condition, a, b) => self.choose(&All(condition), self.stored(*a, ty), self.stored(*b, ty)),
+            other => other,
+        }
+    }
+
+    /// The element that a node computes, before its type holds it.
+    fn computed(&mut self, value: Value, indices: &[Dim]) -> Element {
         self.steps += 1;
         if self.steps > MAXIMUM_STEPS {
             return Unknown;
@@ -90,9 +112,9 @@ impl<'a> Elements<'a> {
             Op::Constant { recipe } => self.constant(recipe, indices),
             Op::Dims { dims, shape } => self.listed(dims, shape, indices),
             Op::Iota { axis, .. } => Integer(indices[*axis].clone()),
-            Op::Convert { to, .. } => {
+            Op::Convert { to, saturate: false } => {
                 let element = self.at(operand(0), indices);
-                self.convert(element, *to == narae_isa::Element::Bool, to.is_float())
+                self.convert(element, *to)
             }
             Op::Unary { function } => {
                 let element = self.at(operand(0), indices);
@@ -133,7 +155,7 @@ impl<'a> Elements<'a> {
     }
 
     /// The element of an operand that broadcasts to the indices.
-    fn spread(&mut self, value: Value, indices: &[Dim]) -> Element {
+    pub(super) fn spread(&mut self, value: Value, indices: &[Dim]) -> Element {
         let dims = self.graph.dims(value);
         let skipped = indices.len() - dims.len();
         let own: Vec<Dim> = dims
@@ -145,12 +167,12 @@ impl<'a> Elements<'a> {
     }
 
     fn constant(&self, recipe: &crate::compress::Recipe, indices: &[Dim]) -> Element {
-        if recipe.count() == 0 || recipe.count() > MAXIMUM_CONSTANT {
+        if recipe.count() > MAXIMUM_CONSTANT {
             return Unknown;
         }
         let Ok(tensor) = recipe.evaluate(&self.graph.sources) else { return Unknown };
         let element = |at: usize| match tensor.element {
-            narae_isa::Element::Bool => truth(tensor.get_i64(at) != 0),
+            Type::Bool => truth(tensor.get_i64(at) != 0),
             float if float.is_float() => Number(tensor.get_f64(at)),
             _ => Integer(tensor.get_i64(at).into()),
         };
@@ -169,9 +191,8 @@ impl<'a> Elements<'a> {
         let (from, to) = (self.graph.dims(source).to_vec(), self.graph.dims(result).to_vec());
         let wide = |dims: &[Dim]| -> Vec<usize> { (0..dims.len()).filter(|axis| !dims[*axis].is(1)).collect() };
         let (old, new) = (wide(&from), wide(&to));
-        let alike = old.len() == new.len()
-            && old.iter().zip(&new).all(|(a, b)| self.symbols.resolve(&from[*a]) == self.symbols.resolve(&to[*b]));
-        if alike {
+        // Where one of them has more axes, these are 1 too, or there is no element: both have as many.
+        if old.iter().zip(&new).all(|(a, b)| self.symbols.resolve(&from[*a]) == self.symbols.resolve(&to[*b])) {
             let mut own = vec![Dim::ZERO; from.len()];
             old.iter().zip(&new).for_each(|(a, b)| own[*a] = indices[*b].clone());
             return self.at(source, &own);
@@ -300,29 +321,26 @@ impl<'a> Elements<'a> {
         All(kept)
     }
 
-    fn convert(&self, element: Element, to_bool: bool, to_float: bool) -> Element {
-        match element {
-            Integer(dim) if to_bool => match dim.as_const() {
+    /// An element as another type has it, but for what that holds (see `stored`).
+    fn convert(&self, element: Element, to: Type) -> Element {
+        match (element, to) {
+            (Integer(dim), Type::Bool) => match dim.as_const() {
                 Some(value) => truth(value != 0),
                 None if self.decide(&(&dim - &Dim::ONE)) == Some(true) => All(vec![]),
                 None => Unknown,
             },
-            Number(value) if to_bool => truth(value != 0.0),
-            Integer(dim) if to_float => dim.as_const().map_or(Unknown, |value| Number(value as f64)),
-            Number(value) if !to_float => {
-                const EXACT: f64 = 9e15;
-                let exact = value.fract() == 0.0 && value.abs() < EXACT;
-                if exact { Integer((value as i64).into()) } else { Unknown }
+            (Number(value), Type::Bool) => truth(value != 0.0),
+            (Number(value), to) if to.is_integer() => {
+                exact_integer(value).map_or(Unknown, |value| Integer(value.into()))
             }
-            All(_) | Never if !to_bool => {
-                let one = |value: i64| if to_float { Number(value as f64) } else { Integer(value.into()) };
-                self.choose(&element, one(1), one(0))
+            (element @ (All(_) | Never), to) if to != Type::Bool => {
+                self.choose(&element, Integer(Dim::ONE), Integer(Dim::ZERO))
             }
-            Choice(condition, a, b) => {
-                let (a, b) = (self.convert(*a, to_bool, to_float), self.convert(*b, to_bool, to_float));
+            (Choice(condition, a, b), to) => {
+                let (a, b) = (self.convert(*a, to), self.convert(*b, to));
                 self.choose(&All(condition), a, b)
             }
-            other => other,
+            (other, _) => other,
         }
     }
 
@@ -438,6 +456,24 @@ impl<'a> Elements<'a> {
             Integer(_) | Number(_) | Choice(..) | Unknown => Unknown,
         }
     }
+}
+
+/// A number as a float type has it.
+fn rounded(value: f64, ty: Type) -> Element {
+    let mut bytes = [0; 8];
+    ty.store_f64(value, Overflow::Wrap, &mut bytes);
+    Number(ty.load_f64(&bytes))
+}
+
+/// Whether an integer type has this value.
+fn has_room(ty: Type, value: i64) -> bool {
+    ty.integer_range().is_some_and(|(least, most)| (least..=most).contains(&value.into()))
+}
+
+/// The integer that a number is, if floats tell it from its neighbours.
+pub(super) fn exact_integer(value: f64) -> Option<i64> {
+    const EXACT: f64 = (1_i64 << 53) as f64;
+    (value.fract() == 0.0 && value.abs() < EXACT).then_some(value as i64)
 }
 
 fn truth(holds: bool) -> Element {

@@ -48,9 +48,6 @@ impl Grid<'_> {
             .filter(|(at, _)| self.asked(at))
             .collect();
         let Some((_, first)) = known.first() else { return Unknown };
-        if known.iter().all(|(_, element)| element == first) {
-            return (*first).clone();
-        }
         match first {
             Integer(_) => self.sum(&known),
             All(_) | Never | Number(_) => self.bands(&known),
@@ -106,10 +103,7 @@ impl Grid<'_> {
             let along = |at: &[i64]| -> i64 { at.iter().zip(&direction).map(|(at, sign)| at * sign).sum() };
             let inside = known.iter().filter(|(_, element)| *element == shown);
             let least = inside.map(|(at, _)| along(at)).min()?;
-            // A band that everything is in says nothing.
-            if known.iter().any(|(at, _)| along(at) < least) {
-                bands.push((direction, least));
-            }
+            bands.push((direction, least));
         }
         let holds = |bands: &[(Vec<i64>, i64)], at: &[i64]| {
             bands

@@ -72,8 +72,9 @@ pub fn keep_state(graph: &mut Graph, options: &Options<'_>) -> Result<(), Diagno
         let covered = graph.dims(mask).last().cloned().unwrap_or(Dim::ONE);
         let total = &found.past + &found.sequence;
         graph.symbols.unify(&covered, &total).map_err(|_| refused("the mask is not as long as past and new tokens"))?;
-        graph.resolve_symbols();
     }
+    // Elements are followed in a graph in which one length has one name.
+    graph.resolve_symbols();
     learn_lengths(graph, &Roles::find(graph)?)?;
     let roles = Roles::find(graph)?;
     let mut builder = Builder::new(graph, &roles, options);

@@ -45,7 +45,7 @@ impl Roles {
             return Err(refused("the length of the past is not an own dynamic dim of the model"));
         }
         for cache in &caches {
-            fits(graph, cache, [&batch, &past, &sequence])?;
+            fits(graph, cache, &batch, &sequence)?;
         }
         let mut roles = Roles { caches, ids: first, mask: None, positions: None, batch, sequence, past };
         roles.ids = roles.others(graph)?;
@@ -99,13 +99,13 @@ enum Kind {
     Positions,
 }
 
-/// Whether a cache has the common lengths and rows of a fixed size.
-fn fits(graph: &Graph, cache: &Cache, [batch, past, sequence]: [&Dim; 3]) -> Result<(), Diagnostic> {
+/// Whether a cache has the common batch, as many new rows as all, and rows of a fixed size. The length is common since `unify_pasts`.
+fn fits(graph: &Graph, cache: &Cache, batch: &Dim, sequence: &Dim) -> Result<(), Diagnostic> {
     let port = &graph.inputs()[cache.input];
     let is = |dim: &Dim, wanted: &Dim| graph.symbols.resolve(dim) == *wanted;
     let dims = graph.dims(port.value);
-    if !is(&dims[0], batch) || !is(&dims[2], past) {
-        return Err(refused(format!("the past `{}` has another batch or length than the others", port.name)));
+    if !is(&dims[0], batch) {
+        return Err(refused(format!("the past `{}` has another batch than the others", port.name)));
     }
     if !is(&graph.dims(cache.new)[2], sequence) {
         return Err(refused(format!("the past `{}` is not continued by as many rows as the others", port.name)));
@@ -126,7 +126,6 @@ pub(super) fn unify_pasts(graph: &mut Graph) -> Result<(), Diagnostic> {
         let unified = graph.symbols.unify(&other, &first);
         unified.map_err(|_| refused(format!("the past `{}` has another length", graph.inputs()[input].name)))?;
     }
-    graph.resolve_symbols();
     Ok(())
 }
 

@@ -48,8 +48,9 @@ impl Builder<'_> {
                 let outer = |(axes, operand): (&Vec<usize>, usize)| axes.iter().all(|axis| axis + 2 < rank(operand));
                 self.one_batch(pairs).filter(|()| axes.iter().zip(0..).all(outer))
             }
-            Op::Slice { starts, steps, dims } => {
-                let whole = |&axis: &usize| starts[axis].is(0) && steps[axis] == 1 && dims[axis].is(1);
+            // The part of an axis of 1 that has an element is the whole, wherever it starts.
+            Op::Slice { starts: _, steps, dims } => {
+                let whole = |&axis: &usize| steps[axis] == 1 && dims[axis].is(1);
                 axes[0].iter().all(whole).then(|| axes[0].iter().for_each(|&axis| dims[axis] = batch.clone()))
             }
             Op::Broadcast { dims } => {
@@ -101,7 +102,8 @@ impl Builder<'_> {
     fn widened(&self, old: Value, new: Value) -> Option<Vec<usize>> {
         let before: Vec<Dim> = self.dims(old);
         let after = self.new.dims(new);
-        let widened = |&axis: &usize| before[axis].is(1) && after[axis] == self.roles.batch && !after[axis].is(1);
+        // Nothing but the batch comes where there was one row.
+        let widened = |&axis: &usize| before[axis].is(1) && !after[axis].is(1);
         (before.len() == after.len()).then(|| (0..after.len()).filter(widened).collect())
     }
 }
