@@ -276,3 +276,44 @@ fn a_mask_of_a_known_number_of_tokens_is_followed_when_it_is_folded() {
         }
     }
 }
+
+#[test]
+fn a_condition_that_is_said_twice_counts_once() {
+    let model = masked(f32::MIN, |decoder| {
+        let (causal, near) = (decoder.causal(), near(decoder, 3));
+        let window = both(decoder, near, causal);
+        both(decoder, window, near)
+    });
+    assert_eq!(attention(&agrees(&model)), (true, 3));
+}
+
+#[test]
+fn a_bias_that_counts_along_an_axis_of_one_is_none() {
+    let mut decoder = Decoder::new();
+    let dims = vec![Dim::ONE, Dim::ONE, decoder.sequence.clone(), decoder.total()];
+    let zeros = decoder.iota(dims, 0);
+    let bias = decoder.convert(zeros, Type::F32);
+    assert_eq!(attention(&agrees(&decoder.finish_with(Some(bias), causal(), |_, x| x))), (true, 0));
+}
+
+#[test]
+fn a_mask_whose_positions_round_is_refused() {
+    // From 256 on, brain floats tell only every second position apart: a token sees the one behind it.
+    for (element, exact) in [(Type::I32, true), (Type::BF16, false), (Type::F16, false)] {
+        let model = masked(f32::MIN, |decoder| {
+            let (sequence, total) = (decoder.sequence.clone(), decoder.total());
+            let row = |decoder: &mut Decoder, dims, axis| decoder.add(Op::Iota { element, dims, axis }, &[]);
+            let (keys, steps) = (row(decoder, vec![total.clone()], 0), row(decoder, vec![sequence, total], 0));
+            // The past is the last key less the last step.
+            let most = Op::Reduce { function: ReduceFunction::Max, axes: vec![0] };
+            let (last, new) = (decoder.add(most.clone(), &[keys]), decoder.add(most, &[steps]));
+            let past = decoder.binary(BinaryFunction::Sub, last, new);
+            let queries = decoder.binary(BinaryFunction::Add, past, steps);
+            decoder.compare(CompareFunction::Le, keys, queries)
+        });
+        match exact {
+            true => drop(agrees(&model)),
+            false => assert_eq!(refusal(&model), "the mask is not proven to be causal", "{element}"),
+        }
+    }
+}

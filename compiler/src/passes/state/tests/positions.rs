@@ -50,6 +50,15 @@ fn positions_of_one_row_become_each_sequences_own() {
 }
 
 #[test]
+fn positions_of_all_sequences_from_one_past() {
+    agrees(&embedding(|decoder| {
+        let (past, dims) = (decoder.past.clone(), vec![decoder.batch.clone(), decoder.sequence.clone()]);
+        let (past, steps) = (decoder.integer(past), decoder.iota(dims, 1));
+        decoder.binary(BinaryFunction::Add, past, steps)
+    }));
+}
+
+#[test]
 fn the_past_in_other_sums_is_refused() {
     let moved = |past: &dyn Fn(&Dim) -> Dim| {
         refusal(&embedding(|decoder| {
@@ -105,6 +114,39 @@ fn rotary_tables_of_one_row_become_each_sequences_own() {
         },
         one_row,
     ));
+}
+
+#[test]
+fn rotary_tables_that_start_anew_with_each_call_stay_as_they_are() {
+    let steps = |decoder: &mut Decoder| {
+        let sequence = decoder.sequence.clone();
+        decoder.iota(vec![sequence], 0)
+    };
+    agrees(&rotating(|_, table| table, steps));
+}
+
+#[test]
+fn rotary_tables_of_one_row_turn_heads_and_nothing_else() {
+    let refused = "the result of `gather` is used in a way that is not causal attention";
+    // What is rotated is no head: `[B, S, E]`.
+    let mut decoder = Decoder::new();
+    let positions = row(&mut decoder);
+    let [cos, sin] = [(); 2].map(|()| {
+        let table = decoder.weight(&[TABLE, WIDTH / 2]);
+        decoder.add(Op::Gather { axis: 0 }, &[table, positions])
+    });
+    let x = decoder.embedded();
+    let turned = decoder.add(Op::Rope { interleaved: false }, &[x, cos, sin]);
+    assert_eq!(refusal(&attend(decoder, turned)), refused);
+    // The tables are no rows: `[1, 1, R / 2]`.
+    let mut decoder = Decoder::with_tokens(Some(1));
+    let positions = row(&mut decoder);
+    let [cos, sin] = [(); 2].map(|()| {
+        let table = decoder.weight(&[TABLE, 1, WIDTH / 2]);
+        decoder.add(Op::Gather { axis: 0 }, &[table, positions])
+    });
+    let turn = |decoder: &mut Decoder, x: Value| decoder.add(Op::Rope { interleaved: false }, &[x, cos, sin]);
+    assert_eq!(refusal(&decoder.finish_with(None, causal(), turn)), refused);
 }
 
 #[test]

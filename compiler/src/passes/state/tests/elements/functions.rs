@@ -59,6 +59,110 @@ fn conversions() {
 }
 
 #[test]
+fn conversions_between_types_of_a_kind_keep_what_both_hold() {
+    let mut subject = subject();
+    let steps = subject.steps();
+    for (to, known) in [(Type::I32, true), (Type::I16, false), (Type::U32, false), (Type::F32, false)] {
+        let steps = subject.decoder.convert(steps, to);
+        if known { drop(subject.is_known(steps)) } else { subject.is_unknown(steps) }
+    }
+    // Half a number is exact in all floats, a tenth is another one in each.
+    for value in [0.0, 0.5, 0.1, -1e9, 70_000.0] {
+        let number = subject.number(value);
+        for to in [Type::F16, Type::BF16, Type::F64] {
+            let number = subject.decoder.convert(number, to);
+            assert!(matches!(subject.is_known(number), Number(_)));
+        }
+    }
+    let condition = subject.from(2);
+    let whole = subject.decoder.convert(condition, Type::I64);
+    let Choice(_, one, zero) = subject.is_known(whole) else { panic!("it hangs on the step") };
+    assert_eq!((*one, *zero), (Integer(1.into()), Integer(0.into())));
+    let float = subject.decoder.convert(condition, Type::F32);
+    let Choice(_, zero, one) = subject.is_known(float) else { panic!("it hangs on the step") };
+    assert_eq!((*one, *zero), (Number(1.0), Number(0.0)));
+    // What is too large for its new type is something else there.
+    for value in [3e9, -3e9] {
+        let number = subject.number(value);
+        let wide = subject.decoder.convert(number, Type::I64);
+        subject.is_known(wide);
+        let narrow = subject.decoder.convert(number, Type::I32);
+        subject.is_unknown(narrow);
+    }
+    // 8-bit floats that saturate are not followed.
+    let number = subject.number(1e9);
+    let small = subject.decoder.add(Op::Convert { to: Type::F8E4M3, saturate: true }, &[number]);
+    subject.is_unknown(small);
+}
+
+#[test]
+fn integers_of_numbers() {
+    use crate::passes::state::elements::exact_integer;
+    let end = 9_007_199_254_740_992.0;
+    for (value, integer) in [
+        (0.0, Some(0)),
+        (-3.0, Some(-3)),
+        (0.5, None),
+        (end - 1.0, Some(9_007_199_254_740_991)),
+        (1.0 - end, Some(-9_007_199_254_740_991)),
+        // 2^53 is also what 2^53 + 1 becomes.
+        (end, None),
+        (-end, None),
+        (f64::NAN, None),
+        (f64::INFINITY, None),
+    ] {
+        assert_eq!(exact_integer(value), integer, "{value}");
+    }
+}
+
+#[test]
+fn arithmetic_of_a_type_that_rounds_or_wraps_is_not_that_of_integers() {
+    let mut subject = subject();
+    let sequence = subject.decoder.sequence.clone();
+    let steps = |subject: &mut Subject, element| {
+        subject.decoder.add(Op::Iota { element, dims: vec![sequence.clone()], axis: 0 }, &[])
+    };
+    // Steps of floats are no integers: half of three is one and a half.
+    for element in [Type::F32, Type::F16] {
+        let steps = steps(&mut subject, element);
+        subject.is_unknown(steps);
+    }
+    // After 127 steps of one byte comes -128.
+    for element in [Type::I8, Type::U8, Type::U64] {
+        let steps = steps(&mut subject, element);
+        subject.is_unknown(steps);
+    }
+    let byte =
+        |subject: &mut Subject, value| subject.decoder.constant(HostTensor::from_i64_as(Type::I8, &[], &[value]));
+    let (few, many, least) = (byte(&mut subject, 27), byte(&mut subject, 100), byte(&mut subject, -128));
+    for (a, b, known) in [(many, few, true), (many, many, false), (least, many, true), (least, least, false)] {
+        let sum = subject.decoder.binary(BinaryFunction::Add, a, b);
+        if known { drop(subject.is_known(sum)) } else { subject.is_unknown(sum) }
+    }
+    // In either part of a choice too.
+    let condition = subject.from(1);
+    let chosen = subject.decoder.add(Op::Select {}, &[condition, many, few]);
+    subject.is_known(chosen);
+    for (other, known) in [(few, true), (many, false)] {
+        let sum = subject.decoder.binary(BinaryFunction::Sub, chosen, other);
+        subject.is_known(sum);
+        let sum = subject.decoder.binary(BinaryFunction::Add, chosen, other);
+        if known { drop(subject.is_known(sum)) } else { subject.is_unknown(sum) }
+    }
+    // Sums of halves round: 2048 and 1 are 2048.
+    let half = |subject: &mut Subject, value| {
+        let number = subject.number(value);
+        subject.decoder.convert(number, Type::F16)
+    };
+    let (large, one) = (half(&mut subject, 2048.0), half(&mut subject, 1.0));
+    let sum = subject.decoder.binary(BinaryFunction::Add, large, one);
+    assert_eq!(subject.is_known(sum), Number(2048.0));
+    // A single step is nothing, in floats too.
+    let single = subject.decoder.add(Op::Iota { element: Type::F32, dims: vec![1.into()], axis: 0 }, &[]);
+    assert_eq!(subject.is_known(single), Number(0.0));
+}
+
+#[test]
 fn functions_of_one() {
     let mut subject = subject();
     let (yes, no, some) = (subject.truth(true), subject.truth(false), subject.from(2));

@@ -42,6 +42,39 @@ fn layout() {
 }
 
 #[test]
+fn axes_of_one_have_one_index() {
+    let mut subject = subject();
+    let (graph, roles) = (&subject.decoder.graph, subject.roles());
+    let inputs = |_: Value, _: &[Dim]| Unknown;
+    assert_eq!(Elements::new(graph, &roles, &inputs).index(&Dim::ONE), Dim::ZERO);
+    // A column of zeros, beside the keys.
+    let column = vec![subject.decoder.sequence.clone(), Dim::ONE];
+    let zeros = subject.decoder.iota(column, 1);
+    let (keys, queries) = (subject.decoder.key_positions(), subject.decoder.queries());
+    let queries = subject.decoder.binary(BinaryFunction::Add, queries, zeros);
+    let causal = subject.decoder.compare(CompareFunction::Le, keys, queries);
+    assert!(matches!(subject.is_known(causal), All(parts) if parts.len() == 1));
+}
+
+#[test]
+fn rows_that_are_dealt_out_anew_are_not_followed() {
+    let mut subject = subject();
+    for axis in [0, 1] {
+        let iota = subject.decoder.iota(vec![2.into(), 3.into()], axis);
+        let turned = subject.decoder.reshape(iota, vec![3.into(), 2.into()]);
+        subject.is_unknown(turned);
+        // Nor where only the first rows are as long as before.
+        let split = subject.decoder.reshape(iota, vec![2.into(), 1.into(), 3.into()]);
+        subject.is_known(split);
+    }
+    let iota = subject.decoder.iota(vec![2.into(), 6.into()], 1);
+    let split = subject.decoder.reshape(iota, vec![2.into(), 3.into(), 2.into()]);
+    subject.is_unknown(split);
+    let joined = subject.decoder.reshape(split, vec![2.into(), 6.into()]);
+    subject.is_unknown(joined);
+}
+
+#[test]
 fn concatenations() {
     let mut subject = subject();
     let (past, sequence) = (subject.decoder.past.clone(), subject.decoder.sequence.clone());
@@ -91,6 +124,13 @@ fn lookups() {
     let minus = subject.decoder.binary(BinaryFunction::Add, backwards, last);
     let reversed = subject.decoder.add(Op::Gather { axis: 0 }, &[keys, minus]);
     subject.is_known(reversed);
+    // From the end for the first, from the front for the others: somewhere.
+    let steps = subject.steps();
+    let before = subject.decoder.binary(BinaryFunction::Add, steps, last);
+    let mixed = subject.decoder.add(Op::Gather { axis: 0 }, &[keys, before]);
+    let (element, indices) = subject.element(mixed);
+    let Integer(somewhere) = element else { panic!("{element:?}") };
+    assert!(somewhere.as_symbol().is_some() && somewhere != indices[0], "{somewhere:?}");
     // An index that is not known finds only what is the same everywhere.
     let ids = subject.decoder.ids;
     let somewhere = subject.decoder.add(Op::Gather { axis: 0 }, &[keys, ids]);
