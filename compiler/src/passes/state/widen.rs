@@ -4,6 +4,9 @@
 //! with attributes that say so. Always holds: the op works on each row alone, as it did on the only one, and rows of one sequence meet
 //! only rows of the same; whatever else is refused.
 
+use std::collections::BTreeSet;
+use std::mem::replace;
+
 use narae_isa::Diagnostic;
 
 use super::build::Builder;
@@ -29,8 +32,8 @@ impl Builder<'_> {
     fn by_rows(&self, data: &NodeData, op: &mut Op, pairs: &[(Value, Value)]) -> Option<()> {
         let batch = &self.roles.batch;
         if matches!(op, Op::Rope { .. }) {
-            // Tables by heads have the rank of what they rotate (see `rope`).
-            return self.one_batch(pairs);
+            // Tables by heads have the rank of what they rotate (see `rope`). The row of a batch of one is in nobody's way.
+            return if batch.is(1) { Some(()) } else { self.one_batch(pairs) };
         }
         let axes: Vec<Vec<usize>> = pairs.iter().map(|&(old, new)| self.widened(old, new)).collect::<Option<_>>()?;
         let rank = |operand: usize| self.old.rank(data.operands[operand]);
@@ -56,8 +59,9 @@ impl Builder<'_> {
             Op::Broadcast { dims } => {
                 let [axis] = axes[0][..] else { return None };
                 let axis = dims.len() - rank(0) + axis;
-                let fits = dims[axis].is(1) || dims[axis] == *batch;
-                dims[axis] = batch.clone();
+                // Where the only row was repeated, it was for the sequences: a number may say that of something else.
+                let repeated = replace(&mut dims[axis], batch.clone());
+                let fits = repeated.is(1) || (batch.as_symbol().is_some() && repeated == *batch);
                 (fits && dims.iter().filter(|dim| *dim == batch).count() == 1).then_some(())
             }
             Op::Reshape { dims } => {
@@ -68,34 +72,56 @@ impl Builder<'_> {
         }
     }
 
-    /// Whether the batch is the same axis of all operands, aligned as elementwise ops align them.
+    /// Whether the batch is the same axis of all operands, aligned as elementwise ops align them, and meets nothing else there: an extent
+    /// that was repeated for the only row would otherwise be paired with the sequences.
     fn one_batch(&self, pairs: &[(Value, Value)]) -> Option<()> {
-        let mut found = None;
+        let mut placed = Vec::with_capacity(pairs.len());
         for &(old, new) in pairs {
-            let dims = self.new.dims(new);
-            let axes = match self.widened(old, new) {
-                Some(axes) if axes.is_empty() => self.batches(dims)?,
-                Some(axes) => axes,
-                // A table with a row for each sequence (see `row_table`).
-                None => vec![0],
-            };
-            for axis in axes {
-                let behind = dims.len() - axis;
-                if *found.get_or_insert(behind) != behind {
-                    return None;
-                }
-            }
+            placed.push((self.new.dims(new), self.batch_axes(old, new)?));
         }
-        Some(())
+        // Axes are counted from the last.
+        let behind = placed.iter().find_map(|(dims, axes)| Some(dims.len() - axes.first()?))?;
+        let fits = |(dims, axes): &(&[Dim], Vec<usize>)| {
+            let place = dims.len().checked_sub(behind);
+            match axes[..] {
+                [] => place.is_none_or(|axis| dims[axis].is(1)),
+                [axis] => place == Some(axis),
+                _ => false,
+            }
+        };
+        placed.iter().all(fits).then_some(())
     }
 
-    /// The axis that is the batch of a value that always had one: the outermost of that length; `None` if a named batch is several axes.
-    fn batches(&self, dims: &[Dim]) -> Option<Vec<usize>> {
-        let batch = &self.roles.batch;
-        let mut axes = (0..dims.len()).filter(|&axis| dims[axis] == *batch && !batch.is(1));
-        let first = axes.next();
-        let several = batch.as_const().is_none() && axes.next().is_some();
-        (!several).then(|| first.into_iter().collect())
+    /// The axes that are the batch of an operand; `None` if that cannot be told.
+    fn batch_axes(&self, old: Value, new: Value) -> Option<Vec<usize>> {
+        match self.widened(old, new) {
+            Some(axes) if axes.is_empty() => self.batches(new),
+            Some(axes) => Some(axes),
+            // A table with a row for each sequence (see `row_table`).
+            None => Some(vec![0]),
+        }
+    }
+
+    /// The axis that is the batch of a value that always had one; `None` if a named batch is several axes. A batch that is a number is the
+    /// outermost axis of that length, and only where sequences differ: other things have lengths too.
+    fn batches(&self, value: Value) -> Option<Vec<usize>> {
+        let dims = self.new.dims(value);
+        let mut axes = (0..dims.len()).filter(|&axis| dims[axis] == self.roles.batch);
+        let first = axes.next().into_iter().collect();
+        if self.roles.batch.as_symbol().is_none() {
+            return Some(if self.hangs_on_inputs(value) { first } else { vec![] });
+        }
+        axes.next().is_none().then_some(first)
+    }
+
+    /// Whether a value of the new graph is made from an input; what is not is the same for all sequences.
+    fn hangs_on_inputs(&self, value: Value) -> bool {
+        let (mut open, mut seen) = (vec![value], BTreeSet::from([value]));
+        while let Some(value) = open.pop() {
+            let Some((_, node)) = self.new.defining(value) else { return true };
+            open.extend(node.operands.iter().filter(|&&operand| seen.insert(operand)));
+        }
+        false
     }
 
     /// The axes of 1 in which a value now has the batch; `None` if its rank changed.

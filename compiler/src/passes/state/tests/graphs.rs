@@ -2,22 +2,26 @@
 
 use super::*;
 
+/// The rows of `x`, `[B * S, E]`; the numbers of those whose first element is positive; how many they are.
+pub(super) fn chosen_rows(decoder: &mut Decoder, x: Value) -> (Value, Value, Dim) {
+    let count = &decoder.batch * &decoder.sequence;
+    let flat = decoder.reshape(x, vec![count.clone(), MODEL.into()]);
+    let first = Op::Slice { starts: vec![Dim::ZERO; 2], steps: vec![1; 2], dims: vec![count.clone(), 1.into()] };
+    let first = decoder.add(first, &[flat]);
+    let first = decoder.reshape(first, vec![count]);
+    let zero = decoder.constant(HostTensor::scalar_f32(0.0));
+    let chosen = decoder.compare(CompareFunction::Gt, first, zero);
+    let found = decoder.graph.add(Op::NonZero {}, &[chosen], &Provenance::none()).expect("types fit")[0];
+    let few = decoder.graph.dims(found)[1].clone();
+    (flat, decoder.reshape(found, vec![few.clone()]), few)
+}
+
 /// A layer that sums the rows of the tokens whose first element is positive: experts' routing in small. `use_count` says what is done
 /// with the number of rows.
 fn routed(shape: impl Fn(&mut Decoder, Value, Dim) -> Value) -> Graph {
     let mut decoder = Decoder::new();
     let x = decoder.embedded();
-    let dims = vec![&decoder.batch * &decoder.sequence, MODEL.into()];
-    let flat = decoder.reshape(x, dims);
-    let count = decoder.graph.dims(flat)[0].clone();
-    let first = decoder
-        .add(Op::Slice { starts: vec![Dim::ZERO; 2], steps: vec![1; 2], dims: vec![count.clone(), 1.into()] }, &[flat]);
-    let first = decoder.reshape(first, vec![count.clone()]);
-    let zero = decoder.constant(HostTensor::scalar_f32(0.0));
-    let chosen = decoder.compare(CompareFunction::Gt, first, zero);
-    let found = decoder.graph.add(Op::NonZero {}, &[chosen], &Provenance::none()).expect("types fit")[0];
-    let few = decoder.graph.dims(found)[1].clone();
-    let rows = decoder.reshape(found, vec![few.clone()]);
+    let (flat, rows, few) = chosen_rows(&mut decoder, x);
     let picked = decoder.add(Op::Gather { axis: 0 }, &[flat, rows]);
     let weight = decoder.weight(&[MODEL, MODEL]);
     let worked = decoder.add(Op::Linear {}, &[picked, weight]);

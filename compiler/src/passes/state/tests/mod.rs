@@ -9,6 +9,7 @@ mod heads;
 mod masks;
 mod positions;
 mod roles;
+mod rows;
 
 use std::collections::BTreeMap;
 
