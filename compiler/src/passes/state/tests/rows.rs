@@ -225,13 +225,19 @@ fn a_batch_as_large_as_the_heads_is_told_from_them() {
     for model in [rotating(|_, table| table, row), worked(column), added] {
         same(&model, &kept(&of_batch(&model, GROUPS)), 3, &[4, 9]);
     }
-    // A slope for each head is none for each sequence.
+    // A slope for each head of the keys is none for each sequence.
     let slopes = added_to_heads(|decoder, column, heads| {
+        if heads != GROUPS {
+            return four_axes(decoder, column);
+        }
         let slopes = decoder.weight(&[heads, 1, 1]);
         decoder.binary(BinaryFunction::Mul, slopes, column)
     });
-    // Nor is what is repeated for each head.
+    // Nor is what is repeated for each of them.
     let repeated = added_to_heads(|decoder, column, heads| {
+        if heads != GROUPS {
+            return four_axes(decoder, column);
+        }
         let dims = vec![heads.into(), decoder.sequence.clone(), 1.into()];
         decoder.add(Op::Broadcast { dims }, &[column])
     });
