@@ -113,7 +113,7 @@ impl<'a> Builder<'a> {
     }
 
     /// The graph, if it still works for every batch and every number of tokens.
-    pub(super) fn finish(mut self) -> Result<Graph, Diagnostic> {
+    pub(super) fn finish(self) -> Result<Graph, Diagnostic> {
         for (what, dim) in [("batch", &self.roles.batch), ("sequence", &self.roles.sequence)] {
             if self.new.symbols.resolve(dim) != *dim {
                 let found = self.new.symbols.resolve(dim).display(&self.new.symbols).to_string();
@@ -122,7 +122,6 @@ impl<'a> Builder<'a> {
                 )));
             }
         }
-        self.new.resolve_symbols();
         Ok(self.new)
     }
 

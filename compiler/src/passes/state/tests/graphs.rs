@@ -51,13 +51,29 @@ fn a_length_that_the_data_decides_in_other_ops() {
 fn measured(element: impl Fn(&mut Decoder) -> Value) -> Graph {
     let mut decoder = Decoder::new();
     let tensor = element(&mut decoder);
-    let length = decoder.graph.data_symbols(tensor, 1, "count", (Some(0), Some(64))).remove(0);
+    let x = decoder.embedded();
+    let x = with_length(&mut decoder, tensor, x);
+    attend(decoder, x)
+}
+
+/// The first element of a tensor as a length.
+fn length_of(decoder: &mut Decoder, tensor: Value) -> Dim {
+    decoder.graph.data_symbols(tensor, 1, "count", (Some(0), Some(64))).remove(0)
+}
+
+/// As many ones as the first element of a tensor says, added up and added to `x`.
+pub(super) fn with_length(decoder: &mut Decoder, tensor: Value, x: Value) -> Value {
+    let length = length_of(decoder, tensor);
     let one = decoder.constant(HostTensor::scalar_f32(1.0));
     let ones = decoder.add(Op::Broadcast { dims: vec![length] }, &[one]);
     let sum = decoder.add(Op::Reduce { function: ReduceFunction::Sum, axes: vec![0] }, &[ones]);
-    let x = decoder.embedded();
-    let x = decoder.binary(BinaryFunction::Add, x, sum);
-    attend(decoder, x)
+    decoder.binary(BinaryFunction::Add, x, sum)
+}
+
+/// An integer that nobody follows.
+fn hidden(decoder: &mut Decoder, dim: Dim) -> Value {
+    let value = decoder.integer(dim);
+    decoder.add(Op::Unary { function: UnaryFunction::Abs }, &[value])
 }
 
 #[test]
@@ -65,9 +81,99 @@ fn a_length_that_a_tensor_holds_keeps_its_tensor() {
     // Nothing but the length needs the tensor that holds it.
     agrees(&measured(|decoder| {
         let sequence = decoder.sequence.clone();
-        let iota = decoder.iota(vec![sequence], 0);
-        decoder.add(Op::Reduce { function: ReduceFunction::Max, axes: vec![0] }, &[iota])
+        hidden(decoder, sequence)
     }));
+    // And that may be where a part begins, not how long it is.
+    let mut decoder = Decoder::new();
+    let sequence = decoder.sequence.clone();
+    let tensor = hidden(&mut decoder, sequence);
+    let start = length_of(&mut decoder, tensor);
+    let table = decoder.weight(&[40, MODEL]);
+    let dims = vec![1.into(), MODEL.into()];
+    let row = decoder.add(Op::Slice { starts: vec![start, Dim::ZERO], steps: vec![1, 1], dims }, &[table]);
+    let x = decoder.embedded();
+    let x = decoder.binary(BinaryFunction::Add, x, row);
+    agrees(&attend(decoder, x));
+}
+
+#[test]
+fn a_length_that_is_the_past_is_where_the_new_tokens_begin() {
+    let mut decoder = Decoder::new();
+    let past = decoder.integer(decoder.past.clone());
+    let start = length_of(&mut decoder, past);
+    let (keys, sequence) = (decoder.key_positions(), decoder.sequence.clone());
+    let new = Op::Slice { starts: vec![start], steps: vec![1], dims: vec![sequence.clone()] };
+    let new = decoder.add(new, &[keys]);
+    let positions = decoder.reshape(new, vec![1.into(), sequence]);
+    let table = decoder.weight(&[40, MODEL]);
+    let rows = decoder.add(Op::Gather { axis: 0 }, &[table, positions]);
+    let x = decoder.embedded();
+    let x = decoder.binary(BinaryFunction::Add, x, rows);
+    agrees(&attend(decoder, x));
+}
+
+#[test]
+fn a_length_that_is_not_followed_is_not_learnt() {
+    // Some index of a table: which one nobody says.
+    agrees(&measured(|decoder| {
+        let table = decoder.iota(vec![VOCABULARY.into()], 0);
+        let index = hidden(decoder, 3.into());
+        decoder.add(Op::Gather { axis: 0 }, &[table, index])
+    }));
+    // A product that no integer of the compiler holds; the model's own wrap around, to nothing.
+    agrees(&measured(|decoder| {
+        let large = decoder.integer((1_i64 << 32).into());
+        decoder.binary(BinaryFunction::Mul, large, large)
+    }));
+}
+
+#[test]
+fn a_length_that_is_a_token_is_refused() {
+    let problem = refusal(&measured(|decoder| decoder.ids));
+    let gone = "`broadcast` depends on the length `count`, which is not there when caches are on the chip";
+    assert_eq!(problem, gone);
+}
+
+/// Rows of the embedding that the data chooses twice, summed with themselves; `equal` says of which lengths it is known that they are
+/// the same, by a node whose result nobody needs.
+fn chosen_twice(equal: impl Fn(&mut Decoder, [Value; 2])) -> Graph {
+    let mut decoder = Decoder::new();
+    let x = decoder.embedded();
+    let bounded = decoder.add(Op::Unary { function: UnaryFunction::Tanh }, &[x]);
+    let (_, first, _) = chosen_rows(&mut decoder, x);
+    let (flat, second, few) = chosen_rows(&mut decoder, bounded);
+    equal(&mut decoder, [first, second]);
+    let picked = decoder.add(Op::Gather { axis: 0 }, &[flat, second]);
+    let targets = decoder.reshape(second, vec![few, 1.into()]);
+    let scatter = Op::ScatterNd { function: narae_isa::ScatterFunction::Add };
+    let mixed = decoder.add(scatter, &[flat, targets, picked]);
+    let mixed = decoder.reshape(mixed, vec![decoder.batch.clone(), decoder.sequence.clone(), MODEL.into()]);
+    attend(decoder, mixed)
+}
+
+#[test]
+fn a_length_that_is_another_one_keeps_what_measures_that() {
+    agrees(&chosen_twice(|decoder, rows| {
+        decoder.binary(BinaryFunction::Add, rows[0], rows[1]);
+    }));
+    // One that is as long as past and new tokens hangs on a past.
+    let problem = refusal(&chosen_twice(|decoder, rows| {
+        let keys = decoder.key_positions();
+        decoder.binary(BinaryFunction::Add, rows[1], keys);
+    }));
+    assert_eq!(problem, "`non_zero` depends on one past length for all sequences");
+}
+
+#[test]
+fn a_length_that_the_data_decides_is_one_symbol() {
+    let kept = agrees(&routed(|_, worked, _| worked));
+    let lengths: Vec<_> = (kept.symbols.iter())
+        .filter(|(_, row)| matches!(row.definition, SymbolDefinition::Data { .. }))
+        .map(|(symbol, _)| Dim::from(symbol))
+        .collect();
+    let [few] = &lengths[..] else { panic!("{lengths:?}") };
+    let (_, chooses) = kept.nodes().find(|(_, node)| matches!(node.op, Op::NonZero {})).expect("it chooses rows");
+    assert_eq!(&kept.dims(chooses.results[0])[1], few);
 }
 
 #[test]

@@ -155,6 +155,7 @@ fn a_constant_for_each_token_is_no_scale() {
         let (logits, each) = (decoder.logits(x), decoder.weight(&[1, 6, 1]));
         decoder.binary(BinaryFunction::Mul, logits, each)
     });
+    agrees(&model);
     assert!(last_logits(&model)[1].is(6), "every token has its own");
 }
 
@@ -172,6 +173,18 @@ fn only_rows_of_tokens_are_cut() {
         decoder.logits(four)
     });
     assert!(last_logits(&four)[1].as_symbol().is_some());
+    let halves = with_tokens_and_head(None, |decoder, x| {
+        // Two rows of half the width for each sequence.
+        let half = Dim::from(MODEL / 2);
+        let dims = vec![decoder.batch.clone(), decoder.sequence.clone(), 2.into(), half.clone()];
+        let split = decoder.reshape(x, dims);
+        let turned = decoder.add(Op::Transpose { permutation: vec![0, 2, 1, 3] }, &[split]);
+        let twice = vec![&decoder.batch * &2.into(), decoder.sequence.clone(), half];
+        let flat = decoder.reshape(turned, twice);
+        let head = decoder.weight(&[VOCABULARY, MODEL / 2]);
+        decoder.add(Op::Linear {}, &[flat, head])
+    });
+    assert!(last_logits(&halves)[1].as_symbol().is_some());
     let turned = with_tokens_and_head(None, |decoder, x| {
         let turned = decoder.add(Op::Transpose { permutation: vec![1, 0, 2] }, &[x]);
         let turned = decoder.add(Op::Unary { function: UnaryFunction::Tanh }, &[turned]);

@@ -272,6 +272,9 @@ fn kept_with(graph: &Graph, all_logits: bool) -> Result<Graph, String> {
         problem.message
     })?;
     verify(&kept).unwrap_or_else(|problems| panic!("a kept graph is a graph: {problems}"));
+    for (value, data) in kept.values() {
+        assert!(data.ty.dims.iter().all(|dim| kept.symbols.resolve(dim) == *dim), "{value} has one name for a length");
+    }
     Ok(kept)
 }
 

@@ -239,16 +239,26 @@ fn attention_over_one_cache_and_something_else_is_refused() {
 #[test]
 fn attention_beside_the_caches_stays_as_it_is() {
     // Over the new tokens alone: every sequence sees what it saw.
-    let mut decoder = Decoder::new();
-    let x = decoder.embedded();
-    let (q, k, v) = (decoder.heads(x, HEADS), decoder.heads(x, GROUPS), decoder.heads(x, GROUPS));
-    let (keys, values) = (decoder.append(decoder.keys, k), decoder.append(decoder.values, v));
-    let local = decoder.add(Flags::default().op(false), &[q, k, v]);
-    let attended = decoder.add(causal().op(false), &[local, keys, values]);
-    let mixed = decoder.joined(attended);
-    let logits = decoder.logits(mixed);
-    decoder.outputs(logits, keys, values);
-    agrees(&decoder.graph);
+    let beside = |biased: bool| {
+        let mut decoder = Decoder::new();
+        let x = decoder.embedded();
+        let (q, k, v) = (decoder.heads(x, HEADS), decoder.heads(x, GROUPS), decoder.heads(x, GROUPS));
+        let (keys, values) = (decoder.append(decoder.keys, k), decoder.append(decoder.values, v));
+        let mut operands = vec![q, k, v];
+        if biased {
+            let dims = vec![decoder.sequence.clone(); 2];
+            let later = decoder.iota(dims, 1);
+            operands.push(decoder.convert(later, Type::F32));
+        }
+        let local = decoder.add(Flags::default().op(biased), &operands);
+        let attended = decoder.add(causal().op(false), &[local, keys, values]);
+        let mixed = decoder.joined(attended);
+        let logits = decoder.logits(mixed);
+        decoder.outputs(logits, keys, values);
+        decoder.graph
+    };
+    agrees(&beside(false));
+    agrees(&beside(true));
 }
 
 #[test]
@@ -300,37 +310,75 @@ fn lengths_of_attention_must_be_those_of_the_past() {
     assert_eq!(refusal(&with(1)), "the lengths of attention are not proven to be those of the past");
 }
 
+/// A model of two layers whose caches have lengths of their own: the first has `past`. In: what the second has; what is added to the
+/// embedding.
+fn two_pasts(second: impl Fn(&mut Decoder) -> Dim, added: impl Fn(&mut Decoder, &Dim, Value) -> Value) -> Graph {
+    let mut decoder = Decoder::new();
+    let other = second(&mut decoder);
+    let dims = vec![decoder.batch.clone(), GROUPS.into(), other.clone(), WIDTH.into()];
+    let [keys, values] = ["past.1.key", "past.1.value"].map(|name| decoder.input(name, Type::F32, dims.clone()));
+    let x = decoder.embedded();
+    let x = added(&mut decoder, &other, x);
+    let (k, v, q) = (decoder.heads(x, GROUPS), decoder.heads(x, GROUPS), decoder.heads(x, HEADS));
+    let (first, second) = (decoder.append(decoder.keys, k), decoder.append(decoder.values, v));
+    let attended = decoder.add(causal().op(false), &[q, first, second]);
+    let mixed = decoder.joined(attended);
+    let (k, v, q) = (decoder.heads(mixed, GROUPS), decoder.heads(mixed, GROUPS), decoder.heads(mixed, HEADS));
+    let (third, fourth) = (decoder.append(keys, k), decoder.append(values, v));
+    let attended = decoder.add(causal().op(false), &[q, third, fourth]);
+    let mixed = decoder.joined(attended);
+    let logits = decoder.logits(mixed);
+    decoder.outputs(logits, first, second);
+    decoder.graph.add_output("present.1.key", third);
+    decoder.graph.add_output("present.1.value", fourth);
+    decoder.graph
+}
+
+/// A length by another name.
+fn named(decoder: &mut Decoder) -> Dim {
+    decoder.graph.symbols.add("past_2", SymbolDefinition::Input { input: 3, axis: 2 }).into()
+}
+
 #[test]
 fn pasts_by_other_names_are_one() {
     // Exporters name the lengths of caches apart; here they are always equal.
-    let two = |fixed: bool| {
-        let mut decoder = Decoder::new();
-        let other: Dim = if fixed {
-            5.into()
-        } else {
-            decoder.graph.symbols.add("past_2", SymbolDefinition::Input { input: 3, axis: 2 }).into()
-        };
-        let ty = |past: Dim| TensorType::new(Type::F32, vec![decoder.batch.clone(), GROUPS.into(), past, WIDTH.into()]);
-        let ty = ty(other);
-        let names = ["past.1.key", "past.1.value"];
-        let [keys, values] = names.map(|name| decoder.graph.add_input(name, ty.clone()));
-        let x = decoder.embedded();
-        let (k, v, q) = (decoder.heads(x, GROUPS), decoder.heads(x, GROUPS), decoder.heads(x, HEADS));
-        let (first, second) = (decoder.append(decoder.keys, k), decoder.append(decoder.values, v));
-        let attended = decoder.add(causal().op(false), &[q, first, second]);
-        let mixed = decoder.joined(attended);
-        let (k, v, q) = (decoder.heads(mixed, GROUPS), decoder.heads(mixed, GROUPS), decoder.heads(mixed, HEADS));
-        let (third, fourth) = (decoder.append(keys, k), decoder.append(values, v));
-        let attended = decoder.add(causal().op(false), &[q, third, fourth]);
-        let mixed = decoder.joined(attended);
-        let logits = decoder.logits(mixed);
-        decoder.outputs(logits, first, second);
-        decoder.graph.add_output("present.1.key", third);
-        decoder.graph.add_output("present.1.value", fourth);
-        decoder.graph
+    agrees(&two_pasts(named, |_, _, x| x));
+    // So positions from one of them count on from the other.
+    agrees(&two_pasts(named, |decoder, other, x| {
+        let total = other + &decoder.sequence;
+        let keys = decoder.iota(vec![total], 0);
+        let dims = vec![decoder.sequence.clone()];
+        let new = decoder.add(Op::Slice { starts: vec![other.clone()], steps: vec![1], dims }, &[keys]);
+        let one_row = vec![1.into(), decoder.sequence.clone()];
+        let positions = decoder.reshape(new, one_row);
+        let table = decoder.weight(&[40, MODEL]);
+        let rows = decoder.add(Op::Gather { axis: 0 }, &[table, positions]);
+        decoder.binary(BinaryFunction::Add, x, rows)
+    }));
+    // And a length that hangs on whether they are the same is known.
+    agrees(&two_pasts(named, |decoder, other, x| {
+        let (past, sequence) = (decoder.past.clone(), decoder.sequence.clone());
+        let (a, b, sequence) =
+            (decoder.integer(other.clone()), decoder.integer(past.clone()), decoder.integer(sequence));
+        let same = decoder.compare(CompareFunction::Eq, a, b);
+        let length = decoder.add(Op::Select {}, &[same, sequence, b]);
+        graphs::with_length(decoder, length, x)
+    }));
+}
+
+#[test]
+fn pasts_of_several_numbers_are_refused() {
+    let fixed = |second: i64, first: Option<i64>| {
+        let mut model = two_pasts(|_| second.into(), |_, _, x| x);
+        if let Some(first) = first {
+            let past = model.symbols.find("past").expect("there is a past");
+            model.symbols.replace(past, &first.into()).expect("it may be as long");
+        }
+        refusal(&model)
     };
-    agrees(&two(false));
-    assert_eq!(refusal(&two(true)), "the length of the past is not an own dynamic dim of the model");
+    assert_eq!(fixed(5, None), "the length of the past is not an own dynamic dim of the model");
+    assert_eq!(fixed(5, Some(5)), "the length of the past is not an own dynamic dim of the model");
+    assert_eq!(fixed(5, Some(6)), "the past `past.1.key` has another length");
 }
 
 #[test]
