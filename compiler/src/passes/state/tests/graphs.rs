@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// The rows of `x`, `[B * S, E]`; the numbers of those whose first element is positive; how many they are.
+/// The rows of `x`, `[B * S, E]`; the numbers of those whose first element is positive, `[1, few]`; how many they are.
 pub(super) fn chosen_rows(decoder: &mut Decoder, x: Value) -> (Value, Value, Dim) {
     let count = &decoder.batch * &decoder.sequence;
     let flat = decoder.reshape(x, vec![count.clone(), MODEL.into()]);
@@ -13,7 +13,7 @@ pub(super) fn chosen_rows(decoder: &mut Decoder, x: Value) -> (Value, Value, Dim
     let chosen = decoder.compare(CompareFunction::Gt, first, zero);
     let found = decoder.graph.add(Op::NonZero {}, &[chosen], &Provenance::none()).expect("types fit")[0];
     let few = decoder.graph.dims(found)[1].clone();
-    (flat, decoder.reshape(found, vec![few.clone()]), few)
+    (flat, found, few)
 }
 
 /// A layer that sums the rows of the tokens whose first element is positive: experts' routing in small. `use_count` says what is done
@@ -21,7 +21,8 @@ pub(super) fn chosen_rows(decoder: &mut Decoder, x: Value) -> (Value, Value, Dim
 fn routed(shape: impl Fn(&mut Decoder, Value, Dim) -> Value) -> Graph {
     let mut decoder = Decoder::new();
     let x = decoder.embedded();
-    let (flat, rows, few) = chosen_rows(&mut decoder, x);
+    let (flat, found, few) = chosen_rows(&mut decoder, x);
+    let rows = decoder.reshape(found, vec![few.clone()]);
     let picked = decoder.add(Op::Gather { axis: 0 }, &[flat, rows]);
     let weight = decoder.weight(&[MODEL, MODEL]);
     let worked = decoder.add(Op::Linear {}, &[picked, weight]);
@@ -141,10 +142,11 @@ fn chosen_twice(equal: impl Fn(&mut Decoder, [Value; 2])) -> Graph {
     let x = decoder.embedded();
     let bounded = decoder.add(Op::Unary { function: UnaryFunction::Tanh }, &[x]);
     let (_, first, _) = chosen_rows(&mut decoder, x);
-    let (flat, second, few) = chosen_rows(&mut decoder, bounded);
+    let (flat, second, _) = chosen_rows(&mut decoder, bounded);
     equal(&mut decoder, [first, second]);
-    let picked = decoder.add(Op::Gather { axis: 0 }, &[flat, second]);
-    let targets = decoder.reshape(second, vec![few, 1.into()]);
+    // No op names the length.
+    let targets = decoder.add(Op::Transpose { permutation: vec![1, 0] }, &[second]);
+    let picked = decoder.add(Op::GatherNd { batch: 0 }, &[flat, targets]);
     let scatter = Op::ScatterNd { function: narae_isa::ScatterFunction::Add };
     let mixed = decoder.add(scatter, &[flat, targets, picked]);
     let mixed = decoder.reshape(mixed, vec![decoder.batch.clone(), decoder.sequence.clone(), MODEL.into()]);

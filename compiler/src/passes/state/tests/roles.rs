@@ -357,11 +357,11 @@ fn pasts_by_other_names_are_one() {
     }));
     // And a length that hangs on whether they are the same is known.
     agrees(&two_pasts(named, |decoder, other, x| {
-        let (past, sequence) = (decoder.past.clone(), decoder.sequence.clone());
-        let (a, b, sequence) =
-            (decoder.integer(other.clone()), decoder.integer(past.clone()), decoder.integer(sequence));
-        let same = decoder.compare(CompareFunction::Eq, a, b);
-        let length = decoder.add(Op::Select {}, &[same, sequence, b]);
+        let (keys, starts) = (decoder.iota(vec![other + &decoder.sequence], 0), vec![other.clone()]);
+        let last = decoder.add(Op::Slice { starts, steps: vec![1], dims: vec![1.into()] }, &[keys]);
+        let [past, sequence] = [&decoder.past, &decoder.sequence].map(Dim::clone).map(|dim| decoder.integer(dim));
+        let same = decoder.compare(CompareFunction::Eq, last, past);
+        let length = decoder.add(Op::Select {}, &[same, sequence, past]);
         graphs::with_length(decoder, length, x)
     }));
 }
