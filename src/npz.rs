@@ -185,8 +185,10 @@ fn body_bytes(header: &NpyHeader) -> io::Result<usize> {
     let (element, _) = element_of(&header.dtype())?;
     let dims = header.shape().iter().map(|&dim| usize::try_from(dim)).collect::<Result<Vec<_>, _>>();
     let dims = dims.map_err(|_| invalid("a dim does not fit this machine"))?;
-    let size = element_count(&dims).and_then(|count| count.checked_mul(element.bytes()));
-    size.ok_or_else(|| invalid("the dims overflow"))
+    // As in numpy, an axis of none is no excuse for other axes beyond what can be counted.
+    let others: Vec<usize> = dims.iter().map(|&dim| dim.max(1)).collect();
+    let counts = |dims: &[usize]| element_count(dims).and_then(|count| count.checked_mul(element.bytes()));
+    counts(&others).and(counts(&dims)).ok_or_else(|| invalid("the dims overflow"))
 }
 
 /// Reads one `.npy` array.
@@ -428,9 +430,11 @@ mod tests {
         assert!(!error(array(1, &[9, 0], "{")).is_empty(), "cut off");
         assert!(error(array(1, &[58, 0], &"{".repeat(58))).contains("no description of an array"), "not for ever");
         assert!(!error(b"PK".to_vec()).is_empty() && !error(Vec::new()).is_empty());
-        let text = "{'descr': '|u1', 'fortran_order': False, 'shape': (4294967296, 4294967296, 2), }\n";
-        let header = header_of(&mut array(1, &(text.len() as u16).to_le_bytes(), text).as_slice());
-        assert!(header.and_then(|header| body_bytes(&header)).unwrap_err().to_string().contains("overflow"));
+        for (shape, order) in [("4294967296, 4294967296, 2", "False"), ("0, 4294967296, 4294967296", "True")] {
+            let text = format!("{{'descr': '|u1', 'fortran_order': {order}, 'shape': ({shape}), }}\n");
+            let header = header_of(&mut array(1, &(text.len() as u16).to_le_bytes(), &text).as_slice());
+            assert!(header.and_then(|header| body_bytes(&header)).unwrap_err().to_string().contains("overflow"));
+        }
     }
 
     #[test]

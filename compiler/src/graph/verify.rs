@@ -80,6 +80,13 @@ struct Verifier<'a> {
     errors: Vec<Diagnostic>,
 }
 
+/// Where a symbol must have been defined: before a node, or by this node at the latest.
+#[derive(Clone, Copy)]
+enum Until {
+    Before(Node),
+    With(Node),
+}
+
 /// Enough to see what is wrong.
 const MAXIMUM_ERRORS: usize = 50;
 
@@ -109,7 +116,7 @@ impl Verifier<'_> {
             if !self.is_value(port.value) || graph.definition(port.value) != Definition::Input(index) {
                 return self.report(None, format!("input `{}` is not the value of its port", port.name));
             }
-            self.ty(None, graph.ty(port.value), Node::from_u32(0), port.value);
+            self.ty(None, graph.ty(port.value), Until::Before(Node::from_u32(0)), port.value);
         }
         let mut names = BTreeSet::new();
         for port in graph.outputs() {
@@ -166,12 +173,13 @@ impl Verifier<'_> {
                 return self
                     .report(Some(data), format!("result {result} of `{}` belongs to another node", data.op.name()));
             }
-            self.ty(Some(data), self.graph.ty(result), node, result);
+            let until = if data.op.defines_symbols() { Until::With(node) } else { Until::Before(node) };
+            self.ty(Some(data), self.graph.ty(result), until, result);
         }
         let mut dims = Vec::new();
         data.op.visit_dims(&mut |dim| dims.push(dim.clone()));
         for dim in dims {
-            self.dim(Some(data), &dim, node);
+            self.dim(Some(data), &dim, Until::Before(node));
         }
         self.inferred(data);
         for body in data.op.regions() {
@@ -182,26 +190,26 @@ impl Verifier<'_> {
         }
     }
 
-    fn ty(&mut self, data: Option<&NodeData>, ty: &TensorType, node: Node, value: Value) {
+    fn ty(&mut self, data: Option<&NodeData>, ty: &TensorType, until: Until, value: Value) {
         for dim in &ty.dims {
-            self.dim(data, dim, node);
+            self.dim(data, dim, until);
             if dim.as_const().is_some_and(|extent| extent < 0) {
                 self.report(data, format!("an extent of {value} is negative"));
             }
         }
     }
 
-    fn dim(&mut self, data: Option<&NodeData>, dim: &Dim, node: Node) {
+    fn dim(&mut self, data: Option<&NodeData>, dim: &Dim, until: Until) {
         if dim.is_invalid() {
             return self.report(data, "a dim is invalid".into());
         }
         for symbol in dim.symbols() {
-            self.symbol(data, symbol, node);
+            self.symbol(data, symbol, until);
         }
     }
 
-    /// A symbol that `node` uses.
-    fn symbol(&mut self, data: Option<&NodeData>, symbol: Symbol, node: Node) {
+    /// A symbol that is used where what defines it stands no later than this.
+    fn symbol(&mut self, data: Option<&NodeData>, symbol: Symbol, until: Until) {
         if !self.graph.symbols.contains(symbol) {
             return self.report(data, format!("the symbol {symbol} does not exist"));
         }
@@ -214,7 +222,10 @@ impl Verifier<'_> {
             SymbolDefinition::Data { value, .. } | SymbolDefinition::Extent { value, .. } => {
                 let early = match self.graph.definition(value) {
                     Definition::Input(_) => false,
-                    Definition::Result { node: defining, .. } => defining > node,
+                    Definition::Result { node: defining, .. } => match until {
+                        Until::Before(node) => defining >= node,
+                        Until::With(node) => defining > node,
+                    },
                 };
                 if early || (data.is_none() && matches!(self.graph.definition(value), Definition::Result { .. })) {
                     self.report(data, format!("the symbol `{}` is used before {value} defines it", row.name));

@@ -342,6 +342,12 @@ impl Builder {
         })
     }
 
+    /// An extent of a value that has to be this one.
+    pub fn extent_must_be(&mut self, value: Value, axis: usize, expected: &Dim, what: &str) -> Built<()> {
+        let own = self.dim(value, axis);
+        self.must_equal(&own, expected, what)
+    }
+
     /// A length that has to be at least another one: what is known of an input's length then is; else the run is checked.
     pub fn at_least(&mut self, dim: &Dim, least: &Dim) {
         let symbols = &mut self.graph.symbols;

@@ -52,7 +52,8 @@ pub fn cost(space: &Space, class: egg::Id, term: &Term) -> u64 {
             // It reads its right side from memory like a linear layer, and is always dearer than one: with few rows too.
             let depth = operand(0).map_or(1, |a| last(&a));
             let read = operand(1).map_or(0, |b| elements(&b)).saturating_mul(2) / BANDWIDTH;
-            3 * LAUNCH + read + elements(&result).saturating_mul(depth) / PRODUCTS
+            let products = elements(&result).saturating_mul(depth) / PRODUCTS;
+            products.saturating_add(3 * LAUNCH + read)
         }
         Head::Op("linear") => {
             let weight = operand(1).map_or(0, |w| elements(&w));
@@ -62,9 +63,9 @@ pub fn cost(space: &Space, class: egg::Id, term: &Term) -> u64 {
             let (q, k) = (operand(0).map_or(0, |q| elements(&q)), operand(1));
             let keys = k.as_ref().and_then(|k| k.dims.get(2).cloned()).unwrap_or(Dim::ONE);
             let keys = elements(&TensorType::new(result.element, vec![keys]));
-            2 * LAUNCH + q.saturating_mul(2 * keys) / PRODUCTS
+            2 * LAUNCH + q.saturating_mul(keys.saturating_mul(2)) / PRODUCTS
         }
-        Head::Op("softmax" | "rms_norm" | "layer_norm") => LAUNCH + 3 * elements(&result) / LANES,
+        Head::Op("softmax" | "rms_norm" | "layer_norm") => LAUNCH + elements(&result).saturating_mul(3) / LANES,
         Head::Op(_) => wide,
     }
 }

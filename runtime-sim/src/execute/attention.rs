@@ -92,7 +92,6 @@ fn shape(out: &View, q: &View, k: &Cache, v: &Cache) -> Result<Shape, Fault> {
         && vb == kb
         && v_heads == kv_heads
         && v_keys == keys
-        && kv_heads > 0
         && q.dims[1].is_multiple_of(kv_heads);
     require(fits, || {
         format!("attention of q {:?}, k {:?}, v {:?} does not give {:?}", q.dims(), k.dims(), v.dims(), out.dims())
@@ -208,7 +207,8 @@ pub(super) fn attend(c: &mut Context<'_>, row: &Attend) -> Result<Flow, Fault> {
     let mut queries = Vec::new();
     c.memory.load_f32(&q, &mut queries)?;
     let mut result = vec![0f32; out.len()];
-    let group = shape.heads / shape.kv_heads;
+    // No heads of keys: no heads of queries either.
+    let group = shape.heads.checked_div(shape.kv_heads).unwrap_or(0);
     let rows = group * shape.queries;
     for b in 0..shape.batch {
         let (before, end) = bounds(row, past.as_deref(), valid.as_deref(), b, shape.queries, shape.keys);

@@ -26,9 +26,16 @@ fn scales(cx: &mut Context, axis: usize, block: usize) -> Result<(), Diagnostic>
 }
 
 pub(super) fn quantize(cx: &mut Context, to: Element, axis: usize, block: usize) -> Type {
+    cx.ensure(is_code(to), "codes are integers or floats of at most 8 bits")?;
+    cx.expect_float(1)?;
     cx.ensure(cx.types.len() < 3 || cx.element(2) == to, "the zero point must have the result's type")?;
     scales(cx, axis, block)?;
     Ok(TensorType::new(to, cx.types[0].dims.clone()))
+}
+
+/// What numbers are rounded to when they are quantised.
+fn is_code(element: Element) -> bool {
+    element != Element::Bool && (!element.is_float() || element.bits() <= 8)
 }
 
 pub(super) fn dequantize(cx: &mut Context, axis: usize, block: usize) -> Type {
@@ -76,6 +83,10 @@ pub(super) fn rope(cx: &mut Context) -> Type {
     let half = cx.dims(1)[cx.rank(1) - 1].clone();
     let too_long = (&(&half * &Dim::from(2i64)) - &table[table.len() - 1]).bounds(cx.symbols).0;
     cx.ensure(too_long.is_none_or(|least| least <= 0), "`cos` is longer than half of the last axis")?;
+    // Each turns one pair of elements: a sine for all of them is no table.
+    cx.ensure(cx.rank(2) >= 1, "operands need an axis")?;
+    let sines = cx.dims(2)[cx.rank(2) - 1].clone();
+    cx.unify(&sines, &half)?;
     if let Some(last) = table.last_mut() {
         *last = half;
     }

@@ -76,6 +76,10 @@ fn slice_axis(cx: &Context, axis: usize, start: &Dim, step: i64, count: &Dim) ->
         return if in_front && most != Some(0) { Err(cx.refuse(&codes::E0301, message)) } else { Ok(()) };
     }
     let last = start + &(&(count - &Dim::ONE) * &Dim::from(step));
+    if last.is_invalid() {
+        let message = format!("a step of {step} along axis {axis} leads beyond what 64 bits count");
+        return Err(cx.refuse(&codes::E0301, message));
+    }
     let outside = |at: &Dim| {
         let below = at.bounds(cx.symbols).1.is_some_and(|most| most < 0);
         below || (at - &cx.dims(0)[axis]).bounds(cx.symbols).0.is_some_and(|least| least >= 0)

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use narae_isa::Diagnostic;
 
+use super::claims;
 use crate::compress::Sources;
 use crate::graph::attribute::{Attribute, Names};
 use crate::graph::verify::could_be;
@@ -18,7 +19,9 @@ type Map = BTreeMap<String, Attribute>;
 /// The graph of a text. Files that constants name are opened in `sources`.
 pub fn parse(text: &str, sources: &Sources) -> Result<Graph, Diagnostic> {
     let (signature, body) = parse_module(text, "narae.graph")?;
-    Reader { sources: sources.clone() }.graph(&signature, body)
+    let mut graph = Reader { sources: sources.clone() }.graph(&signature, body)?;
+    claims::check(&mut graph).map_err(|message| refuse(0, message))?;
+    Ok(graph)
 }
 
 /// Gives names their meaning.

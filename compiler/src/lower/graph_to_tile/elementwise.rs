@@ -103,6 +103,10 @@ impl Lowering {
         let blocks = operands[1].dims[axis].as_size().ok_or_else(|| {
             Diagnostic::new(&codes::E0202, "blocked quantisation along an axis of dynamic extent is not supported")
         })?;
+        if blocks == 0 {
+            // No block is no element: the result is written for all that.
+            return self.fill(out.clone(), None);
+        }
         for index in 0..blocks {
             let start = Dim::from(index * block);
             let rest = &out.dims[axis] - &start;

@@ -108,7 +108,7 @@ impl Lowering {
     }
 
     /// The value everywhere; zero if there is none.
-    fn fill(&mut self, out: View, value: Option<&View>) -> Lowered {
+    pub(super) fn fill(&mut self, out: View, value: Option<&View>) -> Lowered {
         match value {
             Some(value) => {
                 self.copy(out.clone(), value.broadcast(&out.dims));

@@ -46,6 +46,7 @@ impl Heads {
     /// Appends the op: `[B, H, S, E]`.
     pub fn build(self, c: &mut Call) -> Built {
         let scale = default_scale(c, self.q, self.scale)?;
+        shared_heads(c, self.q, self.k)?;
         let rest = [self.bias, self.lengths, self.sinks];
         let operands: Vec<Value> = [self.q, self.k, self.v].into_iter().chain(rest.into_iter().flatten()).collect();
         let op = Op::Attention {
@@ -59,6 +60,19 @@ impl Heads {
         };
         c.op(op, &operands)
     }
+}
+
+/// Every head of keys belongs to as many heads of queries: known, or checked by the run.
+fn shared_heads(c: &mut Call, q: Value, k: Value) -> Built<()> {
+    if c.rank(q) != 4 || c.rank(k) != 4 {
+        return Ok(());
+    }
+    let (heads, groups) = (c.dim(q, 1), c.dim(k, 1));
+    if heads == groups {
+        return Ok(());
+    }
+    c.at_least(&groups, &Dim::ONE);
+    c.must_equal(&heads.modulo(&groups), &Dim::ZERO, "what the heads of keys leave over of the heads of queries")
 }
 
 /// The logits `[B, H, S, T]` of attention for who wants to see them: scaled, bounded, with the bias, and minus infinity where a query,
@@ -358,6 +372,8 @@ pub(super) fn rotate(c: &mut Call, x: Value, cos: Value, sin: Value, interleaved
         }
     };
     let (cos, sin) = (table(c, cos)?, table(c, sin)?);
+    let (whole, half) = (c.dim(wide, 3), c.dim(cos, c.last_axis(cos)?));
+    c.at_least(&whole, &(&half * &Dim::from(2i64)));
     let y = c.op(Op::Rope { interleaved }, &[wide, cos, sin])?;
     c.reshape(y, dims)
 }

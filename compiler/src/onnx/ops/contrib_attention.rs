@@ -195,9 +195,11 @@ fn multi_head_attention(c: &mut Call) -> Built<Vec<Value>> {
     let (mask, attention_bias, past_key, past_value) = (c.optional(4), c.optional(5), c.optional(6), c.optional(7));
     let heads = masking.heads;
     let [q, mut k, mut v] = match (key, value) {
-        (None, _) => unpack(c, query, 3)?.try_into().map_err(|_| mismatch("packed projections need five axes"))?,
+        (None, _) => {
+            unpack(c, query, 3, heads)?.try_into().map_err(|_| mismatch("packed projections need five axes"))?
+        }
         (Some(key), None) => {
-            let parts = unpack(c, key, 2)?;
+            let parts = unpack(c, key, 2, heads)?;
             let q = split_heads(c, query, heads)?;
             [q, parts[0], parts[1]]
         }
@@ -206,6 +208,7 @@ fn multi_head_attention(c: &mut Call) -> Built<Vec<Value>> {
             let part = |c: &mut Call, x: Value, bias: Option<Value>| -> Built {
                 // Keys of a cross attention may come as heads already.
                 if c.rank(x) == 4 {
+                    c.extent_must_be(x, 1, &Dim::from(heads), "the second extent (the heads)")?;
                     return Ok(x);
                 }
                 let x = c.add_optional(x, bias)?;
@@ -275,11 +278,13 @@ fn filled(c: &mut Call, q: Value, buffer: Value, count: Value) -> Built<(Value, 
 }
 
 /// `[B, S, H, parts, D]` as `parts` times `[B, H, S, D]`.
-fn unpack(c: &mut Call, x: Value, parts: usize) -> Built<Vec<Value>> {
+fn unpack(c: &mut Call, x: Value, parts: usize, heads: i64) -> Built<Vec<Value>> {
     let dims = c.dims(x);
     if dims.len() != 5 {
         return Err(mismatch("packed projections need five axes"));
     }
+    c.must_equal(&dims[2], &Dim::from(heads), "the third extent (the heads)")?;
+    c.must_equal(&dims[3], &Dim::from(parts), "the fourth extent (what is packed)")?;
     let mut found = Vec::new();
     for part in 0..parts {
         let one = c.narrow(x, 3, Dim::from(part), Dim::ONE)?;

@@ -190,6 +190,10 @@ fn routing_weights(c: &mut Call, logits: Value, k: i64, normalize: bool) -> Buil
 /// The given weight of each chosen expert, `[T, E]`; they sum to one if normalised.
 fn given_weights(c: &mut Call, (logits, given): (Value, Value), k: i64, normalize: bool) -> Built {
     let best = c.ops(Op::TopK { axis: 1, largest: true, sorted: true, k: Dim::from(k) }, &[logits])?;
+    c.expect_rank(given, 2, "the given weights")?;
+    for (axis, own) in c.dims(logits).into_iter().enumerate() {
+        c.extent_must_be(given, axis, &own, "an extent of the given weights")?;
+    }
     let given = c.convert(given, Element::F32)?;
     let chosen = c.op(Op::GatherElements { axis: 1 }, &[given, best[1]])?;
     let chosen = if normalize {

@@ -4,7 +4,7 @@
 //! outside is collected first, constants and known lengths are made again inside, everything else becomes an operand; the symbols
 //! of the operands' dims are passed in. A body teaches nothing to the graph outside: what holds in a branch holds only there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use narae_isa::{Diagnostic, Element, codes};
@@ -135,6 +135,11 @@ impl<'m> Captures<'m> {
         let mut found: BTreeMap<&'m str, Value> = BTreeMap::new();
         let mut problem = None;
         for body in bodies {
+            let mut names = BTreeSet::new();
+            if let Some(twice) = body.input.iter().find(|input| !names.insert(input.name.as_str())) {
+                let message = format!("a body has two inputs named `{}`", twice.name);
+                return Err(Diagnostic::new(&codes::E0109, message));
+            }
             free_names(body, &mut |name| match importer.lookup(name) {
                 None if importer.is_omitted(name) => {}
                 Some(Some(value)) if importer.sequences.contains_key(&value) => {
@@ -192,9 +197,17 @@ impl<'m> Captures<'m> {
         let bound = inside.bind_captures(self);
         let results = bound.and_then(|()| inside.importer.body(body));
         inside.leave(results, |graph, results| {
-            results.iter().zip(&body.output).for_each(|(&value, output)| graph.add_output(output.name.as_str(), value));
+            results.iter().zip(&body.output).for_each(|(&value, output)| add_result(graph, &output.name, value));
         })
     }
+}
+
+/// Appends a result of a body. ONNX lets a body list one result twice; the outputs of a graph have names of their own.
+pub(super) fn add_result(graph: &mut Graph, name: &str, value: Value) {
+    let taken = |name: &str| graph.outputs().iter().any(|port| port.name == name);
+    let again = (2..).map(|number| format!("{name}.{number}"));
+    let name = std::iter::once(name.to_owned()).chain(again).find(|name| !taken(name));
+    graph.add_output(name.unwrap_or_else(|| unreachable!("there are more numbers than outputs")), value);
 }
 
 /// The importer while it builds the graph of a body.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use narae_isa::{BinaryFunction, Element};
 use onnx_protobuf::GraphProto;
 
-use super::control::{Captures, Inside};
+use super::control::{Captures, Inside, add_result};
 use crate::graph::{Graph, Op, TensorType};
 use crate::ir::{Dim, SymbolDefinition, Value};
 use crate::onnx::builder::{Builder, Built, mismatch};
@@ -191,7 +191,7 @@ impl<'m> Frame<'m> {
             let outputs = self.body.output.iter().map(|output| output.name.as_str());
             let named = results[1 - first..].iter().zip(outputs);
             for (&value, name) in named.skip(first.min(usize::from(!found.0))) {
-                graph.add_output(name, value);
+                add_result(graph, name, value);
             }
         })?;
         Ok(Attempt { body, conditional: found.0, changing: found.1 })

@@ -35,7 +35,10 @@ fn causal_convolution(c: &mut Call) -> Built<Vec<Value>> {
     c.must_equal(&depth, &Dim::from(channels), "the number of channels")?;
     let behind = Dim::from(kernel.saturating_sub(1));
     let past = match past {
-        Some(past) => past,
+        Some(past) => {
+            c.extent_must_be(past, 2, &behind, "the length of the past")?;
+            past
+        }
         None => {
             let element = c.element(x);
             let zero = c.scalar(element, 0.0)?;
@@ -104,6 +107,17 @@ fn linear_attention(c: &mut Call) -> Built<Vec<Value>> {
         let own = if c.dim(all, 2).is(1) { 1 } else { groups };
         tokens.push(token_rows(c, 5, own)?);
     }
+    let first = c.dims(tokens[0]);
+    for &other in &tokens[1..] {
+        for (axis, what) in [(0, "the batch of an operand"), (1, "the number of tokens of an operand")] {
+            c.extent_must_be(other, axis, &first[axis], what)?;
+        }
+    }
+    let width = c.dim(tokens[0], 3);
+    c.extent_must_be(tokens[1], 3, &width, "the width of a key")?;
+    if decays && !c.dim(tokens[3], 3).is(1) {
+        c.extent_must_be(tokens[3], 3, &width, "the width of a decay that is not one for all")?;
+    }
     let dims = c.dims(tokens[0]);
     let width = dims[3].as_const();
     let usual = || width.map(|width| 1.0 / (width as f64).sqrt()).ok_or_else(|| unsupported("heads of unknown width"));
@@ -131,7 +145,14 @@ fn token_rows(c: &mut Call, index: usize, heads: i64) -> Built {
 /// The state before the first token: `[batch, heads, width of keys, width of values]`.
 fn first_state(c: &mut Call, tokens: &[Value]) -> Built {
     match c.optional(3) {
-        Some(past) => c.convert(past, Element::F32),
+        Some(past) => {
+            c.expect_rank(past, 4, "the past state")?;
+            let (k, v) = (c.dims(tokens[1]), c.dims(tokens[2]));
+            for (axis, own) in [&k[0], &k[2], &k[3], &v[3]].into_iter().enumerate() {
+                c.extent_must_be(past, axis, own, "an extent of the past state")?;
+            }
+            c.convert(past, Element::F32)
+        }
         None => {
             let (k, v) = (c.dims(tokens[1]), c.dims(tokens[2]));
             let zero = c.scalar(Element::F32, 0.0)?;

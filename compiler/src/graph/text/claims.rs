@@ -1,0 +1,76 @@
+//! What a text claims beyond what its nodes prove.
+//!
+//! In: a graph as it was written down. Out: the same, where a slice or a pad that is not known to fit its operand fits by an assumption,
+//! which the run checks, and where a length that a node finds has no bounds beyond those of the node. Always holds: a graph
+//! that we printed ourselves is not changed, since importing and the passes say all of it.
+
+use crate::graph::{Graph, NodeData, Op, infer};
+use crate::ir::{Dim, Symbols};
+
+/// Adds what the run has to check, and bounds what nodes find; an error where these bounds contradict the text's.
+pub(super) fn check(graph: &mut Graph) -> Result<(), String> {
+    let mut conditions = Vec::new();
+    let mut scratch = graph.symbols.clone();
+    let mut bounds = Vec::new();
+    for (_, data) in graph.nodes() {
+        conditions.extend(not_negative(graph, data));
+        if data.op.defines_symbols() {
+            bounds.extend(found(graph, data, &mut scratch));
+        }
+    }
+    for condition in conditions {
+        let symbols = &mut graph.symbols;
+        if symbols.compare(&Dim::ZERO, &condition) != Some(true) {
+            let missing = symbols.minimum(&condition, &Dim::ZERO);
+            symbols.assume(&missing, &Dim::ZERO);
+        }
+    }
+    for (symbol, lower, upper) in bounds {
+        graph.symbols.bound(symbol, lower, upper);
+        if let (Some(lower), Some(upper)) = graph.symbols.interval(symbol)
+            && lower > upper
+        {
+            let name = graph.symbols.name(symbol);
+            return Err(format!(
+                "the length `{name}` is at most {upper} by what finds it, and claimed to be at least {lower}"
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// What must not be negative for a slice or a pad to stay within its operand.
+fn not_negative(graph: &Graph, data: &NodeData) -> Vec<Dim> {
+    let extents = |data: &NodeData| graph.dims(data.operands[0]).to_vec();
+    match &data.op {
+        Op::Slice { starts, steps, dims } => {
+            let axis = |(((start, &step), count), extent): (((&Dim, &i64), &Dim), Dim)| {
+                let last = start + &(&(count - &Dim::ONE) * &Dim::from(step));
+                let (least, most) = if step > 0 { (start.clone(), last) } else { (last, start.clone()) };
+                [least, &(&extent - &most) - &Dim::ONE]
+            };
+            starts.iter().zip(steps).zip(dims).zip(extents(data)).flat_map(axis).collect()
+        }
+        Op::Pad { before, dims, .. } => {
+            let after = |((before, all), extent): ((&Dim, &Dim), Dim)| &(all - before) - &extent;
+            before.iter().zip(dims).zip(extents(data)).map(after).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+type Bound = (crate::ir::Symbol, Option<i64>, Option<i64>);
+
+/// The bounds that a node gives the lengths that it finds.
+fn found(graph: &Graph, data: &NodeData, scratch: &mut Symbols) -> Vec<Bound> {
+    let operands = data.operands.iter().map(|&value| graph.ty(value).clone()).collect();
+    let Ok(inferred) = infer::infer(&data.op, operands, scratch) else { return Vec::new() };
+    let own = data.results.iter().flat_map(|&value| graph.dims(value));
+    let pairs = own.zip(inferred.types.iter().flat_map(|ty| &ty.dims));
+    let bound = |(own, fresh): (&Dim, &Dim)| {
+        let (symbol, fresh) = (own.as_symbol()?, fresh.as_symbol()?);
+        let (lower, upper) = scratch.interval(fresh);
+        (!graph.symbols.contains(fresh)).then_some((symbol, lower, upper))
+    };
+    pairs.filter_map(bound).collect()
+}
