@@ -58,8 +58,9 @@ impl Hazards {
     /// Adds the next instruction in dispatch order and returns the edges it needs.
     pub fn issue(&mut self, engine: usize, touches: &[Touch]) -> Vec<Edge> {
         let index = self.history.len();
+        let touches = || touches.iter().filter(|touch| touch.start < touch.end);
         let mut needed: [Option<usize>; ENGINES] = [None; ENGINES];
-        for touch in touches {
+        for touch in touches() {
             self.collect(*touch, &mut needed);
         }
         // Dispatch happens after everything that the control unit had waited for.
@@ -72,7 +73,8 @@ impl Hazards {
         let mut edges = Vec::new();
         for producer in producers {
             let (other, place, clock) = self.history[producer];
-            if other == engine || self.known[engine][other] >= place {
+            // What an engine has done itself it knows.
+            if self.known[engine][other] >= place {
                 continue;
             }
             merge(&mut self.known[engine], &clock);
@@ -84,7 +86,7 @@ impl Hazards {
         after[engine] = place;
         self.known[engine][engine] = place;
         self.history.push((engine, place, after));
-        for touch in touches {
+        for touch in touches() {
             self.record(*touch, engine, index);
         }
         edges
@@ -115,9 +117,6 @@ impl Hazards {
     }
 
     fn record(&mut self, touch: Touch, engine: usize, index: usize) {
-        if touch.start >= touch.end {
-            return;
-        }
         self.split(touch.start);
         self.split(touch.end);
         if touch.write {
@@ -210,7 +209,7 @@ mod tests {
     }
 
     impl Closure {
-        /// The next instruction: every conflict is ordered, and no edge says what the others say.
+        /// The next instruction: every conflict is ordered, every edge is for a conflict, and no edge says what the others say.
         fn issue(&mut self, engine: usize, touches: &[Touch]) {
             let index = self.program.len();
             let edges = self.hazards.issue(engine, touches);
@@ -223,7 +222,10 @@ mod tests {
                     None => self.before.push(row),
                 }
             }
-            assert!(edges.iter().all(|edge| edge.consumer == index && edge.producer < index));
+            for edge in &edges {
+                assert!(edge.consumer == index && edge.producer < index);
+                assert!(self.conflict(edge.producer, index), "the edge {edge:?} is for nothing");
+            }
             for earlier in 0..index {
                 let ordered = self.before[index][earlier];
                 assert!(ordered || !self.conflict(earlier, index), "{index} does not follow {earlier}");
@@ -305,6 +307,11 @@ mod tests {
         assert_eq!(hazards.issue(2, &[read(0, 8)]), vec![]);
         assert_eq!(hazards.issue(1, &[write(8, 16)]), vec![]);
         assert_eq!(hazards.issue(3, &[read(16, 24), write(24, 32)]), vec![]);
+        // Inside of what others touch, and beside it.
+        assert_eq!(hazards.issue(4, &[write(12, 12), read(20, 20), write(8, 8), write(32, 32)]), vec![]);
+        // A range that ends before it begins is as empty.
+        assert_eq!(hazards.issue(4, &[write(12, 11), read(28, 8)]), vec![]);
+        assert_eq!(hazards.issue(4, &[write(12, 13)]), vec![Edge { producer: 2, consumer: 6 }]);
     }
 
     #[test]
