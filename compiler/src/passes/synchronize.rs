@@ -6,9 +6,12 @@
 //! signal is consumed by exactly one wait, so all semaphores are zero again at a fence.
 //!
 //! There is one semaphore per ordered pair of engines. In a loop the order between one iteration and the next is
-//! carried by the same semaphores: the loop is analysed as if unrolled until its pattern repeats; tokens that the
-//! first iteration would expect from its predecessor are signalled before the loop and those that the last one
+//! carried by the same semaphores: the loop is analysed as if unrolled twice, after which its pattern repeats; tokens that
+//! the first iteration would expect from its predecessor are signalled before the loop and those that the last one
 //! leaves over are taken after it. A loop is entered and left through a fence.
+
+use std::cmp::Ordering;
+use std::ops::Range;
 
 use super::hazards::{ENGINES, Hazards, Touch};
 
@@ -68,9 +71,13 @@ pub struct Sync {
 
 /// The semaphore that carries order from `producer` to `consumer`.
 pub fn semaphore(producer: usize, consumer: usize) -> u8 {
-    assert!(producer != consumer && producer > 0, "the control unit signals by dispatch, an engine by its own order");
+    assert!(producer > 0, "the control unit signals by dispatch");
     // Five decoupled producers, five other engines each: 25 of the 32 semaphores.
-    let rank = if consumer > producer { consumer - 1 } else { consumer };
+    let rank = match consumer.cmp(&producer) {
+        Ordering::Less => consumer,
+        Ordering::Equal => unreachable!("an engine waits for itself by its own order"),
+        Ordering::Greater => consumer - 1,
+    };
     u8::try_from((producer - 1) * (ENGINES - 1) + rank).expect("25 semaphores fit a byte")
 }
 
@@ -120,12 +127,11 @@ impl State {
     fn run(
         &mut self,
         lines: &[Line],
-        range: std::ops::Range<usize>,
+        range: Range<usize>,
         edge: &mut dyn FnMut(usize, usize, u8),
         result: &mut [Sync],
     ) {
-        let mut at = range.start;
-        while at < range.end {
+        for at in own_lines(lines, range) {
             match &lines[at] {
                 Line::Scalar => {}
                 Line::Barrier => {
@@ -141,99 +147,97 @@ impl State {
                     }
                 }
                 Line::LoopBegin => {
-                    let end = matching_end(lines, at);
-                    result[at].before.push(Extra::Fence);
-                    self.run_loop(lines, at + 1..end, edge, result, at, end);
-                    result[end].after.push(Extra::Fence);
+                    whole_loop(lines, at, edge, result);
                     self.hazards.fence();
-                    at = end;
                 }
                 Line::LoopEnd => unreachable!("a loop's end is consumed with its begin"),
-            }
-            at += 1;
-        }
-    }
-
-    fn run_loop(
-        &mut self,
-        lines: &[Line],
-        body: std::ops::Range<usize>,
-        edge: &mut dyn FnMut(usize, usize, u8),
-        result: &mut [Sync],
-        begin: usize,
-        end: usize,
-    ) {
-        let Some(edges) = steady_edges(lines, body.clone()) else {
-            // The pattern does not settle: fall back to an idle machine between iterations.
-            self.hazards.fence();
-            self.run(lines, body.clone(), edge, result);
-            result[body.end - 1].after.push(Extra::Fence);
-            return;
-        };
-        // Inner loops bring their own fences and tokens.
-        let mut at = body.start;
-        while at < body.end {
-            match lines[at] {
-                Line::LoopBegin => {
-                    let inner_end = matching_end(lines, at);
-                    result[at].before.push(Extra::Fence);
-                    self.run_loop(lines, at + 1..inner_end, edge, result, at, inner_end);
-                    result[inner_end].after.push(Extra::Fence);
-                    at = inner_end;
-                }
-                Line::Barrier => result[at].before.push(Extra::Fence),
-                _ => {}
-            }
-            at += 1;
-        }
-        for found in edges {
-            let (producer, consumer) = (engine_of(lines, found.producer), engine_of(lines, found.consumer));
-            let semaphore = semaphore(producer, consumer);
-            edge(found.producer, found.consumer, semaphore);
-            if found.carried {
-                result[begin].before.push(Extra::Signal { engine: producer, semaphore });
-                result[end].after.push(Extra::Wait { engine: consumer, semaphore });
             }
         }
     }
 }
 
-/// The edges that every iteration of a loop needs once the pattern repeats; `None` when it does not within a few rounds.
-fn steady_edges(lines: &[Line], body: std::ops::Range<usize>) -> Option<Vec<BodyEdge>> {
-    let mut hazards = Hazards::default();
-    let mut origin: Vec<(usize, usize)> = Vec::new(); // per issued instruction: iteration, line
-    let mut last: Option<Vec<BodyEdge>> = None;
-    for iteration in 0..6 {
+/// The synchronisation of a loop and of everything in it; a machine that is idle before and after.
+fn whole_loop(lines: &[Line], begin: usize, edge: &mut dyn FnMut(usize, usize, u8), result: &mut [Sync]) {
+    let end = matching_end(lines, begin);
+    result[begin].before.push(Extra::Fence);
+    for at in own_lines(lines, begin + 1..end) {
+        match lines[at] {
+            Line::LoopBegin => whole_loop(lines, at, edge, result),
+            Line::Barrier => result[at].before.push(Extra::Fence),
+            Line::Instruction { .. } | Line::Scalar => {}
+            Line::LoopEnd => unreachable!("a loop's end is consumed with its begin"),
+        }
+    }
+    for found in body_edges(lines, begin + 1..end) {
+        let (producer, consumer) = (engine_of(lines, found.producer), engine_of(lines, found.consumer));
+        let semaphore = semaphore(producer, consumer);
+        edge(found.producer, found.consumer, semaphore);
+        if found.carried {
+            result[begin].before.push(Extra::Signal { engine: producer, semaphore });
+            result[end].after.push(Extra::Wait { engine: consumer, semaphore });
+        }
+    }
+    result[end].after.push(Extra::Fence);
+}
+
+/// The edges that every iteration of a loop needs: those of the second round, which repeat from there on.
+///
+/// Why they repeat: whatever touches a byte in one round touches it in the next. So for a byte and an engine the latest write, and the latest
+/// read behind it, lie in the same round or the one before, at the same line in every round but the first; no hazard reaches further back.
+/// Which hazards need an edge follows from the orders between the producer and the consumer, and an order is a chain of instructions
+/// dispatched between the two, of the same two rounds. Edges within a round are the same in all rounds, the first included: where a round
+/// has a hazard of its own with an engine, that is the latest one, and latest ones are decided first. Given these, the edges from one round
+/// to the next are the same in all rounds that have one before.
+fn body_edges(lines: &[Line], body: Range<usize>) -> Vec<BodyEdge> {
+    let mut rounds = Rounds::default();
+    rounds.round(lines, body.clone());
+    rounds.round(lines, body)
+}
+
+/// A loop body, issued round after round.
+#[derive(Default)]
+struct Rounds {
+    hazards: Hazards,
+    /// Lines of the instructions issued so far.
+    lines: Vec<usize>,
+}
+
+impl Rounds {
+    /// The edges of one more round.
+    fn round(&mut self, lines: &[Line], body: Range<usize>) -> Vec<BodyEdge> {
+        let first = self.lines.len();
         let mut edges = Vec::new();
-        let mut at = body.start;
-        while at < body.end {
+        for at in own_lines(lines, body) {
             match &lines[at] {
                 Line::Instruction { engine, touches } => {
-                    let found = hazards.issue(*engine, touches);
-                    origin.push((iteration, at));
-                    for edge in found {
-                        let (round, producer) = origin[edge.producer];
-                        if iteration - round > 1 {
-                            return None;
-                        }
-                        edges.push(BodyEdge { producer, consumer: at, carried: round != iteration });
-                    }
+                    let found = self.hazards.issue(*engine, touches);
+                    self.lines.push(at);
+                    edges.extend(found.into_iter().map(|edge| BodyEdge {
+                        producer: self.lines[edge.producer],
+                        consumer: at,
+                        carried: edge.producer < first,
+                    }));
                 }
-                Line::Barrier => hazards.fence(),
-                Line::LoopBegin => {
-                    hazards.fence();
-                    at = matching_end(lines, at);
-                }
-                Line::Scalar | Line::LoopEnd => {}
+                // Inner loops are entered and left through a fence.
+                Line::Barrier | Line::LoopBegin => self.hazards.fence(),
+                Line::Scalar => {}
+                Line::LoopEnd => unreachable!("a loop's end is consumed with its begin"),
             }
-            at += 1;
         }
-        if iteration >= 2 && last.as_ref() == Some(&edges) {
-            return Some(edges);
-        }
-        last = Some(edges);
+        edges
     }
-    None
+}
+
+/// The lines of a range, of which a loop is its begin: what is inside is left out.
+fn own_lines(lines: &[Line], range: Range<usize>) -> impl Iterator<Item = usize> {
+    let mut next = range.start;
+    std::iter::from_fn(move || {
+        (next < range.end).then(|| {
+            let at = next;
+            next = if matches!(lines[at], Line::LoopBegin) { matching_end(lines, at) + 1 } else { at + 1 };
+            at
+        })
+    })
 }
 
 fn engine_of(lines: &[Line], line: usize) -> usize {

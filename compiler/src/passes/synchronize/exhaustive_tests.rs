@@ -223,6 +223,67 @@ fn programs_of_three_engines() {
     }
 }
 
+/// A body of so many lines: accesses of any engine to a few ranges of bytes (some of none), barriers, and loops of one access.
+fn random_body(random: &mut crate::graph::testing::Random, length: usize, engines: usize) -> Vec<Line> {
+    let mut body = vec![];
+    for _ in 0..length {
+        let touch = |random: &mut crate::graph::testing::Random| {
+            let start = random.below(12) as u64;
+            Touch { start, end: start + random.below(7) as u64, write: random.below(2) == 0 }
+        };
+        let touches = (0..1 + random.below(2)).map(|_| touch(random)).collect();
+        let access = Line::Instruction { engine: random.below(engines), touches };
+        match random.below(12) {
+            0 => body.push(Line::Barrier),
+            1 => body.extend(looped(&[access])),
+            _ => body.push(access),
+        }
+    }
+    body
+}
+
+/// The edges of six rounds of a body, each with the number of rounds between producer and consumer.
+fn edges_of_rounds(body: &[Line]) -> Vec<Vec<(usize, usize, usize)>> {
+    let (mut hazards, mut issued) = (Hazards::default(), vec![]);
+    let mut round = |round: usize| {
+        let mut edges = vec![];
+        for at in own_lines(body, 0..body.len()) {
+            match &body[at] {
+                Line::Instruction { engine, touches } => {
+                    issued.push((round, at));
+                    for edge in hazards.issue(*engine, touches) {
+                        let (of, producer) = issued[edge.producer];
+                        edges.push((producer, at, round - of));
+                    }
+                }
+                _ => hazards.fence(),
+            }
+        }
+        edges
+    };
+    (0..6).map(&mut round).collect()
+}
+
+#[test]
+fn what_the_second_round_of_a_loop_needs_all_later_ones_need() {
+    let mut random = crate::graph::testing::Random::new(5);
+    for number in 0..4000 {
+        let length = 1 + random.below(7);
+        let engines = 2 + random.below(ENGINES - 1);
+        let body = random_body(&mut random, length, engines);
+        let rounds = edges_of_rounds(&body);
+        let found: Vec<_> = body_edges(&body, 0..body.len())
+            .into_iter()
+            .map(|edge| (edge.producer, edge.consumer, usize::from(edge.carried)))
+            .collect();
+        for later in &rounds[1..] {
+            assert_eq!(later, &found, "body {number}: {body:?}");
+        }
+        let within: Vec<_> = found.into_iter().filter(|(_, _, rounds)| *rounds == 0).collect();
+        assert_eq!(rounds[0], within, "body {number}: {body:?}");
+    }
+}
+
 #[test]
 fn loops_in_loops_and_barriers() {
     let (put, take) = (line(1, &[(0, true)]), line(2, &[(0, false), (1, true)]));
@@ -326,7 +387,7 @@ fn semaphores_are_one_for_each_pair() {
 }
 
 #[test]
-#[should_panic(expected = "an engine by its own order")]
+#[should_panic(expected = "waits for itself by its own order")]
 fn an_engine_has_no_semaphore_for_itself() {
     semaphore(2, 2);
 }
