@@ -189,21 +189,13 @@ fn whole_loop(lines: &[Line], begin: usize, edge: &mut dyn FnMut(usize, usize, u
 /// has a hazard of its own with an engine, that is the latest one, and latest ones are decided first. Given these, the edges from one round
 /// to the next are the same in all rounds that have one before.
 fn body_edges(lines: &[Line], body: Range<usize>) -> Vec<BodyEdge> {
-    let mut rounds = Rounds::default();
+    let mut rounds = State::default();
     rounds.round(lines, body.clone());
     rounds.round(lines, body)
 }
 
-/// A loop body, issued round after round.
-#[derive(Default)]
-struct Rounds {
-    hazards: Hazards,
-    /// Lines of the instructions issued so far.
-    lines: Vec<usize>,
-}
-
-impl Rounds {
-    /// The edges of one more round.
+impl State {
+    /// Issues a loop body once more; the edges of this round.
     fn round(&mut self, lines: &[Line], body: Range<usize>) -> Vec<BodyEdge> {
         let first = self.lines.len();
         let mut edges = Vec::new();

@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 
 use narae_isa::{BinaryFunction, Element, HostTensor, UnaryFunction};
 
-use super::order::{Lookups, order};
+use super::order::{Lookups, Order, order};
 use super::period::{Stretch, stretches};
+use super::relate::relate;
 use super::roll;
 use crate::compress::Sources;
 use crate::graph::attribute::Real;
@@ -394,6 +395,55 @@ fn the_longest_stretch_of_equal_hashes() {
     // The first of two equal runs.
     let twice = [1, 2, 1, 2, 9, 1, 2, 1, 2];
     assert_eq!(stretches(&twice, 2).iter().find(|found| found.period == 2), Some(&stretch(0, 2, 2, 0)));
+}
+
+/// How many values are carried, shared and given one by one, if nodes one behind the other are iterations of a body of one node.
+fn related(model: &Model, nodes: &[Value]) -> Option<(usize, usize, usize)> {
+    let sequence: Vec<_> = nodes.iter().map(|&value| model.graph.defining(value).expect("a node's").0).collect();
+    let order = Order { prologue: vec![], sequence };
+    let roles = relate(&model.graph, &order, stretch(0, 1, nodes.len(), 0))?;
+    Some((roles.carried.len(), roles.invariant.len(), roles.iterated.len()))
+}
+
+/// Hashes only propose: what is no repetition is refused by a comparison of the nodes themselves.
+#[test]
+fn iterations_are_compared_whatever_their_hashes() {
+    let mut model = Model::new();
+    let x = model.x;
+    let [tanh, sin] = [UnaryFunction::Tanh, UnaryFunction::Sin].map(|function| model.unary(function, x));
+    let again = model.unary(UnaryFunction::Tanh, x);
+    assert_eq!(related(&model, &[tanh, again]), Some((0, 1, 0)));
+    assert_eq!(related(&model, &[tanh, sin]), None, "another function");
+    let gain = model.weight(&[WIDTH]);
+    let norm = Op::RmsNorm { epsilon: Real::new(1e-5) };
+    let [plain, other] = [tanh, sin].map(|x| model.add(norm.clone(), &[x]));
+    let [with, gained] = [tanh, sin].map(|x| model.add(norm.clone(), &[x, gain]));
+    assert_eq!(related(&model, &[plain, other]), Some((0, 0, 1)));
+    assert_eq!(related(&model, &[with, gained]), Some((0, 1, 1)));
+    assert_eq!(related(&model, &[plain, with]), None, "an operand more");
+    assert_eq!(related(&model, &[with, plain]), None, "an operand less");
+    // Both sums are one row, of operands with other numbers of rows.
+    let reduce = Op::Reduce { function: narae_isa::ReduceFunction::Sum, axes: vec![0] };
+    let rows = [2, 2, 3].map(|rows| model.weight(&[rows, WIDTH]));
+    let sums = rows.map(|rows| model.add(reduce.clone(), &[rows]));
+    assert_eq!(related(&model, &sums[..2]), Some((0, 0, 1)));
+    assert_eq!(related(&model, &sums), None, "an operand of another type");
+    // Each finds its own number of elements.
+    let counts = [0; 2].map(|_| model.graph.add(Op::NonZero {}, &[x], &Provenance::none()).expect("types fit")[0]);
+    assert_eq!(related(&model, &counts), None, "results of other types");
+}
+
+#[test]
+fn what_is_carried_comes_from_the_iteration_before_in_all_of_them() {
+    let mut model = Model::new();
+    let first = model.unary(UnaryFunction::Tanh, model.x);
+    let second = model.unary(UnaryFunction::Tanh, first);
+    let [third, skipping] = [second, first].map(|x| model.unary(UnaryFunction::Tanh, x));
+    let outside = model.unary(UnaryFunction::Tanh, model.x);
+    assert_eq!(related(&model, &[first, second, third]), Some((1, 0, 0)));
+    assert_eq!(related(&model, &[first, second, skipping]), None, "the last one skips an iteration");
+    assert_eq!(related(&model, &[first, second, outside]), None, "the last one begins anew");
+    assert_eq!(related(&model, &[outside, first, second]), None, "the one behind begins anew");
 }
 
 #[test]

@@ -88,7 +88,6 @@ fn early_nodes(graph: &Graph, lookups: Lookups) -> SecondaryMap<Node, bool> {
     }
     let mut early: SecondaryMap<Node, bool> = SecondaryMap::new();
     for (node, data) in graph.nodes() {
-        let constant = matches!(data.op, Op::Constant { .. });
         let lookup = matches!(data.op, Op::Gather { .. }) && graph.recipe(data.operands[0]).is_some();
         let shared = match lookups {
             Lookups::SharedAreInvariant => uses[data.results[0].index()] >= SHARED_USERS,
@@ -97,9 +96,10 @@ fn early_nodes(graph: &Graph, lookups: Lookups) -> SecondaryMap<Node, bool> {
         };
         let considered = if lookup && shared { &data.operands[1..] } else { &data.operands[..] };
         let of_layer = considered.iter().any(|&value| streaming[value] || is_weight(graph, value));
-        early[node] = constant || !of_layer;
+        // A constant has no operands: it is early.
+        early[node] = !of_layer;
         for &value in &data.results {
-            streaming[value] = !constant && of_layer;
+            streaming[value] = of_layer;
         }
     }
     early

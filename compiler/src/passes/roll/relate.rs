@@ -124,14 +124,15 @@ impl Relater<'_> {
         if values.iter().any(|&value| self.graph.ty(value) != ty) {
             return None;
         }
-        if let Some((0, spot)) = spots[0] {
+        if let Some((first, spot)) = spots[0] {
+            assert!(
+                first == 0,
+                "an order has operands before their users, and nothing of the stretch is before its first iteration"
+            );
             let same = spots.iter().enumerate().all(|(iteration, found)| *found == Some((iteration, spot)));
             return same.then_some(Source::Same(spot));
         }
         // Everything before the first iteration is defined outside and before.
-        if spots[0].is_some() {
-            return None;
-        }
         if let Some(Some((0, spot))) = spots.get(1) {
             let carried = (1..count).all(|iteration| spots[iteration] == Some((iteration - 1, *spot)));
             return carried.then(|| Source::Carried(self.carried(*spot, values[0])));

@@ -42,7 +42,7 @@ impl Dispatch {
         }));
     }
 
-    fn lines(&mut self, lines: &[Line], sync: &[Sync], range: std::ops::Range<usize>, trip: usize) {
+    fn lines(&mut self, lines: &[Line], sync: &[Sync], range: Range<usize>, trip: usize) {
         let mut at = range.start;
         while at < range.end {
             self.extras(&sync[at].before);
