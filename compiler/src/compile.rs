@@ -77,7 +77,7 @@ fn compile_unsaid(
         Ok((compiled, fitted, found.wide, bounded.symbols.notes().to_vec()))
     })?;
     let maxima = Maxima { unsaid: Unsaid::Usual(usual), ..options.maxima.clone() };
-    findings.chosen = bounds::note(&graph, &maxima, &compiled, fitted.as_ref());
+    findings.chosen = bounds::note(&graph, &maxima, |name| compiled.planned(name), fitted.as_ref());
     notes.extend(findings.chosen.clone());
     notes.extend(level_note(options));
     findings.notes = notes;

@@ -326,6 +326,12 @@ impl Compiled {
         Ok(self.write(Cursor::new(Vec::new()), observer)?.into_inner())
     }
 
+    /// The greatest value of a length that programs were planned for, by its name.
+    pub fn planned(&self, length: &str) -> Option<i64> {
+        let mut slots = self.content.metadata.entries.iter().flat_map(|entry| &entry.slots);
+        slots.find(|slot| slot.name == length).map(|slot| slot.max)
+    }
+
     /// Bytes of inputs, outputs and working memory in LPDDR.
     pub fn buffer_bytes(&self) -> u64 {
         self.content.metadata.region(RegionKind::Io).map_or(0, |region| region.bytes)

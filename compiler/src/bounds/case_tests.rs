@@ -6,7 +6,7 @@ use narae_isa::{Diagnostic, Diagnostics, Element, HostTensor, codes};
 
 use super::derive::{derive, has_open, open_names};
 use super::narrow::narrow;
-use super::{Fitted, Maxima, Rest, bind, fit, greatest_length};
+use super::{Fitted, Maxima, Rest, Unsaid, bind, fit, greatest_length};
 use crate::graph::{Graph, Op, Provenance, State, TensorType};
 use crate::ir::{Dim, Symbol, SymbolDefinition, Symbols, Value};
 
@@ -174,6 +174,68 @@ fn what_is_said_of_a_length_is_what_binds_it() {
     let rest = Maxima { rest: Rest::AtMost(12), ..Maxima::default() };
     assert_eq!(of("p", &rest), Some(12));
     assert_eq!(of("p", &Maxima { rest: Rest::AtMost(12), ..all() }), Some(50));
+}
+
+#[test]
+fn a_length_is_known_by_any_of_its_names() {
+    let mut graph = with_inputs(&[("ids", Element::I64, &["1", "s"]), ("mask", Element::I64, &["1", "m"])]);
+    let [s, m] = ["s", "m"].map(|name| graph.symbols.find(name).expect("there"));
+    graph.symbols.replace(m, &s.into()).expect("they may be equal");
+    for name in ["s", "m"] {
+        let named = Maxima { lengths: vec![(String::from(name), 4)], ..all() };
+        assert_eq!(greatest_length(&graph, s, &named), Some(4), "{name}");
+        let mut bound = graph.clone();
+        bind(&mut bound, &named).expect("all have bounds");
+        assert_eq!(bound.symbols.interval(s).1, Some(4), "{name}");
+        let refused = Maxima { lengths: vec![(String::from(name), 4)], unsaid: Unsaid::Refused, ..Maxima::default() };
+        bind(&mut graph.clone(), &refused).expect("the name says it");
+    }
+}
+
+/// Fixes lengths of a graph: of `x` with nine rows at most, which is cut to its rows, and of the number of its elements that are not zero,
+/// which has two names.
+fn fixed(lengths: &[(&str, i64)]) -> Result<Graph, Vec<String>> {
+    let mut graph = with_inputs(&[("x", Element::F32, &["rows", "columns"])]);
+    let rows = graph.symbols.find("rows").expect("there");
+    graph.symbols.bound(rows, None, Some(9));
+    let x = graph.inputs()[0].value;
+    let found = graph.add(Op::NonZero {}, &[x], &none()).expect("types fit");
+    let count = graph.dims(found[0])[1].as_symbol().expect("data decides it");
+    let other = graph.data_symbols(found[1], 1, "other", (Some(0), None)).remove(0);
+    graph.symbols.unify(&other, &count.into()).expect("they may be equal");
+    let op = Op::Slice { starts: vec![0.into(); 2], steps: vec![1; 2], dims: vec![rows.into(), 1.into()] };
+    let y = graph.add1_or_first(op, &[x]);
+    graph.add_output("y", y);
+    let fixed = lengths.iter().map(|&(name, most)| (name.to_owned(), most)).collect();
+    match super::fix(&mut graph, &Maxima { fixed, ..Maxima::default() }) {
+        Ok(()) => Ok(graph),
+        Err(problems) => Err(problems.0.iter().map(|problem| format!("{} {problem:?}", problem.code.id)).collect()),
+    }
+}
+
+#[test]
+fn a_length_that_is_fixed_is_a_number_everywhere() {
+    let graph = fixed(&[("rows", 4), ("columns", 2)]).expect("both are lengths of an input");
+    let dims = |value| graph.dims(value).to_vec();
+    assert_eq!(dims(graph.inputs()[0].value), [4.into(), 2.into()]);
+    assert_eq!(dims(graph.outputs()[0].value), [4.into(), 1.into()]);
+    let (_, node) = graph.nodes().last().expect("a node");
+    assert!(matches!(&node.op, Op::Slice { dims, .. } if dims[..] == [4.into(), 1.into()]), "{:?}", node.op);
+}
+
+#[test]
+fn lengths_that_cannot_be_fixed() {
+    let refused = |name: &str, most: i64| fixed(&[(name, most)]).expect_err("it is no length to be fixed").join("\n");
+    assert!(refused("row", 4).contains("did you mean `rows`?"), "no such length");
+    assert!(refused("rows", 10).contains("contradicts"), "nine at most");
+    let graph = fixed(&[]).expect("nothing is fixed");
+    let decided = graph.symbols.iter().filter(|(_, row)| !matches!(row.definition, SymbolDefinition::Input { .. }));
+    let names: Vec<String> = decided.map(|(_, row)| row.name.clone()).collect();
+    assert_eq!(names.len(), 2);
+    for name in names {
+        // One of the two is the other, by another name.
+        assert!(refused(&name, 4).contains("decided by data"), "{name}");
+    }
 }
 
 #[test]

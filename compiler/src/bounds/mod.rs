@@ -102,10 +102,12 @@ fn meant(name: &str, known: &[&str]) -> String {
     nearest(name, known.iter().copied()).map(|near| format!("did you mean `{near}`? ")).unwrap_or_default()
 }
 
+/// Whether data decides a length, or another one that it is known to follow from.
 fn decided_by_data(graph: &Graph, symbol: Symbol) -> bool {
-    let row = graph.symbols.data(symbol);
-    row.replacement.is_none()
-        && matches!(row.definition, SymbolDefinition::Data { .. } | SymbolDefinition::Extent { .. })
+    graph.symbols.resolve(&symbol.into()).any_symbol(&mut |symbol| {
+        let definition = graph.symbols.data(symbol).definition;
+        matches!(definition, SymbolDefinition::Data { .. } | SymbolDefinition::Extent { .. })
+    })
 }
 
 /// Gives every length its bound: those that inputs define must have one afterwards.
@@ -235,7 +237,10 @@ fn said(graph: &Graph, symbol: Symbol, role: Role, maxima: &Maxima) -> Option<i6
 
 /// The greatest value of a length of an input, if anything was said of it or it has a usual bound: what [`bind`] will make its bound.
 pub(crate) fn greatest_length(graph: &Graph, symbol: Symbol, maxima: &Maxima) -> Option<i64> {
-    let named = |(name, most): &(String, i64)| (graph.symbols.find(name) == Some(symbol)).then_some(*most);
+    let named = |(name, most): &(String, i64)| {
+        let named = graph.symbols.resolve(&graph.symbols.find(name)?.into());
+        (named.as_symbol() == Some(symbol)).then_some(*most)
+    };
     let named = maxima.lengths.iter().filter_map(named).min();
     let role = role(graph, symbol);
     let said = said(graph, symbol, role, maxima);

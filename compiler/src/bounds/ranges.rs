@@ -18,8 +18,8 @@ use crate::ir::{Dim, Value};
 
 /// Tensors of more elements have one range for all.
 const MAXIMUM_ELEMENTS: usize = 128;
-/// Beyond 2^53 a float no longer tells integers apart.
-const EXACT: f64 = 9e15;
+/// From 2^53 on a float no longer tells integers apart.
+const EXACT: f64 = (1u64 << 53) as f64;
 
 /// The least and the greatest value.
 type Range = (f64, f64);
@@ -133,6 +133,11 @@ impl Context<'_> {
         element_count(&sizes).filter(|&count| count <= MAXIMUM_ELEMENTS)
     }
 
+    /// Whether an operand has one range for all elements, or one for each element of the result.
+    fn fits(&self, operand: &Ranges) -> bool {
+        operand.0.len() == 1 || Some(operand.0.len()) == self.count()
+    }
+
     /// The ranges of a result, computed exactly.
     fn result(&self, index: usize) -> Option<Ranges> {
         let graph = self.graph;
@@ -180,8 +185,7 @@ impl Context<'_> {
     fn pairs(&self, f: impl Fn(Range, Range) -> Option<Range>) -> Ranges {
         let (a, b) = (self.operand(0), self.operand(1));
         let most = a.0.len().max(b.0.len());
-        let fits = |ranges: &Ranges| ranges.0.len() == 1 || Some(ranges.0.len()) == self.count();
-        if fits(&a) && fits(&b) {
+        if self.fits(&a) && self.fits(&b) {
             (0..most).map(|index| certain(f(a.get(index), b.get(index)))).collect()
         } else {
             Ranges::all(certain(f(a.hull(), b.hull())))
@@ -200,8 +204,7 @@ impl Context<'_> {
     fn select(&self) -> Ranges {
         let (conditions, yes, no) = (self.operand(0), self.operand(1), self.operand(2));
         let most = [&conditions, &yes, &no].map(|ranges| ranges.0.len()).into_iter().max().unwrap_or(1);
-        let fits = |ranges: &Ranges| ranges.0.len() == 1 || Some(ranges.0.len()) == self.count();
-        if ![&conditions, &yes, &no].into_iter().all(fits) {
+        if ![&conditions, &yes, &no].into_iter().all(|ranges| self.fits(ranges)) {
             return Ranges::all(either(yes.hull(), no.hull()));
         }
         let chosen = |at: usize| match conditions.get(at) {

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use narae_isa::{BinaryFunction, CumulateFunction, Diagnostic, Diagnostics, Element, HostTensor, codes};
 
 use super::narrow::narrow;
-use super::{Maxima, Rest, Usual, bind, candidates, derive::derive, first_that_fits, fit, idle, positions};
+use super::{
+    Fitted, Maxima, Rest, Unsaid, Usual, bind, candidates, derive::derive, first_that_fits, fit, idle, note, positions,
+};
 use crate::graph::{Graph, Op, Provenance, TensorType};
 use crate::ir::{Dim, Symbol, SymbolDefinition, Symbols, Value};
 
@@ -66,6 +68,25 @@ fn what_may_grow_for_ever_has_no_bound() {
     let (mut graph, result) = growing(trip.into(), graph);
     derive(&mut graph);
     assert_eq!(most(&graph, &graph.dims(result)[0]), None);
+}
+
+/// The greatest value of a length of the body of a loop.
+fn inside(graph: &Graph, name: &str) -> Option<i64> {
+    let body = graph.nodes().find_map(|(_, node)| node.op.regions().first().map(|body| Arc::clone(body)));
+    let body = body.expect("a loop");
+    body.symbols.data(body.symbols.find(name).expect("a length of the body")).upper
+}
+
+#[test]
+fn lengths_of_bodies_are_bounded_by_name_and_with_all_others() {
+    let (mut graph, _) = growing(Dim::from(10), Graph::default());
+    bind(&mut graph, &Maxima { lengths: vec![(String::from("n"), 5)], ..Maxima::default() }).expect("it has a name");
+    assert_eq!(inside(&graph, "n"), Some(5));
+    let mut graph = Graph::default();
+    let trip = graph.symbols.add("trip", SymbolDefinition::Undefined);
+    let (mut graph, _) = growing(trip.into(), graph);
+    bind(&mut graph, &Maxima { rest: Rest::AtMost(77), ..Maxima::default() }).expect("all have a bound");
+    assert_eq!((inside(&graph, "n"), graph.symbols.interval(trip).1), (Some(77), Some(77)));
 }
 
 /// `broadcast(x, n)` with `n = max(min(input, length of x), 0)`, read when the program runs.
@@ -186,6 +207,12 @@ fn tables_that_something_else_chooses_from_say_nothing() {
         graph.add1(op, &[], &none()).expect("types fit")
     };
     assert_eq!(positions(&looked_up(40, "position_ids", heads)), None, "a number of heads");
+    let mut graph = Graph::default();
+    let length = graph.symbols.add("sequence", SymbolDefinition::Input { input: 0, axis: 1 });
+    let ids = graph.add_input("position_ids", TensorType::new(Element::I64, vec![Dim::ONE, length.into()]));
+    let given = graph.add_input("table", TensorType::new(Element::F32, vec![Dim::from(40), Dim::from(2)]));
+    graph.add1(Op::Gather { axis: 0 }, &[given, ids], &none()).expect("types fit");
+    assert_eq!(positions(&graph), None, "a table that is given with the call");
     // Buckets of distances: whatever the position, the index stays below a number.
     let bucket = |graph: &mut Graph, value| {
         let most = scalar(graph, 31);
@@ -230,6 +257,59 @@ fn usual_bounds_are_wanted_first_and_end_small() {
     // What was said is not tried in other ways.
     let said = Maxima { sequence: Some(7), past: Some(9), ..Maxima::default() };
     assert_eq!(candidates(&Graph::default(), &said, None).len(), 1);
+}
+
+/// A decoder's inputs: ids, a mask over past and call, a cache, and something of another length.
+fn decoder() -> Graph {
+    let mut graph = Graph::default();
+    let names: [&[&str]; 4] = [&["b", "s"], &["b", "t"], &["b", "", "p", ""], &["", "h"]];
+    for (input, (name, dims)) in ["ids", "mask", "past", "other"].into_iter().zip(names).enumerate() {
+        let symbols = &mut graph.symbols;
+        let dims = dims.iter().enumerate().map(|(axis, &dim)| match symbols.find(dim) {
+            _ if dim.is_empty() => Dim::from(8),
+            Some(symbol) => symbol.into(),
+            None => symbols.add(dim, SymbolDefinition::Input { input: input as u32, axis: axis as u32 }).into(),
+        });
+        let (dims, element) = (dims.collect(), if input < 2 { Element::I64 } else { Element::F32 });
+        graph.add_input(name, TensorType::new(element, dims));
+    }
+    graph
+}
+
+#[test]
+fn lengths_that_nobody_gave_are_told_with_their_flags() {
+    let graph = decoder();
+    let usual = Usual { sequence: 512, past: 2048 };
+    let told = |planned: &[(&str, i64)], change: &dyn Fn(&mut Maxima)| {
+        let mut maxima = Maxima { unsaid: Unsaid::Usual(usual), ..Maxima::default() };
+        change(&mut maxima);
+        let planned = |name: &str| planned.iter().find(|(length, _)| *length == name).map(|(_, most)| *most);
+        let note = note(&graph, &maxima, planned, None)?;
+        Some(note.split_once("all at once: ").expect("flags before lengths").1.to_owned())
+    };
+    let all = "b 1 (--max-batch N), s 512 (--max-seq N), p 2048 (--max-past N)";
+    assert_eq!(told(&[], &|_| ()).as_deref(), Some(all), "what a mask covers follows");
+    let planned = told(&[("s", 60), ("h", 4096)], &|_| ());
+    let all = "b 1 (--max-batch N), s 60 (--max-seq N), p 2048 (--max-past N), h 4096 (--max h=N)";
+    assert_eq!(planned.as_deref(), Some(all), "what programs were planned for");
+    let some = told(&[], &|m| (m.batch, m.past) = (Some(2), Some(50)));
+    assert_eq!(some.as_deref(), Some("s 512 (--max-seq N)"));
+    let named = told(&[], &|m| (m.batch, m.lengths) = (Some(2), vec![("s".into(), 9), ("p".into(), 9)]));
+    assert_eq!(named, None, "lengths that were named");
+    assert_eq!(told(&[], &|m| (m.batch, m.sequence, m.past) = (Some(2), Some(7), Some(50))), None);
+}
+
+#[test]
+fn lengths_of_inputs_are_not_told_again_among_those_that_are_computed() {
+    let (graph, maxima) = (decoder(), Maxima { batch: Some(1), sequence: Some(2), past: Some(3), ..Maxima::default() });
+    let told = |names: &[&str]| {
+        let fitted = Fitted { most: 256, names: names.iter().map(|name| format!("`{name}`")).collect() };
+        note(&graph, &maxima, |name| (name == "h").then_some(256), Some(&fitted)).expect("something was chosen")
+    };
+    let computed = told(&["free", "h"]);
+    let all = "h 256 (--max h=N), lengths that the model computes 256 (--max NAME=N): `free`";
+    assert!(computed.ends_with(&format!(": {all}")), "{computed}");
+    assert!(told(&["h"]).ends_with(": h 256 (--max h=N)"));
 }
 
 fn too_large() -> Diagnostics {

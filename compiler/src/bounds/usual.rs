@@ -7,10 +7,10 @@
 use narae_isa::Diagnostics;
 
 use super::fit::{Fitted, contradicts, exceeds};
+use super::narrow::narrow;
 use super::role::{Role, role};
 use super::{Maxima, Rest, of_inputs, positions, said};
 use crate::graph::Graph;
-use crate::image::Compiled;
 
 /// Tokens of one call.
 const SEQUENCE: i64 = 512;
@@ -85,9 +85,9 @@ pub(crate) fn candidates(graph: &Graph, maxima: &Maxima, told: Option<i64>) -> V
     let past = known.unwrap_or(PAST).max(1);
     let sequence = SEQUENCE.min(known.unwrap_or(SEQUENCE)).max(1);
     let mut found = vec![Usual { sequence, past }];
-    let smaller = |whole: i64, step: u32| (whole >> step).max(FEWEST.min(whole));
-    for step in 1..i64::BITS - 1 {
-        let (short, near) = (smaller(sequence, step), smaller(past, step));
+    let (mut short, mut near) = (sequence, past);
+    while (short, near) != (FEWEST.min(sequence), FEWEST.min(past)) {
+        (short, near) = (halved(short), halved(near));
         for usual in [(sequence, near), (short, past), (short, near)].map(|(sequence, past)| Usual { sequence, past }) {
             let usual = Usual {
                 sequence: if maxima.sequence.is_some() { sequence } else { usual.sequence },
@@ -97,11 +97,13 @@ pub(crate) fn candidates(graph: &Graph, maxima: &Maxima, told: Option<i64>) -> V
                 found.push(usual);
             }
         }
-        if (short, near) == (FEWEST.min(sequence), FEWEST.min(past)) {
-            break;
-        }
     }
     found
+}
+
+/// Half of a bound, but not less than is always tried.
+fn halved(most: i64) -> i64 {
+    (most / 2).max(FEWEST.min(most))
 }
 
 /// Builds with the first of the bounds that fits. If the smallest do not fit either, the first problem is the answer.
@@ -125,14 +127,22 @@ pub(crate) fn first_that_fits<T>(
     Ok((small, *least))
 }
 
-/// What was chosen, in one sentence with the flags that change it; nothing if all lengths were given.
-pub(crate) fn note(graph: &Graph, maxima: &Maxima, compiled: &Compiled, fitted: Option<&Fitted>) -> Option<String> {
-    let slots = || compiled.content.metadata.entries.iter().flat_map(|entry| &entry.slots);
-    let planned = |name: &str| slots().find(|slot| slot.name == name).map(|slot| slot.max);
+/// What was chosen, in one sentence with the flags that change it; nothing if all lengths were given. `planned` is what a program was
+/// planned for, by the name of a length.
+pub(crate) fn note(
+    graph: &Graph,
+    maxima: &Maxima,
+    planned: impl Fn(&str) -> Option<i64>,
+    fitted: Option<&Fitted>,
+) -> Option<String> {
+    let mut symbols = graph.symbols.clone();
+    for (symbol, most) in maxima.lengths.iter().filter_map(|(name, most)| Some((graph.symbols.find(name)?, *most))) {
+        narrow(&mut symbols, &symbol.into(), most);
+    }
     let (mut parts, mut named) = (Vec::new(), Vec::new());
     for symbol in of_inputs(graph) {
         let (name, role) = (graph.symbols.name(symbol), role(graph, symbol));
-        let open = graph.symbols.data(symbol).upper.is_none() && said(graph, symbol, role, maxima).is_none();
+        let open = symbols.data(symbol).upper.is_none() && said(graph, symbol, role, maxima).is_none();
         // A total is what the past and the sequence are together.
         if !open || role == Role::Total {
             continue;

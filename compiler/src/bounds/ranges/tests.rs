@@ -132,6 +132,8 @@ fn functions_of_two_integers() {
 fn unlimited_ends() {
     let (up, down) = ((1.0, f64::INFINITY), (f64::NEG_INFINITY, 4.0));
     assert_eq!(times(up, (0.0, 0.0)), Some((0.0, 0.0)));
+    assert_eq!(times((0.0, 0.0), up), Some((0.0, 0.0)));
+    assert_eq!(times((0.0, 2.0), ANYTHING), Some(ANYTHING));
     assert_eq!(times(ANYTHING, (0.0, 2.0)), Some(ANYTHING));
     assert_eq!(times(up, (2.0, 3.0)), Some((2.0, f64::INFINITY)));
     assert_eq!(binary(BinaryFunction::Add, up, (2.0, 3.0), true), Some((3.0, f64::INFINITY)));
@@ -194,6 +196,10 @@ fn integers_of_ranges() {
     assert_eq!(Ranges::all(ANYTHING).at(3), (None, None));
     assert_eq!(Ranges::all((0.0, 8.9e15)).at(0), (Some(0), Some(8_900_000_000_000_000)));
     assert_eq!(Ranges::all((-1e16, 1e16)).at(0), (None, None));
+    // 2^53 may stand for 2^53 + 1; below it every integer has a float of its own.
+    let last = (1i64 << 53) - 1;
+    assert_eq!(Ranges::all((-last as f64, last as f64)).at(0), (Some(-last), Some(last)));
+    assert_eq!(Ranges::all((-(last + 1) as f64, (last + 1) as f64)).at(0), (None, None));
     let list: Ranges = [(0.0, 1.0), (4.0, 9.0)].into_iter().collect();
     assert_eq!((list.at(0), list.at(1), list.at(2)), ((Some(0), Some(1)), (Some(4), Some(9)), (None, None)));
     assert_eq!(list.hull(), (0.0, 9.0));
@@ -409,6 +415,19 @@ fn lists_are_followed_element_by_element() {
     assert_eq!(concat, Some(vec![few[0], few[1], (9.0, 9.0)]));
     let concat = ranges_of(Op::Concat { axis: 1 }, &[(&[1, 2], few), (&[1, 1], &[(9.0, 9.0)])]).remove(0);
     assert_eq!(concat, Some(vec![(-1.0, 9.0)]));
+}
+
+#[test]
+fn pairs_of_elements_meet_where_both_have_one_for_each() {
+    let (few, more): ([Range; 2], [Range; 2]) = ([(0.0, 1.0), (5.0, 6.0)], [(10.0, 10.0), (20.0, 30.0)]);
+    let sum = |operands: &[(&[usize], &[Range])]| {
+        ranges_of(Op::Binary { function: BinaryFunction::Add }, operands).remove(0).expect("there is a range")
+    };
+    assert_eq!(sum(&[(&[2], &few), (&[2], &more)]), [(10.0, 11.0), (25.0, 36.0)]);
+    assert_eq!(sum(&[(&[2], &few), (&[], &more[..1])]), [(10.0, 11.0), (15.0, 16.0)]);
+    // Each of two elements meets three others.
+    assert_eq!(sum(&[(&[2], &few), (&[3, 2], &more[1..])]), [(20.0, 36.0)]);
+    assert_eq!(sum(&[(&[3, 1], &[few[0], few[1], more[0]]), (&[1, 2], &more)]), [(10.0, 40.0)]);
 }
 
 #[test]
