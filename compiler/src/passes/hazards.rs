@@ -148,8 +148,8 @@ impl Hazards {
     }
 
     fn split(&mut self, at: u64) {
-        let Some((&start, segment)) = self.segments.range_mut(..at).next_back() else { return };
-        if segment.end <= at || start == at {
+        let Some((_, segment)) = self.segments.range_mut(..at).next_back() else { return };
+        if segment.end <= at {
             return;
         }
         let tail = segment.clone();

@@ -17,7 +17,11 @@ mod relate;
 #[cfg(test)]
 mod case_tests;
 #[cfg(test)]
+mod part_tests;
+#[cfg(test)]
 mod tests;
+
+use std::cmp::Reverse;
 
 use narae_isa::Diagnostic;
 
@@ -43,17 +47,13 @@ pub fn roll(graph: &mut Graph) -> Result<(), Diagnostic> {
 
 /// The graph with its longest run of layers as a loop, if it has one.
 fn roll_once(graph: &Graph) -> Result<Option<Graph>, Diagnostic> {
-    let mut best: Option<(order::Order, relate::Roles)> = None;
-    for lookups in [order::Lookups::SharedAreInvariant, order::Lookups::BelongToLayers, order::Lookups::AreInvariant] {
+    let all = [order::Lookups::SharedAreInvariant, order::Lookups::BelongToLayers, order::Lookups::AreInvariant];
+    let found = all.into_iter().filter_map(|lookups| {
         let order = order::order(graph, lookups);
-        let found = find(graph, &order);
-        let covers = |roles: &relate::Roles| roles.stretch.period * roles.stretch.count;
-        if let Some(roles) = found
-            && best.as_ref().is_none_or(|(_, other)| covers(&roles) > covers(other))
-        {
-            best = Some((order, roles));
-        }
-    }
+        find(graph, &order).map(|roles| (order, roles))
+    });
+    // Of equal ones the first.
+    let best = found.min_by_key(|(_, roles)| Reverse(roles.stretch.period * roles.stretch.count));
     best.map(|(order, roles)| build::build(graph, &order, &roles)).transpose()
 }
 
@@ -65,7 +65,7 @@ fn find(graph: &Graph, order: &order::Order) -> Option<relate::Roles> {
             continue;
         }
         // A longer run than whole periods can be cut at several places; the fewest carried values mark a layer's border.
-        let starts = stretch.start..=stretch.start + stretch.slack.min(stretch.period - 1);
+        let starts = stretch.start..=stretch.start + stretch.slack;
         let cuts = starts.filter_map(|start| relate::relate(graph, order, Stretch { start, ..stretch }));
         if let Some(roles) = cuts.min_by_key(|roles| (roles.carried.len(), roles.results.len(), roles.stretch.start)) {
             return Some(roles);

@@ -123,10 +123,9 @@ fn inputs_of_layers(graph: &Graph) -> BTreeSet<Value> {
                 pattern.push(mark);
             }
         }
-        if pattern.contains('#') {
-            pattern = format!("{pattern} {}", graph.element(port.value));
-            families.entry(pattern).or_default().push(port.value);
-        }
+        // A name without numbers is nobody else's: a family of one.
+        pattern = format!("{pattern} {}", graph.element(port.value));
+        families.entry(pattern).or_default().push(port.value);
     }
     families.into_values().filter(|family| family.len() > 1).flatten().collect()
 }
@@ -148,9 +147,6 @@ impl Walk<'_> {
     /// Depth-first post-order with an explicit stack.
     fn visit(&mut self, root: Node) {
         let mut stack = vec![(root, needs(self.graph, self.graph.node(root)), 0)];
-        if self.placed[root] {
-            return;
-        }
         while let Some((node, needed, next)) = stack.last_mut() {
             match needed.get(*next).copied() {
                 Some(value) => {

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use crate::graph::{Definition, Graph};
+use crate::graph::Graph;
 use crate::ir::Node;
 
 /// `count` repetitions of `period` nodes from `start`; `slack` further nodes go on in the same way.
@@ -29,12 +29,8 @@ pub(super) fn node_hash(graph: &Graph, node: Node) -> u64 {
     data.op.hash(&mut hasher);
     for &value in &data.operands {
         graph.ty(value).hash(&mut hasher);
-        let kind = match graph.definition(value) {
-            Definition::Input(_) => 0u8,
-            Definition::Result { .. } => u8::from(graph.recipe(value).is_some()) * 2,
-        };
         // A cache is an input in one model and computed in another, but alike in all layers; constants differ from both.
-        (kind == 2).hash(&mut hasher);
+        graph.recipe(value).is_some().hash(&mut hasher);
     }
     for &value in &data.results {
         graph.ty(value).hash(&mut hasher);

@@ -58,9 +58,6 @@ struct Relater<'a> {
 pub(super) fn relate(graph: &Graph, order: &Order, stretch: Stretch) -> Option<Roles> {
     let mut inside: SecondaryMap<Node, Option<(usize, usize)>> = SecondaryMap::new();
     let end = stretch.start + stretch.period * stretch.count;
-    if end > order.sequence.len() {
-        return None;
-    }
     for (at, &node) in order.sequence[stretch.start..end].iter().enumerate() {
         inside[node] = Some((at / stretch.period, at % stretch.period));
     }
@@ -77,7 +74,6 @@ pub(super) fn relate(graph: &Graph, order: &Order, stretch: Stretch) -> Option<R
     for position in 0..stretch.period {
         relater.node(position)?;
     }
-    relater.carried_types_agree()?;
     relater.results();
     Some(relater.roles)
 }
@@ -120,6 +116,7 @@ impl Relater<'_> {
         let values: Vec<Value> =
             (0..count).map(|iteration| self.graph.node(self.at(iteration, position)).operands[operand]).collect();
         let spots: Vec<Option<(usize, Spot)>> = values.iter().map(|&value| self.spot(value)).collect();
+        // What the first iteration is given and what is carried on are among these.
         let ty = self.graph.ty(values[0]);
         if values.iter().any(|&value| self.graph.ty(value) != ty) {
             return None;
@@ -163,15 +160,6 @@ impl Relater<'_> {
             self.roles.carried.push((spot, initial));
         }
         index
-    }
-
-    fn value_at(&self, iteration: usize, (position, index): Spot) -> Value {
-        self.graph.node(self.at(iteration, position)).results[index as usize]
-    }
-
-    fn carried_types_agree(&self) -> Option<()> {
-        let agree = |(spot, initial): &(Spot, Value)| self.graph.ty(self.value_at(0, *spot)) == self.graph.ty(*initial);
-        self.roles.carried.iter().all(agree).then_some(())
     }
 
     /// What the outside uses.
