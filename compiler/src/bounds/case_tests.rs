@@ -153,6 +153,16 @@ fn all_others_and_shapes_that_are_given() {
     bind(&mut graph, &Maxima { sequence: Some(5), rest: Rest::AtMost(40), ..Maxima::default() })
         .expect("all have bounds");
     assert_eq!(["b", "s", "h"].map(|name| upper(&graph, name)), [Some(40), Some(5), Some(40)]);
+    // What was said of other axes is not said of this one.
+    let mut graph = with_inputs(&[("x", Element::F32, &["1", "40", "h"])]);
+    let shapes: Vec<super::Shapes> = vec![[(String::from("x"), vec![1, 40, 6])].into()];
+    bind(&mut graph, &Maxima { shapes, ..Maxima::default() }).expect("what was given");
+    assert_eq!(upper(&graph, "h"), Some(6));
+    // Where lengths may stay open for now, nobody is asked.
+    let mut graph = with_inputs(&[("x", Element::F32, &["1", "2", "h"])]);
+    let unsaid = Unsaid::Chosen { positions: None };
+    bind(&mut graph, &Maxima { unsaid, ..Maxima::default() }).expect("it stays open");
+    assert_eq!(upper(&graph, "h"), None);
     let shapes = |list: &[&[usize]]| list.iter().map(|dims| [(String::from("x"), dims.to_vec())].into()).collect();
     let mut graph = with_inputs(&inputs[1..]);
     let given = Maxima { shapes: shapes(&[&[1, 2, 6], &[1, 2, 11], &[1, 2, 3]]), ..Maxima::default() };
@@ -300,6 +310,14 @@ fn ops_that_limit_lengths() {
     assert_eq!(count, Some(3));
     // Twelve elements at most.
     assert_eq!(with_op(|_, n| Op::Reshape { dims: vec![n.clone(), 2.into()] }), Some(12));
+    // Of no elements at all any number of empty rows can be made.
+    let mut graph = Graph::default();
+    let x = graph.add_input("x", TensorType::new(Element::F32, vec![0.into(), 3.into()]));
+    let count = graph.add_input("count", TensorType::scalar(Element::I64));
+    let n = graph.data_symbols(count, 1, "n", (Some(0), None)).remove(0);
+    graph.add1_or_first(Op::Reshape { dims: vec![n.clone(), 0.into()] }, &[x]);
+    derive(&mut graph);
+    assert_eq!(most(&graph, &n), None);
     assert_eq!(with_op(|_, n| Op::Broadcast { dims: vec![n.clone(), 4.into(), 3.into()] }), None);
 }
 
@@ -405,6 +423,41 @@ fn narrowed(dim: impl Fn(&Dim, &Dim) -> Dim, limit: i64, exact: bool) {
 }
 
 #[test]
+fn a_limit_that_is_never_kept_says_nothing() {
+    let mut symbols = Symbols::default();
+    let a = symbols.add("a", SymbolDefinition::Undefined);
+    narrow(&mut symbols, &(&Dim::from(a) + &10.into()), 5);
+    assert_eq!(symbols.interval(a).1, None);
+}
+
+/// What follows from the extent of an output helps to see what follows from another one's.
+#[test]
+fn outputs_and_the_model_bound_lengths_by_turns() {
+    let mut graph = Graph::default();
+    let length =
+        |graph: &mut Graph, value: Value, name: &str| graph.data_symbols(value, 1, name, (Some(0), None)).remove(0);
+    let [n, q] = ["n", "q"].map(|name| {
+        let given = graph.add_input(name, TensorType::scalar(Element::I64));
+        length(&mut graph, given, name)
+    });
+    let computed = |graph: &mut Graph, dim: Dim, name: &str| {
+        let value = graph.add1_or_first(Op::Dims { dims: vec![dim], shape: vec![] }, &[]);
+        length(graph, value, name)
+    };
+    let p = computed(&mut graph, &Dim::from(30) - &n, "p");
+    let r = computed(&mut graph, &q + &Dim::ONE, "r");
+    let zero = graph.constant_tensor(HostTensor::scalar_f32(0.0), &none()).expect("a constant");
+    for (name, dim) in [("first", n.clone()), ("second", &p * &q), ("third", r.clone())] {
+        let y = graph.add1_or_first(Op::Broadcast { dims: vec![dim] }, &[zero]);
+        graph.add_output(name, y);
+    }
+    let shapes = vec![[(String::from("first"), vec![10]), (String::from("second"), vec![100])].into()];
+    bind(&mut graph, &Maxima { shapes, ..Maxima::default() }).expect("no length of an input is open");
+    // At most 10 of n leave at least 20 of p, with which at most 5 of q fit.
+    assert_eq!([n, q, r].map(|dim| most(&graph, &dim)), [Some(10), Some(5), Some(6)]);
+}
+
+#[test]
 fn narrowing_cuts_off_nothing_that_is_possible() {
     for limit in [0, 1, 7, 20, 39] {
         narrowed(|a, b| a + b, limit, true);
@@ -471,6 +524,9 @@ fn the_greatest_bound_that_fits() {
     // What exceeds the chip with a great bound may fit with a small one; any other problem stays.
     let (_, found) = tried(true, |rest| if at_most(rest) > 64 { Err(too_large()) } else { Ok(5) });
     assert_eq!(found.expect("it fits").0, Rest::AtMost(64));
+    let unknown = || Diagnostics::from(Diagnostic::new(&codes::E0201, "an operator"));
+    let (_, found) = tried(true, |rest| if at_most(rest) > 1024 { Ok(3 * SMALL) } else { Err(unknown()) });
+    assert_eq!(found.expect_err("no bound mends it").0[0].code.id, "E0201");
     let (all, found) = tried(true, |_| Err(too_large()));
     assert_eq!(found.expect_err("none fits").0[0].code.id, "E0402");
     assert!(all.len() > 1, "a smaller one is tried");

@@ -7,6 +7,8 @@
 //! or get usual bounds (`usual`), as [`Maxima::unsaid`] says.
 
 #[cfg(test)]
+mod body_tests;
+#[cfg(test)]
 mod case_tests;
 mod derive;
 mod fit;
@@ -165,17 +167,12 @@ fn limit(graph: &mut Graph, name: &str, most: i64) -> bool {
     found.is_some() || inside
 }
 
-/// Bounds every length that has no bound; what follows from that gets the bound that follows.
+/// Bounds every length that has no bound, in bodies as well.
 fn limit_rest(graph: &mut Graph, most: i64) {
-    limit_open(graph, most);
-    derive::derive(graph);
-}
-
-fn limit_open(graph: &mut Graph, most: i64) {
     let open: Vec<Symbol> = derive::open(&graph.symbols).collect();
     open.into_iter().for_each(|symbol| graph.symbols.bound(symbol, None, Some(most)));
     in_bodies(graph, &mut |body| {
-        limit_open(body, most);
+        limit_rest(body, most);
         true
     });
 }

@@ -332,8 +332,7 @@ fn unary(function: UnaryFunction, (low, high): Range) -> Option<Range> {
     let monotone = |f: fn(f64) -> f64| Some((f(low), f(high)));
     match function {
         UnaryFunction::Neg => Some((-high, -low)),
-        UnaryFunction::Abs if low >= 0.0 => Some((low, high)),
-        UnaryFunction::Abs => Some((0.0, high.max(-low))),
+        UnaryFunction::Abs => Some((low.max(-high).max(0.0), high.max(-low))),
         UnaryFunction::Floor => monotone(f64::floor),
         UnaryFunction::Ceil => monotone(f64::ceil),
         UnaryFunction::Round => monotone(f64::round_ties_even),
@@ -380,11 +379,8 @@ fn binary(function: BinaryFunction, a: Range, b: Range, integers: bool) -> Optio
         BinaryFunction::Div if b.0 > 0.0 => corners(a, b, |x, y| x / y),
         BinaryFunction::FloorDiv if b.0 > 0.0 => corners(a, b, |x, y| (x / y).floor()),
         BinaryFunction::Mod if b.0 >= 0.0 => Some((0.0, if integers { (b.1 - 1.0).max(0.0) } else { b.1 })),
-        BinaryFunction::Pow if a.0 >= 0.0 && b.0 >= 0.0 => {
-            let (low, high) = corners(a, b, f64::powf)?;
-            // Between the corners lies 1, where the base passes it.
-            Some((if a.0 <= 1.0 && a.1 >= 1.0 { low.min(1.0) } else { low }, high))
-        }
+        // It only rises with the base, and with the exponent it only rises or only falls.
+        BinaryFunction::Pow if a.0 >= 0.0 && b.0 >= 0.0 => corners(a, b, f64::powf),
         _ => None,
     }
 }

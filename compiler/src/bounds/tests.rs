@@ -213,12 +213,39 @@ fn tables_that_something_else_chooses_from_say_nothing() {
     let given = graph.add_input("table", TensorType::new(Element::F32, vec![Dim::from(40), Dim::from(2)]));
     graph.add1(Op::Gather { axis: 0 }, &[given, ids], &none()).expect("types fit");
     assert_eq!(positions(&graph), None, "a table that is given with the call");
+    assert_eq!(positions(&looked_up(7, "position_ids", plain)), None, "a row too few");
+    assert_eq!(positions(&looked_up(8, "position_ids", plain)), Some(8), "just enough rows");
+    let with_ids = |graph: &mut Graph, value| {
+        let ids = graph.add_input("input_ids", graph.ty(value).clone());
+        graph.add1(Op::Binary { function: BinaryFunction::Add }, &[value, ids], &none()).expect("types fit")
+    };
+    assert_eq!(positions(&looked_up(40, "position_ids", with_ids)), None, "positions and ids");
     // Buckets of distances: whatever the position, the index stays below a number.
     let bucket = |graph: &mut Graph, value| {
         let most = scalar(graph, 31);
         graph.add1(Op::Binary { function: BinaryFunction::Min }, &[value, most], &none()).expect("types fit")
     };
     assert_eq!(positions(&looked_up(32, "position_ids", bucket)), None);
+}
+
+#[test]
+fn positions_are_integers_that_choose_rows() {
+    let found = |element: Element, dims: &[usize]| {
+        let mut graph = Graph::default();
+        let length = graph.symbols.add("sequence", SymbolDefinition::Input { input: 0, axis: 1 });
+        let given = graph.add_input("position_mask", TensorType::new(element, vec![Dim::ONE, length.into()]));
+        let op = Op::Convert { to: Element::I64, saturate: false };
+        let indices = if element == Element::I64 { given } else { graph.add1(op, &[given], &none()).expect("fits") };
+        let table = HostTensor::from_f32(dims, &vec![0.0; dims.iter().product()]);
+        let table = graph.constant_tensor(table, &none()).expect("types fit");
+        graph.add1(Op::Gather { axis: 0 }, &[table, indices], &none()).expect("types fit");
+        positions(&graph)
+    };
+    for element in [Element::I64, Element::I32, Element::Bool] {
+        assert_eq!(found(element, &[40, 2]), Some(40), "{element}");
+    }
+    assert_eq!(found(Element::F32, &[40, 2]), None, "numbers that are no integers");
+    assert_eq!(found(Element::I64, &[40]), None, "a list of numbers");
 }
 
 #[test]

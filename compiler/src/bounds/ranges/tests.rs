@@ -77,7 +77,7 @@ fn functions_of_one_number() {
     }
     assert_eq!(unary(UnaryFunction::Abs, (0.0, 3.0)), Some((0.0, 3.0)));
     assert_eq!(unary(UnaryFunction::Abs, (2.0, 3.0)), Some((2.0, 3.0)));
-    assert_eq!(unary(UnaryFunction::Abs, (-5.0, -1.0)), Some((0.0, 5.0)));
+    assert_eq!(unary(UnaryFunction::Abs, (-5.0, -1.0)), Some((1.0, 5.0)));
     assert_eq!(unary(UnaryFunction::Square, (2.0, 3.0)), Some((4.0, 9.0)));
     assert_eq!(unary(UnaryFunction::Not, (0.0, 0.0)), Some((0.0, 1.0)));
     assert_eq!(unary(UnaryFunction::Tanh, (0.0, 1.0)), None);
@@ -118,6 +118,7 @@ fn functions_of_two_integers() {
     assert_eq!(binary(BinaryFunction::Mod, (0.0, 100.0), (1.0, 2.5), false), Some((0.0, 2.5)));
     assert_eq!(binary(BinaryFunction::Div, (3.0, 9.0), (-2.0, 2.0), true), Some((-9.0, 9.0)));
     assert_eq!(binary(BinaryFunction::Div, (-12.0, 9.0), (0.0, 2.0), true), Some((-12.0, 12.0)));
+    assert_eq!(binary(BinaryFunction::Div, (0.0, 9.0), (0.0, 2.0), true), Some((0.0, 9.0)));
     assert_eq!(binary(BinaryFunction::Div, (-1.0, 9.0), (0.5, 2.0), false), Some((-2.0, 18.0)));
     assert_eq!(binary(BinaryFunction::FloorDiv, (-1.0, 9.0), (4.0, 4.0), false), Some((-1.0, 2.0)));
     assert_eq!(binary(BinaryFunction::FloorDiv, (1.0, 9.0), (0.0, 4.0), false), None);
@@ -126,6 +127,17 @@ fn functions_of_two_integers() {
     assert_eq!(binary(BinaryFunction::Pow, (-1.0, 3.0), (0.0, 2.0), false), None);
     assert_eq!(binary(BinaryFunction::Pow, (1.0, 3.0), (-1.0, 2.0), false), None);
     assert_eq!(binary(BinaryFunction::And, (0.0, 1.0), (0.0, 1.0), true), None);
+}
+
+#[test]
+fn powers_of_all_small_ranges() {
+    let steps = |from: i32, to: i32| (from..=to).map(|quarter| f64::from(quarter) / 4.0);
+    let ranges = || (0..=8).flat_map(|low| (low..=8).map(move |high| (low, high)));
+    for ((low, high), (least, most)) in ranges().flat_map(|a| ranges().map(move |b| (a, b))) {
+        let hull = hull_of(steps(low, high).flat_map(|x| steps(least, most).map(move |y| x.powf(y))));
+        let of = |low: i32, high: i32| (f64::from(low) / 4.0, f64::from(high) / 4.0);
+        assert_eq!(binary(BinaryFunction::Pow, of(low, high), of(least, most), false), hull);
+    }
 }
 
 #[test]
@@ -206,6 +218,7 @@ fn integers_of_ranges() {
     let other: Ranges = [(-1.0, 0.0), (5.0, 6.0)].into_iter().collect();
     assert_eq!(list.either(&other), [(-1.0, 1.0), (4.0, 9.0)].into_iter().collect());
     assert_eq!(list.either(&Ranges::all((20.0, 21.0))), Ranges::all((0.0, 21.0)));
+    assert_eq!(list.either(&Ranges::all((2.0, 3.0))), Ranges::all((0.0, 9.0)));
 }
 
 /// A graph of integers and floats whose lengths and elements have ranges; `seed` chooses the ops.
@@ -427,7 +440,93 @@ fn pairs_of_elements_meet_where_both_have_one_for_each() {
     assert_eq!(sum(&[(&[2], &few), (&[], &more[..1])]), [(10.0, 11.0), (15.0, 16.0)]);
     // Each of two elements meets three others.
     assert_eq!(sum(&[(&[2], &few), (&[3, 2], &more[1..])]), [(20.0, 36.0)]);
+    assert_eq!(sum(&[(&[3, 2], &more[1..]), (&[2], &few)]), [(20.0, 36.0)]);
     assert_eq!(sum(&[(&[3, 1], &[few[0], few[1], more[0]]), (&[1, 2], &more)]), [(10.0, 40.0)]);
+}
+
+#[test]
+fn few_elements_are_followed_and_many_are_one() {
+    let list = |count: usize| (0..count).map(|at| (at as f64, at as f64)).collect::<Vec<Range>>();
+    let (few, many) = (list(MAXIMUM_ELEMENTS), list(MAXIMUM_ELEMENTS + 1));
+    let negated = |list: &[Range]| {
+        let sum = Op::Binary { function: BinaryFunction::Add };
+        ranges_of(sum, &[(&[list.len()], list), (&[1], &[(1.0, 1.0)])]).remove(0).expect("there is a range")
+    };
+    assert_eq!(negated(&few), few.iter().map(|(low, high)| (low + 1.0, high + 1.0)).collect::<Vec<_>>());
+    assert_eq!(negated(&many), [(1.0, 129.0)]);
+    let total = |list: &[Range]| {
+        let sum = Op::Reduce { function: ReduceFunction::Sum, axes: vec![0] };
+        ranges_of(sum, &[(&[list.len()], list)]).remove(0).expect("there is a range")
+    };
+    assert_eq!(total(&few), [(8128.0, 8128.0)]);
+    assert_eq!(total(&many), [(0.0, 128.0 * 129.0)]);
+    let half = &few[..MAXIMUM_ELEMENTS / 2];
+    let concat = |a: &[Range], b: &[Range]| {
+        let concat = Op::Concat { axis: 0 };
+        ranges_of(concat, &[(&[a.len()], a), (&[b.len()], b)]).remove(0).expect("there is a range")
+    };
+    assert_eq!(concat(half, half), [half, half].concat());
+    assert_eq!(concat(&few, half), [(0.0, 127.0)]);
+}
+
+#[test]
+fn small_constants_are_what_they_are() {
+    let found = |count: usize| {
+        let numbers: Vec<f32> = (0..count).map(|at| at as f32 - 1.5).collect();
+        let mut graph = Graph::default();
+        graph.constant_tensor(HostTensor::from_f32(&[count], &numbers), &Provenance::none()).expect("a constant");
+        let (_, node) = graph.nodes().last().expect("a node");
+        of_node(&graph, node, &|_| Ranges::unknown()).remove(0).map(|ranges| ranges.0.to_vec())
+    };
+    let near = |range: Range, number: f64| range.0 <= number && number <= range.1 && range.1 - range.0 < 1e-3;
+    for count in [1, 2, MAXIMUM_ELEMENTS] {
+        let list = found(count).expect("they are known");
+        assert_eq!(list.len(), count);
+        assert!(list.iter().enumerate().all(|(at, &range)| near(range, at as f64 - 1.5)), "{list:?}");
+    }
+    let all = found(MAXIMUM_ELEMENTS + 1).expect("their range is known");
+    let close = |end: f64, number: f64| (end - number).abs() < 1e-3;
+    assert!(all.len() == 1 && close(all[0].0, -1.5) && close(all[0].1, 126.5), "{all:?}");
+    assert_eq!(found(0), None, "there is nothing to know");
+}
+
+#[test]
+fn elements_that_are_chosen_by_known_indices() {
+    let list: &[Range] = &[(0.0, 1.0), (2.0, 5.0), (7.0, 7.0), (-3.0, 9.0)];
+    let chosen = |dims: &[usize], indices: &[i64]| {
+        let mut graph = Graph::default();
+        let dims = dims.iter().map(|&dim| dim.into()).collect();
+        let x = graph.add_input("x", TensorType::new(Element::I64, dims));
+        let indices = HostTensor::from_i64(&[indices.len()], indices);
+        let indices = graph.constant_tensor(indices, &Provenance::none()).expect("a constant");
+        graph.add(Op::Gather { axis: 0 }, &[x, indices], &Provenance::none()).expect("types fit");
+        let (_, node) = graph.nodes().last().expect("a node");
+        let of = |index: usize| if index == 0 { list.iter().copied().collect() } else { Ranges::unknown() };
+        of_node(&graph, node, &of).remove(0).expect("there is a range").0.to_vec()
+    };
+    assert_eq!(chosen(&[4], &[2, 0]), [list[2], list[0]]);
+    assert_eq!(chosen(&[4], &[-1, 1, -4]), [list[3], list[1], list[0]]);
+    assert_eq!(chosen(&[2, 2], &[0]), [(-3.0, 9.0)], "rows");
+    // Columns and rows exchanged are other lists.
+    let turned = ranges_of(Op::Transpose { permutation: vec![1, 0] }, &[(&[2, 2], list)]);
+    assert_eq!(turned, [Some(vec![(-3.0, 9.0)])]);
+}
+
+#[test]
+fn floats_have_the_room_of_their_rounding() {
+    for (element, large, rounded) in
+        [(Element::F16, 2048.0, 2048.0), (Element::BF16, 256.0, 256.0), (Element::F32, 16_777_216.0, 16_777_216.0)]
+    {
+        let mut graph = Graph::default();
+        let inputs = ["a", "b"].map(|name| graph.add_input(name, TensorType::scalar(element)));
+        let op = Op::Binary { function: BinaryFunction::Add };
+        graph.add(op, &inputs, &Provenance::none()).expect("types fit");
+        let (_, node) = graph.nodes().last().expect("a node");
+        let of = |index: usize| Ranges::all(if index == 0 { (large, large) } else { (1.0, 1.0) });
+        let (low, high) = of_node(&graph, node, &of).remove(0).expect("there is a range").hull();
+        // The sum is between two numbers of the type, and rounds to the even one.
+        assert!(low <= rounded && high >= large + 1.0, "{element}: {low} to {high}");
+    }
 }
 
 #[test]
@@ -469,4 +568,14 @@ fn a_choice_takes_the_side_that_is_decided() {
     assert_eq!(select((1.0, 1.0)), (1.0, 2.0));
     assert_eq!(select((0.0, 0.0)), (5.0, 6.0));
     assert_eq!(select((0.0, 1.0)), (1.0, 6.0));
+    // Rows of conditions meet each of the two elements.
+    let mut graph = Graph::default();
+    let types = [(Element::Bool, vec![3.into(), 1.into()]), (Element::I64, vec![2.into()]), (Element::I64, vec![])];
+    let inputs = types
+        .map(|(element, dims)| graph.add_input(format!("x{}", graph.inputs().len()), TensorType::new(element, dims)));
+    graph.add(Op::Select {}, &inputs, &Provenance::none()).expect("types fit");
+    let (_, node) = graph.nodes().last().expect("a node");
+    let lists: [&[Range]; 3] = [&[(1.0, 1.0), (0.0, 0.0), (1.0, 1.0)], &[(1.0, 2.0), (3.0, 4.0)], &[(9.0, 9.0)]];
+    let of = |index: usize| lists[index].iter().copied().collect();
+    assert_eq!(of_node(&graph, node, &of), [Some(Ranges::all((1.0, 9.0)))]);
 }
