@@ -69,6 +69,9 @@ fn lengths_by_their_places() {
         ),
         // A mask beside no cache covers the sequence.
         (&[("attention_mask", i64s, &["b", "t"])], &[("t", Some(7))]),
+        // An image is no cache, nor is a list of numbers.
+        (&[("attention_mask", i64s, &["b", "t"]), ("image", f32s, &["b", "3", "8", "8"])], &[("t", Some(7))]),
+        (&[("attention_mask", i64s, &["b", "t"]), ("past_lengths", i64s, &["b"])], &[("t", Some(7))]),
         // The surest place: a cache says what the past is.
         (&[("lengths", i64s, &["1", "p"]), ("past.0", f32s, &["b", "2", "p", "8"])], &[("p", Some(50))]),
         (&[("past.0", f32s, &["b", "2", "p", "8"]), ("lengths", i64s, &["1", "p"])], &[("p", Some(50))]),
@@ -158,11 +161,18 @@ fn all_others_and_shapes_that_are_given() {
     let shapes: Vec<super::Shapes> = vec![[(String::from("x"), vec![1, 40, 6])].into()];
     bind(&mut graph, &Maxima { shapes, ..Maxima::default() }).expect("what was given");
     assert_eq!(upper(&graph, "h"), Some(6));
+    // A film has five axes as caches of a layer in one have: the second is no batch.
+    let mut graph = with_inputs(&[("film", Element::F32, &["2", "frames", "3", "8", "8"])]);
+    bind(&mut graph, &Maxima { rest: Rest::AtMost(40), ..all() }).expect("all have bounds");
+    assert_eq!(upper(&graph, "frames"), Some(40));
     // Where lengths may stay open for now, nobody is asked.
     let mut graph = with_inputs(&[("x", Element::F32, &["1", "2", "h"])]);
     let unsaid = Unsaid::Chosen { positions: None };
     bind(&mut graph, &Maxima { unsaid, ..Maxima::default() }).expect("it stays open");
     assert_eq!(upper(&graph, "h"), None);
+    let mut graph = with_inputs(&[("past", Element::F32, &["1", "2", "p", "8"])]);
+    bind(&mut graph, &Maxima { unsaid, ..Maxima::default() }).expect("it stays open");
+    assert_eq!(upper(&graph, "p"), None, "the past as well");
     let shapes = |list: &[&[usize]]| list.iter().map(|dims| [(String::from("x"), dims.to_vec())].into()).collect();
     let mut graph = with_inputs(&inputs[1..]);
     let given = Maxima { shapes: shapes(&[&[1, 2, 6], &[1, 2, 11], &[1, 2, 3]]), ..Maxima::default() };

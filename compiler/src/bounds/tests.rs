@@ -352,6 +352,19 @@ fn the_greatest_bounds_that_fit_are_taken() {
     assert_eq!(found(1 << 40), Ok(Usual { sequence: 512, past: 2048 }));
     assert_eq!(found(1600), Ok(Usual { sequence: 512, past: 1024 }), "the past gives way first");
     assert_eq!(found(31), Err(too_large()), "nothing fits: the first problem");
+    // Lengths that contradict each other may agree where they are smaller; if not, the first problem is told, after one more try.
+    let contradicts =
+        |most: i64| Diagnostics::from(Diagnostic::new(&codes::E0301, format!("never equal within {most}")));
+    let within = |least: i64| {
+        let mut tries = 0;
+        let found = first_that_fits(&all, |usual: Usual| {
+            tries += 1;
+            if usual.past <= least { Ok(()) } else { Err(contradicts(usual.past)) }
+        });
+        (found.map(|(_, usual)| usual), tries)
+    };
+    assert_eq!(within(1024).0, Ok(Usual { sequence: 512, past: 1024 }));
+    assert_eq!(within(0), (Err(contradicts(2048)), 2));
     // What no length mends is tried once.
     let mut tries = 0;
     let other = first_that_fits::<()>(&all, |_| {
@@ -397,4 +410,7 @@ fn maxima_that_bound_nothing_are_named() {
     assert!(maxima(&|m| m.shapes = vec![[(String::from("z"), vec![1])].into()])[0].contains("--max-shape z"));
     let fixed = |m: &mut Maxima| (m.sequence, m.fixed) = (Some(3), vec![(String::from("sequence"), 3)]);
     assert!(maxima(&fixed)[0].contains("--max-seq 3"), "a length that is fixed does not vary");
+    assert!(maxima(&|m| m.rest = Rest::AtMost(3)).is_empty());
+    let numbers = Maxima { rest: Rest::AtMost(3), ..Maxima::default() };
+    assert!(idle(&Graph::default(), &numbers)[0].contains("--max '*=3'"), "there is no length");
 }
