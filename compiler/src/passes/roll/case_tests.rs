@@ -371,7 +371,7 @@ fn values_of_a_body_are_the_tensors_of_all_layers() {
     model.output("y", all[2]);
     model.graph.keep_names();
     for (number, &inside) in (0..).zip(&insides) {
-        let node = Origin { name: format!("tanh{number}").into(), op: "Tanh".into() };
+        let node = Origin { name: format!("tanh{number}"), op: "Tanh".into() };
         let tensor = Arc::new(Tensor { number, name: format!("inside{number}"), node });
         model.graph.name(inside, Named { tensor, iteration: None });
     }
