@@ -385,6 +385,69 @@ fn values_of_a_body_are_the_tensors_of_all_layers() {
 }
 
 #[test]
+fn what_is_as_long_as_layers_say_stays_behind_them() {
+    let mut model = Model::new();
+    let (all, _) = stack(&mut model, 3);
+    let found = model.graph.add(Op::NonZero {}, &[all[2]], &Provenance::none()).expect("types fit")[0];
+    let few = model.graph.dims(found)[1].clone();
+    let one = model.weight(&[]);
+    // No operand of it comes from the layers, but its length does.
+    let ones = model.add(Op::Broadcast { dims: vec![few] }, &[one]);
+    model.output("y", ones);
+    assert_eq!(model.rolled().1, [(3, 5)]);
+}
+
+#[test]
+fn a_number_that_is_a_length_alone_leaves_the_loop() {
+    for layer in 0..3 {
+        let mut model = Model::new();
+        let (mut x, mut numbers) = (model.x, vec![]);
+        for _ in 0..3 {
+            let (next, inside) = model.layer(x);
+            let all = Op::Reduce { function: narae_isa::ReduceFunction::Max, axes: vec![0, 1] };
+            let number = model.add(all, &[inside]);
+            numbers.push(model.add(Op::Convert { to: Element::I64, saturate: false }, &[number]));
+            let back = model.add(Op::Convert { to: Element::F32, saturate: false }, &[numbers[numbers.len() - 1]]);
+            x = model.sum(next, back);
+        }
+        // No operand outside of the loop is the number, but a length is.
+        let count = model.graph.data_symbols(numbers[layer], 1, "count", (Some(0), Some(9))).remove(0);
+        let one = model.weight(&[]);
+        let ones = model.add(Op::Broadcast { dims: vec![count] }, &[one]);
+        let sum = model.add(Op::Reduce { function: narae_isa::ReduceFunction::Sum, axes: vec![0] }, &[ones]);
+        let y = model.sum(x, sum);
+        model.output("y", y);
+        assert_eq!(model.rolled().1, [(3, 9)], "layer {layer}");
+    }
+}
+
+#[test]
+fn layers_that_find_as_many_elements_as_the_first_are_no_loop() {
+    // The length would be passed into the loop whose first iteration finds it.
+    let mut model = Model::new();
+    let (mut x, mut all) = (model.x, vec![]);
+    for _ in 0..3 {
+        let (next, _) = model.layer(x);
+        let found = model.graph.add(Op::NonZero {}, &[next], &Provenance::none()).expect("types fit");
+        all.push(found[0]);
+        x = next;
+    }
+    let first = model.graph.dims(all[0])[1].clone();
+    for &found in &all[1..] {
+        let dim = model.graph.dims(found)[1].clone();
+        model.graph.symbols.unify(&dim, &first).expect("they may be equal");
+    }
+    model.graph.resolve_symbols();
+    (0..3).for_each(|layer| model.output(&format!("found{layer}"), all[layer]));
+    let mut y = x;
+    for _ in 0..3 {
+        y = model.unary(UnaryFunction::Sin, y);
+    }
+    model.output("y", y);
+    assert_eq!(model.rolled().1, []);
+}
+
+#[test]
 fn lengths_that_a_layer_defines_keep_it_apart() {
     let mut model = Model::new();
     let mut x = model.x;

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use cranelift_entity::{EntityRef, SecondaryMap};
 
 use crate::graph::{Definition, Graph, NodeData, Op};
-use crate::ir::{Node, SymbolDefinition, Value};
+use crate::ir::{Dim, Node, SymbolDefinition, Value};
 
 /// What a table lookup is: an embedding that starts the stream of the layers, or a table of angles that all layers share.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -58,24 +58,23 @@ fn main_node(graph: &Graph) -> Option<Node> {
 }
 
 /// The values that a node needs: its operands, and the tensors that define symbols of its dims.
-fn needs(graph: &Graph, data: &NodeData) -> Vec<Value> {
-    let mut needs = data.operands.clone();
-    let mut add = |dim: &crate::ir::Dim| {
-        dim.any_symbol(&mut |symbol| {
-            match graph.symbols.data(symbol).definition {
-                SymbolDefinition::Data { value, .. } | SymbolDefinition::Extent { value, .. }
-                    if !data.results.contains(&value) =>
-                {
-                    needs.push(value);
-                }
-                _ => {}
-            }
-            false
-        });
+pub(super) fn needs(graph: &Graph, data: &NodeData) -> Vec<Value> {
+    let lengths = lengths(graph, data).into_iter().filter(|value| !data.results.contains(value));
+    data.operands.iter().copied().chain(lengths).collect()
+}
+
+/// The tensors that define symbols of a node's dims, its own results among them.
+pub(super) fn lengths(graph: &Graph, data: &NodeData) -> Vec<Value> {
+    let mut found = Vec::new();
+    let mut add = |dim: &Dim| {
+        found.extend(dim.symbols().into_iter().filter_map(|symbol| match graph.symbols.data(symbol).definition {
+            SymbolDefinition::Data { value, .. } | SymbolDefinition::Extent { value, .. } => Some(value),
+            SymbolDefinition::Input { .. } | SymbolDefinition::Passed { .. } | SymbolDefinition::Undefined => None,
+        }));
     };
     data.op.visit_dims(&mut add);
     data.results.iter().for_each(|&value| graph.dims(value).iter().for_each(&mut add));
-    needs
+    found
 }
 
 /// Nodes that no weight and no input of a single layer reaches.
@@ -95,7 +94,8 @@ fn early_nodes(graph: &Graph, lookups: Lookups) -> SecondaryMap<Node, bool> {
             Lookups::AreInvariant => true,
         };
         let considered = if lookup && shared { &data.operands[1..] } else { &data.operands[..] };
-        let of_layer = considered.iter().any(|&value| streaming[value] || is_weight(graph, value));
+        let of_layer = considered.iter().any(|&value| streaming[value] || is_weight(graph, value))
+            || lengths(graph, data).into_iter().any(|value| streaming[value]);
         // A constant has no operands: it is early.
         early[node] = !of_layer;
         for &value in &data.results {

@@ -2,13 +2,13 @@
 //!
 //! In: a stretch of the order. Out: for every operand of every node of the body where it comes from: the same iteration, the one
 //! before (carried), one value for all (invariant), or one value each (iterated); and which results the outside uses. `None` if some
-//! operand has no such role, or nodes differ in more than their weights.
+//! operand has no such role, nodes differ in more than their weights, or a length is what the stretch computes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use cranelift_entity::SecondaryMap;
 
-use super::order::Order;
+use super::order::{Order, lengths, needs};
 use super::period::Stretch;
 use crate::graph::{Definition, Graph};
 use crate::ir::{Node, Value};
@@ -105,6 +105,10 @@ impl Relater<'_> {
                 return None;
             }
         }
+        // A length that the loop itself defines cannot be passed into it.
+        if lengths(self.graph, first).into_iter().any(|value| self.spot(value).is_some()) {
+            return None;
+        }
         let sources: Option<Vec<Source>> =
             (0..first.operands.len()).map(|operand| self.source(position, operand)).collect();
         self.roles.operands.push(sources?);
@@ -166,9 +170,9 @@ impl Relater<'_> {
     fn results(&mut self) {
         let mut used: BTreeSet<Spot> = BTreeSet::new();
         let outside = self.graph.nodes().filter(|(node, _)| self.inside[*node].is_none());
-        let operands = outside.flat_map(|(_, data)| data.operands.iter().copied());
+        let needed = outside.flat_map(|(_, data)| needs(self.graph, data));
         let last = self.stretch.count - 1;
-        for value in operands.chain(self.graph.outputs().iter().map(|port| port.value)) {
+        for value in needed.chain(self.graph.outputs().iter().map(|port| port.value)) {
             if let Some((iteration, spot)) = self.spot(value) {
                 let carried = self.roles.carried.iter().any(|(other, _)| *other == spot);
                 if !(iteration == last && carried) {
