@@ -218,3 +218,28 @@ fn coordinates_of_what_is_not_zero() {
     let (moved, _) = run(&graph, &inputs, 16);
     assert!(whole == want && moved == want, "the same coordinates wherever they lie");
 }
+
+#[test]
+fn blocks_of_codes() {
+    let codes = |dims: &[usize]| {
+        let count: usize = dims.iter().product();
+        HostTensor::from_i64_as(Element::U8, dims, &(0..count as i64).map(|at| at * 31 % 251).collect::<Vec<i64>>())
+    };
+    let one_zero = HostTensor::from_i64_as(Element::U8, &[1, 1], &[7]);
+    // 20 columns in blocks of 8 end with a short one, blocks of 5 do not; a scale or a zero point may be one for all blocks.
+    for (block, blocks) in [(8, 3), (5, 4)] {
+        let op = Op::Dequantize { axis: 1, block };
+        let scales = noise(&[700, blocks], 1);
+        let zeros = codes(&[700, blocks]);
+        check_on("a scale per block", op.clone(), vec![codes(&[700, 20]), scales.clone()], None);
+        check_on(
+            "one zero for all blocks",
+            op.clone(),
+            vec![codes(&[700, 20]), scales.clone(), one_zero.clone()],
+            None,
+        );
+        check_on("a zero per block", op.clone(), vec![codes(&[700, 20]), scales, zeros.clone()], None);
+        check_on("one scale for all blocks", op.clone(), vec![codes(&[700, 20]), noise(&[1, 1], 1), zeros], None);
+        check_on("one of both", op, vec![codes(&[700, 20]), noise(&[1, 1], 1), one_zero.clone()], None);
+    }
+}

@@ -191,7 +191,9 @@ fn whole_loop(lines: &[Line], begin: usize, edge: &mut dyn FnMut(usize, usize, u
 fn body_edges(lines: &[Line], body: Range<usize>) -> Vec<BodyEdge> {
     let mut rounds = State::default();
     rounds.round(lines, body.clone());
-    rounds.round(lines, body)
+    let edges = rounds.round(lines, body.clone());
+    debug_assert_eq!(rounds.round(lines, body), edges, "rounds of a loop repeat from the second on");
+    edges
 }
 
 impl State {

@@ -121,8 +121,13 @@ pub(super) fn per_sequence(
     require(view.len() == batch, || format!("{} lengths for {batch} sequences", view.len()))?;
     let mut numbers = Vec::new();
     c.memory.load_integers(&view, &mut numbers)?;
-    let number = |n: i128| i64::try_from(n).map_err(|_| Fault::operands(format!("a sequence has the length {n}")));
+    let number = |n: i128| i64::try_from(n).map_err(|_| no_length(n));
     numbers.into_iter().map(number).collect::<Result<Vec<i64>, Fault>>().map(Some)
+}
+
+/// Lengths of sequences are data: a wrong one is no fault of the program.
+fn no_length(n: i128) -> Fault {
+    Fault { code: &narae_isa::codes::E0604, message: format!("a sequence has the length {n}") }
 }
 
 /// The tokens that a cache holds already, for each sequence; nothing when absent.
@@ -131,7 +136,7 @@ pub(super) fn lengths(
     register: Option<DescriptorRegister>,
     batch: usize,
 ) -> Result<Option<Vec<usize>>, Fault> {
-    let length = |n: i64| usize::try_from(n).map_err(|_| Fault::operands(format!("a sequence has the length {n}")));
+    let length = |n: i64| usize::try_from(n).map_err(|_| no_length(n.into()));
     per_sequence(c, register, batch)?.map(|numbers| numbers.into_iter().map(length).collect()).transpose()
 }
 

@@ -1,22 +1,22 @@
 //! What a text claims beyond what its nodes prove.
 //!
-//! In: a graph as it was written down. Out: the same, where a slice or a pad that is not known to fit its operand fits by an assumption,
-//! which the run checks, and where a length that a node finds has no bounds beyond those of the node. Always holds: a graph
-//! that we printed ourselves is not changed, since importing and the passes say all of it.
+//! In: a graph as it was written down. Out: the same, where a slice or a pad that is not known to fit its operand, or operands that are not
+//! known to have equal extents, do so by an assumption, which the run checks, and where a length that a node finds has no bounds
+//! beyond those of the node. Always holds: a graph that we printed ourselves is not changed, since importing and the passes say all of it.
 
 use crate::graph::{Graph, NodeData, Op, infer};
 use crate::ir::{Dim, Symbols};
 
 /// Adds what the run has to check, and bounds what nodes find; an error where these bounds contradict the text's.
 pub(super) fn check(graph: &mut Graph) -> Result<(), String> {
-    let mut conditions = Vec::new();
     let mut scratch = graph.symbols.clone();
-    let mut bounds = Vec::new();
+    let (mut conditions, mut bounds) = (Vec::new(), Vec::new());
     for (_, data) in graph.nodes() {
         conditions.extend(not_negative(graph, data));
-        if data.op.defines_symbols() {
-            bounds.extend(found(graph, data, &mut scratch));
-        }
+        bounds.extend(found(graph, data, &mut scratch));
+    }
+    for (left, right) in equal(&graph.symbols, &scratch) {
+        graph.symbols.assume(&left, &right);
     }
     for condition in conditions {
         let symbols = &mut graph.symbols;
@@ -37,6 +37,18 @@ pub(super) fn check(graph: &mut Graph) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// The lengths that inference had to take for equal, and the text does not say that they are.
+fn equal(own: &Symbols, learnt: &Symbols) -> Vec<(Dim, Dim)> {
+    let known = |dim: &Dim| dim.symbols().iter().all(|&symbol| own.contains(symbol));
+    let replaced = own.iter().filter(|(_, row)| row.replacement.is_none()).filter_map(|(symbol, _)| {
+        let dim = Dim::from(symbol);
+        let value = learnt.resolve(&dim);
+        (value != dim).then_some((dim, value))
+    });
+    let assumed = learnt.assumptions().cloned();
+    replaced.chain(assumed).filter(|(left, right)| known(left) && known(right)).collect()
 }
 
 /// What must not be negative for a slice or a pad to stay within its operand.

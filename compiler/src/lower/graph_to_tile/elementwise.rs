@@ -100,7 +100,11 @@ impl Lowering {
 
     /// The same where the last block is shorter, or the extent is dynamic: one instruction per block.
     fn ragged_blocks(&mut self, inst: Inst, out: &View, operands: &[View], axis: usize, block: usize) -> Lowered {
-        let blocks = operands[1].dims[axis].as_size().ok_or_else(|| {
+        // A parameter of 1 along the axis is one for all blocks.
+        let Some(own) = operands[1..].iter().find(|view| !view.dims[axis].is(1)) else {
+            return self.apply(inst, out.clone(), operands.to_vec());
+        };
+        let blocks = own.dims[axis].as_size().ok_or_else(|| {
             Diagnostic::new(&codes::E0202, "blocked quantisation along an axis of dynamic extent is not supported")
         })?;
         if blocks == 0 {
@@ -113,7 +117,11 @@ impl Lowering {
             let extent = self.program.symbols.minimum(&rest, &Dim::from(block));
             let cut = |view: &View| view.slice(axis, &start, &extent, 1);
             let mut parts = vec![cut(&operands[0])];
-            parts.extend(operands[1..].iter().map(|view| view.slice(axis, &Dim::from(index), &Dim::ONE, 1)));
+            let own = |view: &View| match view.dims[axis].is(1) {
+                true => view.clone(),
+                false => view.slice(axis, &Dim::from(index), &Dim::ONE, 1),
+            };
+            parts.extend(operands[1..].iter().map(own));
             self.apply(inst, cut(out), parts)?;
         }
         Ok(())
