@@ -40,10 +40,14 @@ pub struct Elements<'a> {
     /// What the elements of inputs are, by their indices.
     inputs: &'a dyn Fn(Value, &[Dim]) -> Element,
     steps: usize,
+    /// The values between the one that is asked about and the one that is looked at.
+    depth: usize,
 }
 
 /// Elements followed for one question.
 const MAXIMUM_STEPS: usize = 20_000;
+/// Values behind one another that are followed: each is a call of a function, and a stack ends.
+const MAXIMUM_DEPTH: usize = 512;
 /// Constants with more elements are not looked at.
 const MAXIMUM_CONSTANT: usize = 1 << 14;
 
@@ -54,7 +58,7 @@ impl<'a> Elements<'a> {
         for symbol in [&roles.batch, &roles.sequence].into_iter().filter_map(Dim::as_symbol) {
             symbols.bound(symbol, Some(1), None);
         }
-        Elements { graph, symbols, extents: vec![], inputs, steps: 0 }
+        Elements { graph, symbols, extents: vec![], inputs, steps: 0, depth: 0 }
     }
 
     /// A new index into an axis of this extent.
@@ -76,7 +80,13 @@ impl<'a> Elements<'a> {
 
     /// The element of a value at these indices.
     pub fn at(&mut self, value: Value, indices: &[Dim]) -> Element {
+        self.steps += 1;
+        if self.steps > MAXIMUM_STEPS || self.depth == MAXIMUM_DEPTH {
+            return Unknown;
+        }
+        self.depth += 1;
         let element = self.computed(value, indices);
+        self.depth -= 1;
         self.stored(element, self.graph.element(value))
     }
 
@@ -98,10 +108,6 @@ impl<'a> Elements<'a> {
 
     /// The element that a node computes, before its type holds it.
     fn computed(&mut self, value: Value, indices: &[Dim]) -> Element {
-        self.steps += 1;
-        if self.steps > MAXIMUM_STEPS {
-            return Unknown;
-        }
         let node = match self.graph.definition(value) {
             Definition::Input(_) => return (self.inputs)(value, indices),
             Definition::Result { index: 0, node } => self.graph.node(node),

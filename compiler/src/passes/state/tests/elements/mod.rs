@@ -281,6 +281,46 @@ fn a_question_ends() {
     subject.is_known(value);
 }
 
+/// A value whose element is found in this many steps.
+fn in_steps(subject: &mut Subject, steps: usize) -> Value {
+    if steps == 1 {
+        return subject.positions;
+    }
+    if steps.is_multiple_of(2) {
+        let value = in_steps(subject, steps - 1);
+        return subject.unary(UnaryFunction::Neg, value);
+    }
+    let value = in_steps(subject, steps / 2);
+    subject.decoder.binary(BinaryFunction::Add, value, value)
+}
+
+#[test]
+fn a_question_has_twenty_thousand_steps() {
+    let mut subject = subject();
+    let (last, more) = (in_steps(&mut subject, 20_000), in_steps(&mut subject, 20_001));
+    assert_ne!(subject.element(last).0, Unknown);
+    subject.is_unknown(more);
+}
+
+#[test]
+fn a_long_chain_is_followed_to_its_five_hundred_and_twelfth_value() {
+    for (count, known) in [(511, true), (512, false), (25_000, false)] {
+        let mut subject = subject();
+        let mut value = subject.positions;
+        for _ in 0..count {
+            value = subject.unary(UnaryFunction::Neg, value);
+        }
+        assert_eq!(subject.element(value).0 != Unknown, known, "{count}");
+        // One after the other there is no end to them.
+        let graph = &subject.decoder.graph;
+        let (roles, inputs) = (subject.roles(), |_: Value, _: &[Dim]| Integer(Dim::ZERO));
+        let mut elements = Elements::new(graph, &roles, &inputs);
+        for _ in 0..3 {
+            assert_eq!(elements.at(value, &[Dim::ZERO, Dim::ZERO]) != Unknown, known, "{count}");
+        }
+    }
+}
+
 #[test]
 fn what_an_element_hangs_on_is_seen_in_all_its_parts() {
     use crate::passes::state::elements::mentions;
