@@ -125,14 +125,16 @@ fn rows_that_a_product_sums_over_or_a_reshape_reorders_are_refused() {
         let expected = format!("`{name}` works on the positions of all sequences at once, and each has its own");
         assert_eq!(refusal(&adding(make)), expected);
     };
-    // What was one row is what the product sums over.
-    at_once("matmul", &|decoder| {
-        let (frequencies, row) = (decoder.weight(&[MODEL, 1]), row_of_floats(decoder));
-        let angles = decoder.add(Op::MatMul {}, &[frequencies, row]);
-        let turned = decoder.add(Op::Transpose { permutation: vec![1, 0] }, &[angles]);
-        let dims = vec![1.into(), decoder.sequence.clone(), MODEL.into()];
-        decoder.reshape(turned, dims)
-    });
+    // What was one row is what the product sums over, for many frequencies or one.
+    for count in [MODEL, 1] {
+        at_once("matmul", &|decoder| {
+            let (frequencies, row) = (decoder.weight(&[count, 1]), row_of_floats(decoder));
+            let angles = decoder.add(Op::MatMul {}, &[frequencies, row]);
+            let turned = decoder.add(Op::Transpose { permutation: vec![1, 0] }, &[angles]);
+            let dims = vec![1.into(), decoder.sequence.clone(), count.into()];
+            decoder.reshape(turned, dims)
+        });
+    }
     // The sequences' rows lie behind their tokens.
     at_once("reshape", &|decoder| {
         let row = row_of_floats(decoder);
