@@ -96,6 +96,27 @@ fn what_loops_with_state_find_and_stack() {
 }
 
 #[test]
+fn what_is_carried_grows_by_a_length_of_the_body() {
+    let mut graph = Graph::default();
+    let mut body = Graph::default();
+    body.add_input("i", TensorType::scalar(Element::I64));
+    let own = body.symbols.add("own", SymbolDefinition::Input { input: 1, axis: 0 });
+    let carried = body.add_input("c", floats(&[own.into()]));
+    let k = body.add_input("k", TensorType::scalar(Element::I64));
+    let k = body.data_symbols(k, 1, "k", (Some(0), None)).remove(0);
+    let zero = body.constant_tensor(narae_isa::HostTensor::scalar_f32(0.0), &Provenance::none()).expect("a constant");
+    let numbers = add(&mut body, Op::Broadcast { dims: vec![k] }, &[zero])[0];
+    let longer = add(&mut body, Op::Concat { axis: 0 }, &[carried, numbers])[0];
+    body.add_output("c", longer);
+    let start = graph.add_input("start", floats(&[6.into()]));
+    let nine = add(&mut graph, Op::Dims { dims: vec![9.into()], shape: vec![] }, &[])[0];
+    let op = Op::While { trip: 5.into(), conditional: false, carried: 1, symbols: vec![], body: Arc::new(body) };
+    let result = add(&mut graph, op, &[start, nine])[0];
+    derive(&mut graph);
+    assert_eq!(most(&graph, &graph.dims(result)[0]), Some(6 + 5 * 9));
+}
+
+#[test]
 fn what_is_said_of_a_stack_holds_in_every_iteration() {
     let (mut graph, _) = with_state(6, 5, false);
     let shapes = vec![[(String::from("y1"), vec![5, 4])].into()];

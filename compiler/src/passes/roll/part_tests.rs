@@ -363,4 +363,6 @@ fn inputs_of_layers_are_several_whose_names_differ_in_numbers() {
     assert!(early(&["past.0.key"]));
     assert!(early(&["past.0.key", "past.1.value"]));
     assert!(early(&["key", "value"]));
+    assert!(early(&["key", "key2"]), "a name without a number");
+    assert!(!early(&["key1", "key2"]));
 }
