@@ -267,6 +267,12 @@ fn a_table_that_is_cut_to_the_length_of_a_call_says_how_long_that_is() {
     let op = Op::Slice { starts, steps: vec![1, 1], dims: vec![length, Dim::from(9)] };
     graph.add1(op, &[mask], &none()).expect("types fit");
     assert_eq!(positions(&graph), Some(64), "of the axis that varies only");
+    let mut graph = Graph::default();
+    let past = bounded(&mut graph, "past", 0, 16);
+    let mask = graph.constant_tensor(HostTensor::from_f32(&[64, 9], &[0.0; 64 * 9]), &none()).expect("types fit");
+    let op = Op::Slice { starts: vec![past, Dim::from(0)], steps: vec![1, 1], dims: vec![Dim::ONE, Dim::from(9)] };
+    graph.add1(op, &[mask], &none()).expect("types fit");
+    assert_eq!(positions(&graph), Some(64), "of the axis whose begin varies");
 }
 
 #[test]
