@@ -34,7 +34,7 @@ use narae_isa::nearest::nearest;
 use narae_isa::{Diagnostic, Diagnostics, codes};
 
 use crate::graph::Graph;
-use crate::ir::{Node, Symbol, SymbolDefinition};
+use crate::ir::{Dim, Node, Symbol, SymbolData, SymbolDefinition};
 
 /// What becomes of a length without a bound.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -138,7 +138,36 @@ pub fn bind(graph: &mut Graph, maxima: &Maxima) -> Result<(), Diagnostics> {
         let message = format!("the model needs the lengths `{left}` and `{right}` to be equal");
         Diagnostic::new(&codes::E0301, message).help("raise the maxima: within them the two never are")
     }));
+    problems.extend(too_low(graph, maxima));
+    problems.extend(never_there(graph));
     Diagnostics::check(problems, ())
+}
+
+/// The lengths that the model needs to be longer than they may be.
+fn too_low(graph: &Graph, maxima: &Maxima) -> Vec<Diagnostic> {
+    let rows = graph.symbols.iter().filter(|(_, row)| row.replacement.is_none());
+    let problem = |(_, row): (Symbol, &SymbolData)| {
+        let (least, most) = row.lower.zip(row.upper).filter(|(least, most)| least > most)?;
+        let name = &row.name;
+        let needed = format!("the model needs `{name}` to be at least {least}");
+        let (message, help) = match !maxima.given.is_empty() {
+            true => (format!("{needed}, and the inputs have {most}"), "give longer ones".to_owned()),
+            false => (format!("{needed}, and its maximum is {most}"), format!("raise it: --max {name}=N")),
+        };
+        Some(Diagnostic::new(&codes::E0401, message).dim(name).help(help))
+    };
+    rows.filter_map(problem).collect()
+}
+
+/// The nodes one of whose results would have less than no elements along an axis, whatever the lengths.
+fn never_there(graph: &Graph) -> Vec<Diagnostic> {
+    let negative = |dim: &Dim| dim.bounds(&graph.symbols).1.is_some_and(|most| most < 0);
+    let found = graph.nodes().filter_map(|(_, data)| {
+        let dim = data.results.iter().flat_map(|&value| graph.dims(value)).find(|dim| negative(dim))?;
+        let message = format!("an extent is `{}`, which is negative within the maxima", dim.display(&graph.symbols));
+        Some(data.provenance.locate(Diagnostic::new(&codes::E0301, message).help("raise the maxima")))
+    });
+    found.collect()
 }
 
 /// Bounds what the program computes by lengths that became smaller since [`bind`]: memory is planned for these, and so are views.
@@ -162,6 +191,10 @@ fn limit(graph: &mut Graph, name: &str, most: i64) -> bool {
     let found = graph.symbols.find(name);
     if let Some(symbol) = found {
         narrow::narrow(&mut graph.symbols, &symbol.into(), most);
+        // A maximum below what the model needs is a contradiction to be said, not one to be dropped.
+        if graph.symbols.interval(symbol).0.is_some_and(|least| least > most) {
+            graph.symbols.bound(symbol, None, Some(most));
+        }
     }
     let inside = in_bodies(graph, &mut |body| limit(body, name, most));
     found.is_some() || inside

@@ -8,6 +8,7 @@ use super::narrow::narrow;
 use super::{
     Fitted, Maxima, Rest, Unsaid, Usual, bind, candidates, derive::derive, first_that_fits, fit, idle, note, positions,
 };
+use crate::graph::ops::PoolFunction;
 use crate::graph::{Graph, Op, Provenance, TensorType};
 use crate::ir::{Dim, Symbol, SymbolDefinition, Symbols, Value};
 
@@ -121,6 +122,47 @@ fn what_the_user_says_of_an_output_bounds_the_lengths_in_it() {
     let shapes = vec![[(String::from("y"), vec![7, 12])].into()];
     bind(&mut graph, &Maxima { shapes, ..Maxima::default() }).expect("all lengths have bounds");
     assert_eq!(most(&graph, &count), Some(7));
+}
+
+#[test]
+fn a_maximum_below_what_the_model_needs_is_said() {
+    let short = |maxima: Maxima| {
+        let mut graph = Graph::default();
+        let n = bounded(&mut graph, "n", 0, 40);
+        let symbol = n.as_symbol().expect("a symbol");
+        graph.symbols.bound(symbol, Some(3), None);
+        graph.add_input("x", TensorType::new(Element::F32, vec![n]));
+        let problems = bind(&mut graph, &maxima).expect_err("there is no such length");
+        assert!(problems.0.iter().all(|problem| problem.code.id == "E0401"));
+        problems.0.iter().map(|problem| problem.message.clone()).collect::<Vec<String>>()
+    };
+    let named = Maxima { lengths: vec![("n".into(), 2)], ..Maxima::default() };
+    assert_eq!(short(named), ["the model needs `n` to be at least 3, and its maximum is 2"]);
+    let given = Maxima { given: vec![[("x".to_string(), vec![1])].into()], ..Maxima::default() };
+    assert_eq!(short(given), ["the model needs `n` to be at least 3, and the inputs have 1"]);
+}
+
+#[test]
+fn an_extent_that_is_always_negative_is_said() {
+    let mut graph = Graph::default();
+    let n = bounded(&mut graph, "n", 0, 4);
+    let x = graph.add_input("x", TensorType::new(Element::F32, vec![n.clone()]));
+    let op = Op::Pool {
+        function: PoolFunction::Max,
+        kernel: vec![8],
+        strides: vec![1],
+        before: vec![Dim::ZERO],
+        dilations: vec![1],
+        dims: vec![&n - &Dim::from(7i64)],
+    };
+    let wide = graph.add1(Op::Reshape { dims: vec![Dim::ONE, Dim::ONE, n.clone()] }, &[x], &none()).expect("types fit");
+    let y = graph.add1(op, &[wide], &none()).expect("types fit");
+    graph.add_output("y", y);
+    let problems = bind(&mut graph, &Maxima::default()).expect_err("no length has a window");
+    assert_eq!(
+        problems.iter().next().expect("one").message,
+        "an extent is `n - 7`, which is negative within the maxima"
+    );
 }
 
 #[test]

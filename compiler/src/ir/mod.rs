@@ -15,7 +15,7 @@ pub(crate) mod text;
 
 pub use dim::Dim;
 pub use entities::{Node, Symbol, Value};
-pub use symbols::{SymbolDefinition, Symbols};
+pub use symbols::{SymbolData, SymbolDefinition, Symbols};
 
 #[cfg(test)]
 mod tests;

@@ -114,6 +114,8 @@ pub(super) fn while_loop(
     cx.ensure(outputs.len() >= condition + carried, "the body has too few outputs")?;
     if conditional {
         cx.expect_element(0, Element::Bool)?;
+        let again = body.ty(outputs[0].value);
+        cx.ensure(*again == TensorType::scalar(Element::Bool), "whether the body runs again is no truth value")?;
     }
     let mut operands = vec![TensorType::scalar(Element::I64)];
     operands.extend_from_slice(&cx.types[condition..]);

@@ -161,7 +161,17 @@ pub fn infer(op: &Op, operands: Vec<TensorType>, symbols: &mut Symbols) -> Resul
         }
         Op::If { symbols, then_body, else_body } => return control::conditional(cx, symbols, then_body, else_body),
     };
+    if !types.iter().all(countable) {
+        return Err(cx.refuse(&codes::E0303, "a result has more elements than 64 bits count"));
+    }
     Ok(Inferred { types, definitions: Vec::new() })
+}
+
+/// Whether 64 bits count the elements that a tensor has along its axes of known extent. An axis of none is no excuse for the others: strides are
+/// products of them.
+fn countable(ty: &TensorType) -> bool {
+    let mut known = ty.dims.iter().filter_map(Dim::as_const);
+    known.try_fold(1i64, |count, extent| count.checked_mul(extent.max(1))).is_some()
 }
 
 impl Context<'_> {

@@ -8,7 +8,7 @@ use crate::graph::{Graph, NodeData, Op, infer};
 use crate::ir::{Dim, Symbols};
 
 /// Adds what the run has to check, and bounds what nodes find; an error where these bounds contradict the text's.
-pub(super) fn check(graph: &mut Graph) -> Result<(), String> {
+pub(in crate::graph) fn check(graph: &mut Graph) -> Result<(), String> {
     let mut scratch = graph.symbols.clone();
     let (mut conditions, mut bounds) = (Vec::new(), Vec::new());
     for (_, data) in graph.nodes() {

@@ -6,7 +6,7 @@
 //! symbols are. Bodies of loops and conditionals are regions; an attribute of the region's name holds what is said of a graph.
 //! Large constants are not printed but named by file and offset. Locations are optional.
 
-mod claims;
+pub(super) mod claims;
 mod parse;
 mod print;
 

@@ -99,7 +99,7 @@ impl Windows {
 
     /// Elements that a window spans along an axis.
     fn reach(&self, axis: usize) -> usize {
-        (self.kernel[axis] - 1) * self.dilations[axis] + 1
+        (self.kernel[axis] - 1).saturating_mul(self.dilations[axis]).saturating_add(1)
     }
 
     /// Windows that fit; with `ceil` also a last partial one, if it starts inside.
@@ -115,6 +115,8 @@ impl Windows {
             c.graph.symbols.learn_not_negative(&way);
             return &way.floor_div(stride) + &Dim::ONE;
         }
+        // The last one may be partial, but not the first.
+        c.graph.symbols.learn_not_negative(&(&way + &(stride - &Dim::ONE)));
         let inside = &(&(&(extent + before) - &Dim::ONE).floor_div(stride) + &Dim::ONE);
         c.graph.symbols.minimum(&(&way.ceil_div(stride) + &Dim::ONE), inside)
     }
@@ -281,16 +283,18 @@ fn conv_transpose(c: &mut Call) -> Built<Vec<Value>> {
     let pads = c.attributes.ints("pads")?.map_or_else(|| vec![0; 2 * count], <[i64]>::to_vec);
     let wanted = c.attributes.ints("output_shape")?.map(<[i64]>::to_vec);
     let automatic = c.attributes.text_or("auto_pad", "NOTSET")?;
-    if extra.len() != count || pads.len() != 2 * count {
-        return Err(mismatch("pads or output_padding do not fit the spatial axes"));
+    // The shape of the result may come with batch and channels.
+    let fits = wanted.as_ref().is_none_or(|wanted| wanted.len() == count || wanted.len() == count + 2);
+    if extra.len() != count || pads.len() != 2 * count || !fits {
+        return Err(mismatch("pads, output_padding or output_shape do not fit the spatial axes"));
     }
     let (mut before, mut dims) = (Vec::new(), Vec::new());
     for axis in 0..count {
-        let reach = Dim::from((kernel[axis] - 1) * dilations[axis]);
+        let reach = Dim::from((kernel[axis] - 1).saturating_mul(dilations[axis]));
         let stride = Dim::from(strides[axis]);
-        let full = &(&(&(&input[axis + 2] - &Dim::ONE) * &stride) + &reach) + &Dim::from(extra[axis] + 1);
+        let full = &(&(&(&input[axis + 2] - &Dim::ONE) * &stride) + &reach) + &Dim::from(extra[axis].saturating_add(1));
         let target = match (&wanted, automatic) {
-            (Some(wanted), _) => wanted.get(wanted.len().wrapping_sub(count) + axis).map(|&size| Dim::from(size)),
+            (Some(wanted), _) => Some(Dim::from(wanted[wanted.len() - count + axis])),
             (None, "SAME_UPPER" | "SAME_LOWER") => Some(&input[axis + 2] * &stride),
             _ => None,
         };

@@ -37,12 +37,17 @@ fn parameter(c: &mut Call, value: Value, rank: usize, axis: usize) -> Built {
     c.reshape(value, dims)
 }
 
+/// Elements that no axis of a tensor has.
+const LONGEST_AXIS: usize = 1 << 48;
+
 /// Axis and block size of the node.
 fn layout(c: &Call, x: Value) -> Built<(usize, usize)> {
     let rank = c.rank(x);
     let axis = c.attributes.int_or("axis", 1)?;
     let block =
         usize::try_from(c.attributes.int_or("block_size", 0)?).map_err(|_| mismatch("block_size is negative"))?;
+    // No axis is so long: one block has it all.
+    let block = block.min(LONGEST_AXIS);
     // The axis of one number for all does not matter and may not even exist.
     Ok((c.axis(axis, rank).unwrap_or(0), block))
 }
