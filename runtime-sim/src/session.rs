@@ -125,11 +125,27 @@ impl Machine {
         check_equations(entry, &slots, false)?;
         room::check(entry, &slots, &room::past(inputs))?;
         self.write_inputs(entry, inputs, &slots)?;
-        let statistics = self.run_core(name, entry.pc, recorder, loads)?;
+        let statistics = match self.run_core(name, entry.pc, recorder, loads) {
+            Ok(statistics) => statistics,
+            Err(problems) => return Err(self.blamed(entry, slots, problems)),
+        };
         self.read_slots(entry, &mut slots)?;
         check_equations(entry, &slots, true)?;
         let outputs = self.read_outputs(entry, &slots)?;
         Ok(Outcome { outputs, slots, statistics })
+    }
+
+    /// Why a run stopped. Where an instruction refused its operands, and lengths that the program computed are not equal that the model needs to be,
+    /// that is the reason: the program is right for all others.
+    fn blamed(&self, entry: &Entry, mut slots: Vec<i64>, problems: Diagnostics) -> Diagnostics {
+        let operands = problems.0.iter().any(|problem| ["E0605", "E0608"].contains(&problem.code.id));
+        if !operands || self.read_slots(entry, &mut slots).is_err() {
+            return problems;
+        }
+        match check_equations(entry, &slots, true) {
+            Ok(()) => problems,
+            Err(unequal) => unequal,
+        }
     }
 
     /// Runs the program of an entry; its inputs are in memory.
