@@ -14,6 +14,7 @@ use narae_compiler::compile::{KvCache, Logits, Options, Precision, compile_graph
 use narae_compiler::compress::policy::Policy;
 use narae_compiler::pipeline::Unobserved;
 use narae_isa::{Chip, Image};
+use rayon::prelude::*;
 
 /// What a budget gave.
 #[derive(Debug)]
@@ -51,11 +52,10 @@ fn budgets_order_perplexity_bytes_and_time() {
     let Some(folder) = support::shared("models/real/tinylm") else { return support::skip("tinylm") };
     let ids = npz::read_array(&folder.join("valid_ids.npy")).expect("ids").to_i64_vec();
     let windows: Vec<&[i64]> = (0..6).map(|number| &ids[256 * number..256 * number + 257]).collect();
-    let points = [1e-3, 1e-2, 1e-1].map(|budget| {
-        let point = measure(&folder.join("model.onnx"), &windows, budget);
-        println!("{budget}: {point:?}");
-        point
-    });
+    let budgets = [1e-3, 1e-2, 1e-1];
+    let points: Vec<Point> =
+        budgets.into_par_iter().map(|budget| measure(&folder.join("model.onnx"), &windows, budget)).collect();
+    budgets.iter().zip(&points).for_each(|(budget, point)| println!("{budget}: {point:?}"));
     for pair in points.windows(2) {
         assert!(pair[0].perplexity < pair[1].perplexity, "{pair:?}");
         assert!(pair[0].weight_bytes > pair[1].weight_bytes, "{pair:?}");
