@@ -109,13 +109,7 @@ fn a_model_without_ids_or_caches_is_refused() {
     let cache = decoder.graph.ty(decoder.keys).clone();
     let caches = ["past.key", "past.value"].map(|name| graph.add_input(name, cache.clone()));
     (decoder.graph, decoder.keys, decoder.values) = (graph, caches[0], caches[1]);
-    let (q, k, v) = (decoder.heads(x, HEADS), decoder.heads(x, GROUPS), decoder.heads(x, GROUPS));
-    let (keys, values) = (decoder.append(decoder.keys, k), decoder.append(decoder.values, v));
-    let attended = decoder.add(causal().op(false), &[q, keys, values]);
-    let mixed = decoder.joined(attended);
-    let logits = decoder.logits(mixed);
-    decoder.outputs(logits, keys, values);
-    let problem = refusal(&decoder.graph);
+    let problem = refusal(&attend(decoder, x));
     assert_eq!(problem, "input 0 `inputs_embeds` is neither ids, mask, positions nor past");
 }
 
