@@ -235,6 +235,14 @@ impl Symbols {
         self.assumptions.insert((left.clone(), right.clone()));
     }
 
+    /// Adds that a dim is at least another one, unless that is known.
+    pub fn assume_at_least(&mut self, dim: &Dim, least: &Dim) {
+        if self.compare(least, dim) != Some(true) {
+            let missing = self.minimum(&(dim - least), &Dim::ZERO);
+            self.assume(&missing, &Dim::ZERO);
+        }
+    }
+
     /// From which value on a dim is known: 0 if inputs decide it, no value if a symbol of it is not defined yet.
     fn known_from(&self, dim: &Dim) -> usize {
         let mut last = 0;

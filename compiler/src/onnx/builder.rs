@@ -354,10 +354,7 @@ impl Builder {
         if least.as_const().is_some() {
             symbols.learn_not_negative(&(dim - least));
         }
-        if symbols.compare(least, dim) != Some(true) {
-            let missing = symbols.minimum(&(dim - least), &Dim::ZERO);
-            symbols.assume(&missing, &Dim::ZERO);
-        }
+        symbols.assume_at_least(dim, least);
     }
 
     /// Repeats axes of extent 1, and adds leading axes.

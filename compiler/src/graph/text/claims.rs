@@ -5,7 +5,7 @@
 //! beyond those of the node. Always holds: a graph that we printed ourselves is not changed, since importing and the passes say all of it.
 
 use crate::graph::{Graph, NodeData, Op, infer};
-use crate::ir::{Dim, Symbols};
+use crate::ir::{Dim, Symbol, Symbols};
 
 /// Adds what the run has to check, and bounds what nodes find; an error where these bounds contradict the text's.
 pub(in crate::graph) fn check(graph: &mut Graph) -> Result<(), String> {
@@ -19,11 +19,7 @@ pub(in crate::graph) fn check(graph: &mut Graph) -> Result<(), String> {
         graph.symbols.assume(&left, &right);
     }
     for condition in conditions {
-        let symbols = &mut graph.symbols;
-        if symbols.compare(&Dim::ZERO, &condition) != Some(true) {
-            let missing = symbols.minimum(&condition, &Dim::ZERO);
-            symbols.assume(&missing, &Dim::ZERO);
-        }
+        graph.symbols.assume_at_least(&condition, &Dim::ZERO);
     }
     for (symbol, lower, upper) in bounds {
         graph.symbols.bound(symbol, lower, upper);
@@ -71,7 +67,7 @@ fn not_negative(graph: &Graph, data: &NodeData) -> Vec<Dim> {
     }
 }
 
-type Bound = (crate::ir::Symbol, Option<i64>, Option<i64>);
+type Bound = (Symbol, Option<i64>, Option<i64>);
 
 /// The bounds that a node gives the lengths that it finds.
 fn found(graph: &Graph, data: &NodeData, scratch: &mut Symbols) -> Vec<Bound> {
